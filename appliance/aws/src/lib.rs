@@ -1,0 +1,2 @@
+//! Amazon's dialects.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The appliance.
+#![forbid(unsafe_code)]
+fn main() {}

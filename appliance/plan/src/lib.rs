@@ -1,0 +1,2 @@
+//! What a service asks the node to do.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! ZeroStore, the S3 service.
+#![forbid(unsafe_code)]

@@ -1,0 +1,11 @@
+//! The shard store: what a shard keeps and when it is safe.
+//! Invariant: nothing is acknowledged before it is on stable storage, and no read shows what a crash could take back.
+//! Leaves to services: what values mean. This crate knows nothing of S3, tables or queues.
+
+pub mod fault;
+pub mod record;
+pub mod types;
+
+pub use fault::Fault;
+pub use record::{BodyRef, Record};
+pub use types::{DirectoryId, Extent, ExtentId, LogPosition, Lsn, ShardId, TableId, Timestamp};
