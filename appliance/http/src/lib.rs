@@ -1,2 +1,30 @@
-//! HTTP/1.1 and HTTP/2 on ring streams.
+//! HTTP/1.1 and HTTP/2 on ring streams: one port, both versions, plain or TLS.
+//!
+//! A [`Server`] turns bytes into [`Request`]s under the bounds of [`Limits`] and hands each to a [`Handler`], which
+//! runs on the core that accepted the connection. The answer goes through the request's own [`Responder`].
+//!
+//! What this crate promises its callers:
+//! - The request target reaches the handler byte for byte as it was sent: signatures are computed over it.
+//! - Nothing ambiguous is interpreted. A message whose framing two implementations could read differently is refused
+//!   and its connection closed (RFC 9112 section 11.2).
+//! - A handler's future is never cancelled because its client went away: a write that began comes to its end, and only
+//!   the calls on body and response report the loss.
+//! - Every wait for a client has an end, and every buffer a bound.
+//!
+//! Left to others: routing, authentication, content coding, ranges. HTTP trailers are checked and dropped; protocol
+//! upgrades (`Upgrade`, CONNECT) are not offered.
 #![forbid(unsafe_code)]
+
+mod body;
+mod exchange;
+mod limits;
+mod message;
+mod respond;
+
+pub use body::RequestBody;
+pub use exchange::{Reply, ReplyFuture, detached_request};
+pub use limits::Limits;
+pub use message::{
+    BodyError, BodyLength, Handler, Refusal, Request, RequestHead, ResponseHead, SendError, Version,
+};
+pub use respond::{Responder, ResponseWriter};
