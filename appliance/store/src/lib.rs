@@ -3,7 +3,10 @@
 //! Leaves to services: what values mean. This crate knows nothing of S3, tables or queues.
 
 pub mod fault;
+pub mod grace;
+pub mod overlay;
 pub mod record;
+pub mod tx_status;
 pub mod types;
 
 pub use fault::Fault;

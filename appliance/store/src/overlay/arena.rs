@@ -1,0 +1,157 @@
+#![allow(unsafe_code, reason = "hands out raw memory from chunks that die together")]
+//! The overlay's memory: chunks that only grow in number and are freed together.
+//! Invariant: memory given out is valid, unaliased and at its address until the `Chunks` drops.
+//! Leaves to node.rs and version.rs: what lies in the memory. It is never dropped, only freed.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// Every piece starts at a multiple of this.
+pub(super) const ALIGN_BYTES: usize = 8;
+/// The first chunk unless the hint asks for more: an overlay that stays empty costs this much address space.
+pub(super) const FIRST_CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks double up to this size.
+pub(super) const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// Larger pieces get a chunk of their own, so that the rest of the current one is not wasted.
+const OWN_CHUNK_BYTES_MIN: usize = 16 * 1024;
+
+/// What lies at the start of each chunk.
+#[repr(C, align(8))]
+struct ChunkHeader {
+    /// The chunk allocated before this one, or null.
+    older: *mut ChunkHeader,
+    /// This chunk's size, header included.
+    bytes: usize,
+}
+
+/// The owner of all chunks. Shared; only the holder of the `Bump` adds to it.
+pub(super) struct Chunks {
+    newest: AtomicPtr<ChunkHeader>,
+    bytes: AtomicUsize,
+}
+
+impl Chunks {
+    pub(super) fn new() -> Chunks {
+        Chunks { newest: AtomicPtr::new(ptr::null_mut()), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Bytes of all chunks together: what the process pays for this overlay.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Adds a chunk with `payload_bytes` behind its header and gives where the payload starts.
+    fn add(&self, payload_bytes: usize) -> NonNull<u8> {
+        let bytes = size_of::<ChunkHeader>() + payload_bytes;
+        let layout = chunk_layout(bytes);
+        // SAFETY: the layout is not empty, since it contains a header.
+        let chunk = unsafe { alloc(layout) };
+        let Some(chunk) = NonNull::new(chunk) else { handle_alloc_error(layout) };
+        let header = ChunkHeader { older: self.newest.load(Ordering::Relaxed), bytes };
+        // SAFETY: the chunk begins with room for a header and has its alignment; nobody else knows the chunk yet.
+        unsafe { chunk.cast::<ChunkHeader>().write(header) };
+        // Relaxed: only the single writer adds, and whoever drops the Chunks has synchronized with it by its Arc.
+        self.newest.store(chunk.cast().as_ptr(), Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // SAFETY: the chunk is at least a header long.
+        unsafe { chunk.add(size_of::<ChunkHeader>()) }
+    }
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        let mut chunk = *self.newest.get_mut();
+        while !chunk.is_null() {
+            // SAFETY: the list holds chunks that `add` allocated and whose header it wrote; none is freed twice, since
+            // each is left before it is freed; the header is plain data that may be copied out.
+            let header = unsafe { chunk.read() };
+            // SAFETY: allocated by `add` with this very layout; `drop` has exclusive access, so nobody looks at it.
+            unsafe { dealloc(chunk.cast(), chunk_layout(header.bytes)) };
+            chunk = header.older;
+        }
+    }
+}
+
+// SAFETY: the raw pointers inside are owned memory; the shared methods only use atomics, except `add`, which is private
+// to this file and called only through a `Bump`, of which each overlay has one that is not Sync.
+unsafe impl Send for Chunks {}
+// SAFETY: as above.
+unsafe impl Sync for Chunks {}
+
+fn chunk_layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, ALIGN_BYTES).expect("pieces are bounded far below the address space")
+}
+
+/// The writer's place in the newest shared chunk.
+pub(super) struct Bump {
+    next: NonNull<u8>,
+    left_bytes: usize,
+    chunk_bytes: usize,
+}
+
+// SAFETY: the pointer leads to memory that nobody else writes to and that belongs to no thread.
+unsafe impl Send for Bump {}
+
+impl Bump {
+    /// Starts with a first chunk of `hint_bytes`, brought into the range of chunk sizes.
+    pub(super) fn new(chunks: &Chunks, hint_bytes: usize) -> Bump {
+        let chunk_bytes = hint_bytes.clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES_MAX).next_multiple_of(ALIGN_BYTES);
+        let payload_bytes = chunk_bytes - size_of::<ChunkHeader>();
+        Bump { next: chunks.add(payload_bytes), left_bytes: payload_bytes, chunk_bytes }
+    }
+
+    /// Gives `bytes` of uninitialized memory at a multiple of `ALIGN_BYTES`. `chunks` must be the one given to `new`.
+    pub(super) fn allocate(&mut self, chunks: &Chunks, bytes: usize) -> NonNull<u8> {
+        let bytes = bytes.next_multiple_of(ALIGN_BYTES);
+        if bytes > self.left_bytes {
+            if bytes >= OWN_CHUNK_BYTES_MIN {
+                return chunks.add(bytes);
+            }
+            self.chunk_bytes = (self.chunk_bytes * 2).min(CHUNK_BYTES_MAX);
+            self.left_bytes = self.chunk_bytes - size_of::<ChunkHeader>();
+            self.next = chunks.add(self.left_bytes);
+        }
+        let piece = self.next;
+        self.left_bytes -= bytes;
+        // SAFETY: the chunk has at least `bytes` left behind `next`, as compared above, so the sum stays in it or at its end.
+        self.next = unsafe { piece.add(bytes) };
+        piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_aligned_and_do_not_overlap() {
+        let chunks = Chunks::new();
+        let mut bump = Bump::new(&chunks, 0);
+        let rounds = if cfg!(miri) { 60 } else { 2_000 };
+        let mut pieces = Vec::new();
+        for index in 0..rounds {
+            let bytes = if index % 50 == 49 { 20_000 + index } else { 1 + index % 700 };
+            let piece = bump.allocate(&chunks, bytes);
+            assert_eq!(piece.as_ptr().addr() % ALIGN_BYTES, 0);
+            // SAFETY: the piece is `bytes` long and nobody else uses it.
+            unsafe { piece.write_bytes(u8::try_from(index % 251).unwrap(), bytes) };
+            pieces.push((piece, bytes));
+        }
+        for (index, (piece, bytes)) in pieces.iter().enumerate() {
+            // SAFETY: the piece was wholly written above.
+            let content = unsafe { std::slice::from_raw_parts(piece.as_ptr(), *bytes) };
+            assert!(content.iter().all(|byte| usize::from(*byte) == index % 251));
+        }
+    }
+
+    #[test]
+    fn an_empty_arena_is_one_small_chunk() {
+        let chunks = Chunks::new();
+        let mut bump = Bump::new(&chunks, 0);
+        assert_eq!(chunks.bytes(), FIRST_CHUNK_BYTES);
+        bump.allocate(&chunks, 3 * 1024 * 1024);
+        bump.allocate(&chunks, 100);
+        assert_eq!(chunks.bytes(), FIRST_CHUNK_BYTES + 3 * 1024 * 1024 + size_of::<ChunkHeader>());
+    }
+}

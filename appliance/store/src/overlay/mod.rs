@@ -1,0 +1,353 @@
+#![allow(unsafe_code, reason = "the list's ends and its drop touch arena memory")]
+//! The overlay: recent effects of one shard in memory, ordered by key, each key with its versions by LSN.
+//! Invariant: one writer inserts while any number of threads read without a lock; what a reader finds is whole, and stays
+//! at its place until the last `Arc` of the overlay drops.
+//! Leaves to view.rs: which overlays make up a shard at one instant. Leaves to the store: dropping the overlay after grace.
+//!
+//! A skip list in an arena: inserting publishes by release stores from level 0 up, reading follows by acquire loads. Nodes
+//! and versions are never freed singly, so a reader may stand on one for as long as it borrows the overlay.
+
+mod arena;
+mod cursor;
+mod node;
+#[cfg(test)]
+mod tests;
+mod version;
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use crate::tx_status::TxStatus;
+use crate::types::Lsn;
+use arena::{Bump, Chunks};
+pub use cursor::Cursor;
+use node::{HEIGHT_MAX, Node, NodeHeader};
+use version::{Version, VersionHeader};
+
+/// Makes an empty overlay. `arena_bytes_hint` sizes the first chunk (64 KiB to 1 MiB); `seed` drives the heights: draw it
+/// at random, since a client that knew it could choose an order of keys that makes the list slow.
+#[must_use]
+pub fn overlay(arena_bytes_hint: usize, seed: u64) -> (OverlayWriter, Arc<Overlay>) {
+    let chunks = Chunks::new();
+    let mut bump = Bump::new(&chunks, arena_bytes_hint);
+    let head = node::write(&mut bump, &chunks, &[], HEIGHT_MAX, false, ptr::null_mut());
+    let overlay = Arc::new(Overlay {
+        head,
+        height: AtomicUsize::new(1),
+        intents: AtomicPtr::new(ptr::null_mut()),
+        key_count: AtomicUsize::new(0),
+        entry_count: AtomicUsize::new(0),
+        chunks,
+    });
+    // Xorshift never leaves 0.
+    let random = seed | 1;
+    (OverlayWriter { overlay: Arc::clone(&overlay), bump, random, no_view_below: Lsn::ZERO }, overlay)
+}
+
+/// What an insertion says about its key.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// The key has this value from now on.
+    Put {
+        /// Opaque bytes, at most `VALUE_BYTES_MAX`.
+        value: &'a [u8],
+        /// The caller knows that the key never existed: nothing lies below this overlay.
+        fresh: bool,
+    },
+    /// The key is gone from now on.
+    Delete,
+    /// The key has this value if the transaction commits.
+    IntentPut {
+        /// Opaque bytes, at most `VALUE_BYTES_MAX`.
+        value: &'a [u8],
+        /// The transaction's fate.
+        status: &'a Arc<TxStatus>,
+    },
+    /// The key is gone if the transaction commits.
+    IntentDelete {
+        /// The transaction's fate.
+        status: &'a Arc<TxStatus>,
+    },
+}
+
+/// What a reader of one instant finds under a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen<'a> {
+    /// The batch that wrote it.
+    pub lsn: Lsn,
+    /// The value; `None` says that the key was deleted.
+    pub value: Option<&'a [u8]>,
+    /// The first entry of this key in this overlay was a fresh put, so older overlays and the index hold nothing under it.
+    pub fresh: bool,
+}
+
+/// The newest version of a key that is not aborted, decided or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest<'a> {
+    /// The batch that wrote it.
+    pub lsn: Lsn,
+    /// What it says.
+    pub kind: LatestKind<'a>,
+    /// As in `Seen`.
+    pub fresh: bool,
+}
+
+/// What the newest version says.
+#[derive(Clone, Copy, Debug)]
+pub enum LatestKind<'a> {
+    /// A plain value.
+    Value(&'a [u8]),
+    /// A plain deletion.
+    Delete,
+    /// An intent, pending or committed. `value` is `None` where it deletes.
+    Intent {
+        /// The transaction's fate.
+        status: &'a Arc<TxStatus>,
+        /// What the key becomes, or has become.
+        value: Option<&'a [u8]>,
+    },
+}
+
+/// The readers' side.
+pub struct Overlay {
+    /// A node with an empty key and full height that stands before all others.
+    head: ptr::NonNull<NodeHeader>,
+    /// Levels in use. A reader that finds an old, smaller number only walks longer.
+    height: AtomicUsize,
+    /// The newest intent: the list of `Arc`s to drop.
+    intents: AtomicPtr<VersionHeader>,
+    key_count: AtomicUsize,
+    entry_count: AtomicUsize,
+    /// The memory of everything above. Declared last, since it is freed after `drop` has run.
+    chunks: Chunks,
+}
+
+// SAFETY: the raw pointers lead into `chunks`, which the overlay owns. Shared methods only follow links by acquire loads
+// to things that were whole before their release store; what intents share is an Arc of a Sync type. Writing goes through
+// the one OverlayWriter, which is not Sync.
+unsafe impl Send for Overlay {}
+// SAFETY: as above.
+unsafe impl Sync for Overlay {}
+
+impl Overlay {
+    /// What a reader finds that sees batches up to `at` and transactions up to the commit number `commit`: the newest
+    /// version that is plain or a committed intent within these bounds. `None`: this overlay says nothing, look below.
+    #[must_use]
+    pub fn get(&self, key: &[u8], at: Lsn, commit: u64) -> Option<Seen<'_>> {
+        seen_in(self.find(key)?, at, commit)
+    }
+
+    /// The newest version that is not aborted, pending intents included. For the owner, who must see what is in doubt.
+    #[must_use]
+    pub fn latest(&self, key: &[u8]) -> Option<Latest<'_>> {
+        latest_in(self.find(key)?)
+    }
+
+    /// A cursor that stands nowhere yet. It shows every key, also those whose versions a reader may not see.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor::new(self)
+    }
+
+    /// Bytes of memory held, unused parts of chunks included.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.chunks.bytes()
+    }
+
+    /// Number of insertions.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        self.entry_count.load(Ordering::Relaxed)
+    }
+
+    /// Number of different keys.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.key_count.load(Ordering::Relaxed)
+    }
+
+    fn head(&self) -> Node<'_> {
+        // SAFETY: the head was written before the Overlay existed and lies in `chunks`, which lives as long as self.
+        unsafe { Node::from_non_null(self.head) }
+    }
+
+    fn find(&self, key: &[u8]) -> Option<Node<'_>> {
+        self.last_where(|candidate| candidate < key, |_, _| {}).next(0).filter(|node| node.key() == key)
+    }
+
+    /// The last node whose key `is_left`, which must hold for a prefix of the key order; the head if there is none.
+    /// `at_level` gets the last such node of each level in use, from the top down.
+    fn last_where<'a>(
+        &'a self,
+        is_left: impl Fn(&[u8]) -> bool,
+        mut at_level: impl FnMut(usize, Node<'a>),
+    ) -> Node<'a> {
+        let mut node = self.head();
+        // The node that ended the walk one level up ends it here too when it comes up again.
+        let mut wall: Option<Node<'a>> = None;
+        for level in (0..self.height.load(Ordering::Relaxed)).rev() {
+            loop {
+                let next = node.next(level);
+                match next {
+                    Some(candidate) if next != wall && is_left(candidate.key()) => node = candidate,
+                    _ => {
+                        wall = next.or(wall);
+                        break;
+                    }
+                }
+            }
+            at_level(level, node);
+        }
+        node
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // SAFETY: `write` built the list with this head; `chunks` is dropped after this; nobody borrows the overlay, since
+        // drop has it exclusively, and drop runs once.
+        unsafe { version::drop_intents(*self.intents.get_mut()) };
+    }
+}
+
+fn seen_in(node: Node<'_>, at: Lsn, commit: u64) -> Option<Seen<'_>> {
+    let version = node.versions().find(|version| version.is_visible(at, commit))?;
+    Some(Seen { lsn: version.lsn(), value: version.value(), fresh: node.is_fresh() })
+}
+
+fn latest_in(node: Node<'_>) -> Option<Latest<'_>> {
+    let version = node.versions().find(|version| !version.is_aborted())?;
+    let kind = match (version.status(), version.value()) {
+        (Some(status), value) => LatestKind::Intent { status, value },
+        (None, Some(value)) => LatestKind::Value(value),
+        (None, None) => LatestKind::Delete,
+    };
+    Some(Latest { lsn: version.lsn(), kind, fresh: node.is_fresh() })
+}
+
+/// The one who inserts. Not `Sync`; may move to another thread.
+pub struct OverlayWriter {
+    overlay: Arc<Overlay>,
+    bump: Bump,
+    /// State of the xorshift that draws heights.
+    random: u64,
+    no_view_below: Lsn,
+}
+
+impl OverlayWriter {
+    /// The readers' side of this overlay.
+    #[must_use]
+    pub fn overlay(&self) -> &Arc<Overlay> {
+        &self.overlay
+    }
+
+    /// Promises that no view, present or future, reads at an LSN below `lsn`: versions that only such a view could see
+    /// are unlinked when their key is written again, so that the chain of a hot key stays short.
+    pub fn set_no_view_below(&mut self, lsn: Lsn) {
+        self.no_view_below = self.no_view_below.max(lsn);
+    }
+
+    /// Makes `entry` the newest version of `key`. Of several plain entries of a key in one batch the last remains.
+    ///
+    /// # Panics
+    /// When the key is longer than `KEY_BYTES_MAX`, the value longer than `VALUE_BYTES_MAX`, or the LSN lower than that of
+    /// the key's newest version: each would be a fault of the store itself.
+    pub fn insert(&mut self, key: &[u8], lsn: Lsn, entry: Entry<'_>) {
+        assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes reached the overlay", key.len());
+        let overlay = &*self.overlay;
+        let mut left = [overlay.head(); HEIGHT_MAX];
+        let before = overlay.last_where(|candidate| candidate < key, |level, node| left[level] = node);
+        match before.next(0).filter(|node| node.key() == key) {
+            Some(node) => push_version(overlay, &mut self.bump, node, lsn, &entry, self.no_view_below),
+            None => {
+                let height = draw_height(&mut self.random);
+                link_node(overlay, &mut self.bump, &left, height, key, lsn, &entry);
+            }
+        }
+        overlay.entry_count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Puts a version in front of the chain of a node.
+fn push_version(
+    overlay: &Overlay,
+    bump: &mut Bump,
+    node: Node<'_>,
+    lsn: Lsn,
+    entry: &Entry<'_>,
+    no_view_below: Lsn,
+) {
+    let mut older = node.newest();
+    if let Some(newest) = older {
+        assert!(lsn >= newest.lsn(), "LSN {lsn} inserted above {}", newest.lsn());
+        let is_plain = matches!(entry, Entry::Put { .. } | Entry::Delete);
+        if is_plain && newest.lsn() == lsn && !newest.is_intent() {
+            // Nobody may see the one without the other: both become durable in one batch.
+            older = newest.older();
+        }
+    }
+    let older = older.map_or(ptr::null_mut(), Version::as_raw);
+    let version = version::write(bump, &overlay.chunks, &overlay.intents, lsn, entry, older);
+    node.set_newest(version);
+    // Every view reads at `no_view_below` or later and so stops at the newest plain version up to it. An intent does not
+    // stop it: whether that is visible depends on the view's commit number too.
+    let is_last = |version: &Version<'_>| version.lsn() <= no_view_below && !version.is_intent();
+    if let Some(last) = node.versions().take(CUT_STEPS_MAX).find(is_last) {
+        last.cut_older();
+    }
+}
+
+/// Puts a new node behind those in `left`, which holds the last smaller node (or the head) of every level.
+fn link_node<'a>(
+    overlay: &'a Overlay,
+    bump: &mut Bump,
+    left: &[Node<'a>; HEIGHT_MAX],
+    height: usize,
+    key: &[u8],
+    lsn: Lsn,
+    entry: &Entry<'_>,
+) {
+    let version = version::write(bump, &overlay.chunks, &overlay.intents, lsn, entry, ptr::null_mut());
+    let fresh = matches!(entry, Entry::Put { fresh: true, .. });
+    let header = node::write(bump, &overlay.chunks, key, height, fresh, version.as_ptr());
+    // SAFETY: written in the line above by this thread, into the arena of the overlay that is borrowed for 'a.
+    let node: Node<'a> = unsafe { Node::from_non_null(header) };
+    for (level, before) in left.iter().enumerate().take(height) {
+        if let Some(next) = before.next(level) {
+            node.set_next(level, next);
+        }
+    }
+    node.set_previous(left[0]);
+    // From here on readers find it: the links above must be in place first, or they would lose the rest of the list.
+    for (level, before) in left.iter().enumerate().take(height) {
+        before.set_next(level, node);
+    }
+    if let Some(next) = node.next(0) {
+        next.set_previous(node);
+    }
+    overlay.height.fetch_max(height, Ordering::Relaxed);
+    overlay.key_count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One node in four rises to the next level.
+fn draw_height(random: &mut u64) -> usize {
+    let mut bits = *random;
+    bits ^= bits << 13;
+    bits ^= bits >> 7;
+    bits ^= bits << 17;
+    *random = bits;
+    // The high half of the product is better mixed than the low bits of a xorshift.
+    let mixed = bits.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    let rises = (mixed.trailing_ones() / 2) as usize;
+    (1 + rises).min(HEIGHT_MAX)
+}
+
+/// The longest key: a table byte and the longest key of a record fit.
+pub const KEY_BYTES_MAX: usize = 2 * 1024;
+/// The longest value: an encoded record with its inline bodies fits.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Versions of one key examined for a cut per insertion. Those above the bound belong to batches not yet durable, so there
+/// are few; where there are more, the cut happens at a later insertion.
+const CUT_STEPS_MAX: usize = 8;
