@@ -184,7 +184,7 @@ impl<T: Send + Sync + 'static> AtomicShared<T> {
         Pinned { current, _guard: guard, _owner: PhantomData }
     }
 
-    /// Whether the current value is still the one at `seen`, which `load` gave under a guard that is still held.
+    /// Whether the current value is still the one at `seen`, which `load` or `pinned` gave under a guard still held.
     #[must_use]
     pub fn is_current(&self, seen: &T) -> bool {
         ptr::eq(self.current.load(Ordering::Acquire), seen)
@@ -341,8 +341,18 @@ mod tests {
         drop(guard);
         block_on(grace());
         assert_eq!(drops.load(Ordering::SeqCst), 1);
-        drop(shared);
+        let pinned = shared.pinned();
+        assert!(shared.is_current(&pinned));
+        shared.replace(CountsDrops(Arc::clone(&drops)));
+        for _ in 0..200 {
+            crossbeam_epoch::pin().flush();
+        }
+        assert_eq!(pinned.0.load(Ordering::SeqCst), 1);
+        drop(pinned);
+        block_on(grace());
         assert_eq!(drops.load(Ordering::SeqCst), 2);
+        drop(shared);
+        assert_eq!(drops.load(Ordering::SeqCst), 3);
     }
 
     #[test]

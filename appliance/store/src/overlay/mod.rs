@@ -18,7 +18,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use crate::tx_status::TxStatus;
+use crate::tx_status::{TxState, TxStatus};
 use crate::types::Lsn;
 use arena::{Bump, Chunks};
 pub use cursor::Cursor;
@@ -91,6 +91,24 @@ pub struct Latest<'a> {
     pub kind: LatestKind<'a>,
     /// As in `Seen`.
     pub fresh: bool,
+}
+
+impl<'a> Latest<'a> {
+    /// The version is an intent of a transaction that is not decided.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self.kind, LatestKind::Intent { status, .. } if status.state() == TxState::Pending)
+    }
+
+    /// What the key holds if the version counts; `None` where it is a deletion.
+    #[must_use]
+    pub fn value(&self) -> Option<&'a [u8]> {
+        match self.kind {
+            LatestKind::Value(value) => Some(value),
+            LatestKind::Delete => None,
+            LatestKind::Intent { value, .. } => value,
+        }
+    }
 }
 
 /// What the newest version says.
