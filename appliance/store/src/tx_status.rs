@@ -147,6 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_published_after_its_status() {
+        let (counter, decided) = (CommitCounter::new(), TxStatus::pending());
+        decided.abort();
+        // The refusal happens where the status is stored: had the number been published before, it would show.
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| counter.commit(&decided)));
+        assert!(refused.is_err());
+        assert_eq!(counter.load(), 0);
+        assert_eq!(counter.commit(&TxStatus::pending()), 1);
+    }
+
+    #[test]
     fn a_reader_never_sees_a_status_change_under_its_counter() {
         let rounds = if cfg!(miri) { 50 } else { 20_000 };
         let counter = Arc::new(CommitCounter::new());

@@ -301,8 +301,8 @@ fn push_version(
     if let Some(newest) = older {
         assert!(lsn >= newest.lsn(), "LSN {lsn} inserted above {}", newest.lsn());
         let is_plain = matches!(entry, Entry::Put { .. } | Entry::Delete);
-        if is_plain && newest.lsn() == lsn && !newest.is_intent() {
-            // Nobody may see the one without the other: both become durable in one batch.
+        if is_plain && newest.lsn() == lsn {
+            // No reader sees the one without the other, since both become durable in one batch.
             older = newest.older();
         }
     }
