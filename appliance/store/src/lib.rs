@@ -2,10 +2,15 @@
 //! Invariant: nothing is acknowledged before it is on stable storage, and no read shows what a crash could take back.
 //! Leaves to services: what values mean. This crate knows nothing of S3, tables or queues.
 
+mod effect;
+pub mod disk;
 pub mod fault;
 pub mod grace;
+mod index;
+pub mod log;
 pub mod overlay;
 pub mod record;
+mod tables;
 pub mod tx_status;
 pub mod types;
 
