@@ -1,0 +1,2 @@
+//! Benchmarks of the reactor.
+fn main() {}

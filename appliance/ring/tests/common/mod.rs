@@ -1,0 +1,39 @@
+//! What the tests of the reactor share: each test body runs once per backend.
+#![allow(dead_code, reason = "every test binary uses its own part of this module")]
+
+use ring::{Backend, Reactor, ReactorConfig};
+use std::future::Future;
+use std::net::SocketAddr;
+
+/// A configuration for tests.
+pub fn config(backend: Backend) -> ReactorConfig {
+    ReactorConfig { backend, ..ReactorConfig::default() }
+}
+
+/// Runs a future on a fresh reactor of this thread.
+pub fn run<F: Future>(backend: Backend, future: F) -> F::Output {
+    run_with(&config(backend), future)
+}
+
+/// Runs a future on a fresh reactor of this thread, made as told.
+pub fn run_with<F: Future>(config: &ReactorConfig, future: F) -> F::Output {
+    Reactor::new(config).expect("the test machine allows this backend").block_on(future)
+}
+
+/// Any free port of the loopback interface.
+pub fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("a literal address")
+}
+
+/// Makes two tests of each function that takes a backend.
+#[macro_export]
+macro_rules! on_both_backends {
+    ($($name:ident),+ $(,)?) => {
+        mod on_io_uring {
+            $(#[test] fn $name() { super::$name(ring::Backend::IoUring); })+
+        }
+        mod on_epoll {
+            $(#[test] fn $name() { super::$name(ring::Backend::Epoll); })+
+        }
+    };
+}
