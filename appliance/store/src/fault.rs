@@ -31,6 +31,13 @@ pub enum Fault {
     Closed,
     /// No room on the disk for this write.
     Full,
+    /// Too much is queued; try again after a moment.
+    Busy,
+    /// One operation's effects are larger than a batch.
+    TooLarge {
+        /// Bytes that the effects would take.
+        bytes: u64,
+    },
 }
 
 impl Fault {
@@ -65,6 +72,8 @@ impl fmt::Display for Fault {
             Fault::InDoubt => f.write_str("key belongs to an undecided transaction"),
             Fault::Closed => f.write_str("store is closed"),
             Fault::Full => f.write_str("storage full"),
+            Fault::Busy => f.write_str("too many writes are queued"),
+            Fault::TooLarge { bytes } => write!(f, "an operation of {bytes} bytes does not fit into a batch"),
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::types::{BLOCK_BYTES, DirectoryId, LogPosition, Lsn, ShardId};
 
 pub mod files;
 pub mod format;
+pub mod fuzz;
+#[cfg(test)]
+mod lab;
 pub(crate) mod planted;
 pub mod scan;
 pub mod segment;

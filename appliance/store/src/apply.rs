@@ -1,0 +1,306 @@
+//! Effects on their way into the filling batch and the active overlay.
+//! Invariant: an overlay entry and its log item say the same; a small body's bytes are in the batch before the record that
+//! points to them; every extent that no record names any more is named by `DEAD` in the same batch.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::body::{Adopted, SealedBody};
+use crate::effect::{BLOB_HEAD_BYTES, blob_head, encode_delete, encode_put};
+use crate::fault::Fault;
+use crate::overlay::Entry;
+use crate::owner::Owner;
+use crate::record::{BodyRef, Record};
+use crate::tables::{DEAD, PREPARED, dead_key, record_key};
+use crate::transact::{PrepareInfo, Prepared, PreparedContent, PreparedEffect};
+use crate::tx::{Body, Effects, StagedRecord};
+use crate::tx_status::{TxState, TxStatus};
+use crate::types::{Extent, ExtentId, INLINE_BYTES_MAX, LogPosition, Lsn};
+
+/// Room that an effect takes in a batch beside its key, value and body bytes, generously.
+const EFFECT_OVERHEAD_BYTES: usize = 128;
+
+impl Owner {
+    /// An upper bound of the bytes that these effects take in a batch.
+    pub(crate) fn effects_bytes(effects: &Effects) -> usize {
+        let written: usize = effects
+            .staged
+            .iter()
+            .map(|staged| {
+                let record = staged.record.as_ref().map_or(0, |record| {
+                    let bodies: usize = record.bodies.iter().map(body_bytes).sum();
+                    record.value.len() + bodies
+                });
+                EFFECT_OVERHEAD_BYTES + 2 * staged.key.len() + record
+            })
+            .sum();
+        let replaced: usize = effects.replaced.iter().map(extent_count).sum();
+        written + replaced * EFFECT_OVERHEAD_BYTES
+    }
+
+    pub(crate) fn fits(&mut self, effects: &Effects) -> bool {
+        // A prepare stores its effects twice at most: in the record and, once resolved, plainly.
+        Owner::effects_bytes(effects) <= self.filling().remaining_bytes()
+    }
+
+    /// Writes effects; gives the batch's LSN, or nothing when there were none.
+    pub(crate) fn apply(&mut self, effects: Effects) -> Result<Option<Lsn>, Fault> {
+        if effects.staged.is_empty() {
+            return Ok(None);
+        }
+        let mut named = HashSet::new();
+        for staged in effects.staged {
+            match staged.record {
+                Some(record) => {
+                    let bodies = self.place_bodies(record.bodies, &mut named)?;
+                    self.write_put(&staged.key, &record.value, &bodies, staged.fresh);
+                }
+                None => self.write_delete(&staged.key),
+            }
+        }
+        for extent in released(&effects.replaced, &named) {
+            self.write_dead(extent);
+        }
+        Ok(Some(self.filling().lsn()))
+    }
+
+    /// Writes a participant's part of a transaction: the PREPARED record, and intents that nobody sees yet.
+    pub(crate) fn apply_prepare(&mut self, effects: Effects, info: &PrepareInfo) -> Result<Option<Lsn>, Fault> {
+        let mut named = HashSet::new();
+        let mut bodies = Vec::new();
+        let mut adopted = Vec::new();
+        let mut listed = Vec::new();
+        for staged in effects.staged {
+            let value = match staged.record {
+                Some(StagedRecord { value, bodies: record_bodies }) => {
+                    let new = record_bodies.iter().map(|body| matches!(body, Body::New(_))).collect::<Vec<_>>();
+                    let placed = self.place_bodies(record_bodies, &mut named)?;
+                    let count = placed.len() as u16;
+                    adopted.extend(placed.iter().zip(new).filter(|(_, new)| *new).flat_map(|(body, _)| extents(body)));
+                    bodies.extend(placed);
+                    Some((value, count))
+                }
+                None => None,
+            };
+            listed.push(PreparedEffect { key: staged.key, fresh: staged.fresh, value });
+        }
+        for extent in released(&effects.replaced, &named) {
+            let value = Some((extent.data_bytes.to_le_bytes().to_vec(), 0));
+            listed.push(PreparedEffect { key: record_key(DEAD, &dead_key(extent.id)), fresh: true, value });
+        }
+        let content = PreparedContent {
+            resolved: false,
+            participants: info.participants.to_vec(),
+            adopted,
+            effects: listed,
+        };
+        let key = record_key(PREPARED, &info.id.to_be_bytes());
+        self.write_put(&key, &content.encode(), &bodies, true);
+        let lsn = self.filling().lsn();
+        let prepared = Prepared { status: Arc::clone(&info.status), content, bodies, lsn };
+        insert_intents(&mut self.overlay, &prepared)?;
+        self.prepared.insert(info.id, prepared);
+        Ok(Some(lsn))
+    }
+
+    /// Undecided intents may not be folded, so they move to the new overlay when the old one is frozen.
+    pub(crate) fn carry_intents(&mut self) {
+        for prepared in self.prepared.values() {
+            if !prepared.content.resolved && prepared.status.state() != TxState::Aborted {
+                insert_intents(&mut self.overlay, prepared).expect("the same effects were encoded when they were prepared");
+                let low = prepared.bodies.iter().filter_map(log_segment).min();
+                self.log_reference_low = self.log_reference_low.min(low.unwrap_or(u64::MAX));
+            }
+        }
+    }
+
+    /// Makes a decided transaction's effects plain, or takes the prepare away.
+    pub(crate) fn resolve(&mut self, id: u128, commit: bool) -> Result<(), Fault> {
+        if self.prepared.get(&id).is_some_and(|prepared| prepared.content.resolved) {
+            self.prepared.remove(&id);
+            return Ok(());
+        }
+        let Some(mut prepared) = self.prepared.remove(&id) else {
+            // Refused here, or resolved before: nothing to undo.
+            return Ok(());
+        };
+        let key = record_key(PREPARED, &id.to_be_bytes());
+        if !commit {
+            for extent in std::mem::take(&mut prepared.content.adopted) {
+                self.write_dead(extent);
+            }
+            self.write_delete(&key);
+            return Ok(());
+        }
+        for (effect, bodies) in prepared.effects() {
+            match &effect.value {
+                Some((value, _)) => self.write_put(&effect.key, value, bodies, effect.fresh),
+                None => self.write_delete(&effect.key),
+            }
+        }
+        // The bodies belong to the plain records now; the marker only answers other participants' recovery.
+        let marker = PreparedContent {
+            resolved: true,
+            participants: std::mem::take(&mut prepared.content.participants),
+            adopted: Vec::new(),
+            effects: Vec::new(),
+        };
+        self.write_put(&key, &marker.encode(), &[], false);
+        Ok(())
+    }
+
+    /// Drops the marker of a transaction that every participant has resolved.
+    pub(crate) fn forget(&mut self, id: u128) {
+        self.write_delete(&record_key(PREPARED, &id.to_be_bytes()));
+    }
+
+    /// Extents whose space was given back need no entry any more.
+    pub(crate) fn undead(&mut self, extents: &[ExtentId]) {
+        for id in extents {
+            if self.try_filling().is_none_or(|batch| batch.remaining_bytes() < 4 * EFFECT_OVERHEAD_BYTES) {
+                // The entry stays and is punched again, which changes nothing.
+                return;
+            }
+            self.write_delete(&record_key(DEAD, &dead_key(*id)));
+        }
+    }
+
+    fn write_dead(&mut self, extent: Extent) {
+        let key = record_key(DEAD, &dead_key(extent.id));
+        self.write_put(&key, &extent.data_bytes.to_le_bytes(), &[], true);
+    }
+
+    fn write_put(&mut self, key: &[u8], value: &[u8], bodies: &[BodyRef], fresh: bool) {
+        for segment in bodies.iter().filter_map(log_segment) {
+            self.log_reference_low = self.log_reference_low.min(segment);
+        }
+        let mut record = Vec::with_capacity(value.len() + 64);
+        Record::encode(value, bodies, &mut record);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        encode_put(key, &record, fresh, &mut scratch);
+        self.filling().append(&scratch);
+        self.scratch = scratch;
+        let lsn = self.filling().lsn();
+        self.overlay.insert(key, lsn, Entry::Put { value: &record, fresh });
+    }
+
+    fn write_delete(&mut self, key: &[u8]) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        encode_delete(key, &mut scratch);
+        self.filling().append(&scratch);
+        self.scratch = scratch;
+        let lsn = self.filling().lsn();
+        self.overlay.insert(key, lsn, Entry::Delete);
+    }
+
+    /// Gives every body its place: new small ones go into the batch, new large ones are adopted where they lie.
+    fn place_bodies(&mut self, bodies: Vec<Body>, named: &mut HashSet<ExtentId>) -> Result<Vec<BodyRef>, Fault> {
+        let mut placed = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            let place = match body {
+                Body::Kept(kept) => kept,
+                Body::New(new) => {
+                    let sealed = new.take().ok_or_else(|| Fault::corrupt("a new body was put twice".into()))?;
+                    self.place_new(sealed)
+                }
+            };
+            named.extend(extents(&place).map(|extent| extent.id));
+            placed.push(place);
+        }
+        Ok(placed)
+    }
+
+    fn place_new(&mut self, sealed: SealedBody) -> BodyRef {
+        match sealed.adopt() {
+            Adopted::Extents(place) => place,
+            Adopted::Bytes(bytes) if bytes.len() <= INLINE_BYTES_MAX => BodyRef::Inline(bytes),
+            Adopted::Bytes(bytes) => {
+                let length = bytes.len() as u32;
+                let crc = hash::crc32c(&bytes);
+                let batch = self.filling();
+                let head = batch.append(&blob_head(length));
+                batch.append(&bytes);
+                let offset = head.offset + BLOB_HEAD_BYTES as u32;
+                BodyRef::Log { position: LogPosition { segment: head.segment, offset }, length, crc }
+            }
+        }
+    }
+}
+
+impl Prepared {
+    /// The effects, each with its bodies.
+    pub(crate) fn effects(&self) -> impl Iterator<Item = (&PreparedEffect, &[BodyRef])> {
+        let mut next = 0;
+        self.content.effects.iter().map(move |effect| {
+            let count = effect.value.as_ref().map_or(0, |(_, count)| usize::from(*count));
+            let start = next;
+            next += count;
+            // A PREPARED record whose counts do not fit its bodies was refused when it was decoded.
+            (effect, self.bodies.get(start..next).unwrap_or(&[]))
+        })
+    }
+}
+
+/// Shows the effects of a prepared transaction to those who see its status committed.
+pub(crate) fn insert_intents(
+    overlay: &mut crate::overlay::OverlayWriter,
+    prepared: &Prepared,
+) -> Result<(), Fault> {
+    let status: &Arc<TxStatus> = &prepared.status;
+    for (effect, bodies) in prepared.effects() {
+        match &effect.value {
+            Some((value, _)) => {
+                let mut record = Vec::new();
+                Record::encode(value, bodies, &mut record);
+                overlay.insert(&effect.key, prepared.lsn, Entry::IntentPut { value: &record, status });
+            }
+            None => overlay.insert(&effect.key, prepared.lsn, Entry::IntentDelete { status }),
+        }
+    }
+    Ok(())
+}
+
+/// Extents of replaced records that no new record names.
+fn released(replaced: &[BodyRef], named: &HashSet<ExtentId>) -> Vec<Extent> {
+    let mut seen = HashSet::new();
+    replaced
+        .iter()
+        .flat_map(extents)
+        .filter(|extent| !named.contains(&extent.id) && seen.insert(extent.id))
+        .collect()
+}
+
+fn extents(body: &BodyRef) -> impl Iterator<Item = Extent> + '_ {
+    let list: &[Extent] = match body {
+        BodyRef::Extents(extents) => extents,
+        BodyRef::Inline(_) | BodyRef::Log { .. } | BodyRef::Packed { .. } => &[],
+    };
+    list.iter().copied()
+}
+
+fn extent_count(body: &BodyRef) -> usize {
+    extents(body).count()
+}
+
+fn log_segment(body: &BodyRef) -> Option<u64> {
+    match body {
+        BodyRef::Log { position, .. } => Some(position.segment),
+        BodyRef::Inline(_) | BodyRef::Packed { .. } | BodyRef::Extents(_) => None,
+    }
+}
+
+/// Bytes that a body takes in the batch, its reference included.
+fn body_bytes(body: &Body) -> usize {
+    const REFERENCE_BYTES: usize = 32;
+    match body {
+        Body::New(new) if new.length() <= crate::types::LOG_BODY_BYTES_MAX as u64 => {
+            REFERENCE_BYTES + new.length() as usize
+        }
+        // At most 18 bytes an extent, and an extent of a large body holds at least a megabyte but for the last few.
+        Body::New(new) => REFERENCE_BYTES + 32 * (8 + (new.length() / (1 << 20)) as usize),
+        Body::Kept(BodyRef::Inline(bytes)) => REFERENCE_BYTES + bytes.len(),
+        Body::Kept(kept) => REFERENCE_BYTES * (1 + extent_count(kept)),
+    }
+}

@@ -1,0 +1,670 @@
+//! Writing bodies: small ones stay in memory to travel in a log batch, large ones go to extents while they arrive.
+//! Invariant: a large body that `seal` returned is on stable storage, header blocks included; a body that nobody
+//! adopts becomes an orphan. At most two buffers of 1 MiB belong to a writer: one fills while the other is written.
+//! Leaves to the shard: the record that adopts the body.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ring::{Buffer, Task};
+use tokio::sync::oneshot;
+
+use super::budget::BulkBudget;
+use super::companion::{Companion, run_blocking};
+use super::extent::{ExtentHeader, SPAN_BYTES_MAX, span_bytes};
+use super::files::{Files, SegmentKind, write_fault};
+use super::lease::{Lease, Orphans, Run};
+use super::segments::{OpenSegment, OpenSegments, extents_key, make_segment};
+use crate::fault::Fault;
+use crate::record::BodyRef;
+use crate::types::{
+    BLOCK_BYTES, CHUNK_BYTES, EXTENT_DATA_BYTES_MAX, Extent, ExtentId, KEY_BYTES_MAX, LOG_BODY_BYTES_MAX, ShardId,
+    TableId,
+};
+
+/// The record for which a body is written; the header blocks name it, for the scrubber and for rebuilding an index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The shard that owns the record.
+    pub shard: ShardId,
+    /// The record's table.
+    pub table: TableId,
+    /// The record's key, at most 1,900 bytes.
+    pub key: Vec<u8>,
+}
+
+/// What `CoreBodies` is made of.
+pub struct CoreBodiesParts {
+    /// The shard into whose directory this core writes.
+    pub shard: ShardId,
+    /// The data directory's files.
+    pub files: Arc<Files>,
+    /// Which segments are open, process-wide.
+    pub open: OpenSegments,
+    /// Where abandoned room goes, process-wide.
+    pub orphans: Orphans,
+    /// Bulk bytes in flight, device-wide.
+    pub budget: BulkBudget,
+    /// Where blocking work goes.
+    pub companion: Arc<dyn Companion>,
+    /// Bytes of a segment file: `SEGMENT_BYTES` unless configured otherwise; a multiple of 4,096, at least 2 MiB.
+    pub segment_bytes: u32,
+    /// The first nonce; random per start, so that nonces of two runs differ.
+    pub nonce: u64,
+}
+
+/// The bodies that one core writes, into one shard's directory.
+#[derive(Clone)]
+pub struct CoreBodies {
+    core: Rc<Core>,
+}
+
+struct Core {
+    parts: CoreBodiesParts,
+    nonce: Cell<u64>,
+    next_segment: Cell<u64>,
+    current: RefCell<Option<Rc<OpenSegment>>>,
+    spare: RefCell<Spare>,
+    /// Writers that wait for a segment.
+    waiters: RefCell<Vec<oneshot::Sender<Result<(), Fault>>>>,
+    /// Preparing ahead failed; only a writer in need tries again, so that a full disk is not asked at every body.
+    ahead_failed: Cell<bool>,
+}
+
+enum Spare {
+    Absent,
+    Preparing,
+    Ready(Rc<OpenSegment>),
+}
+
+impl CoreBodies {
+    /// Takes up writing for a shard. Every segment that exists is sealed: nothing is written to it again. Blocks for
+    /// one directory listing, so it belongs to the start. Makes no file before the first large body.
+    pub fn open(parts: CoreBodiesParts) -> Result<CoreBodies, Fault> {
+        assert!(parts.segment_bytes.is_multiple_of(BLOCK_BYTES as u32), "segments are whole blocks");
+        assert!(parts.segment_bytes >= SEGMENT_BYTES_MIN, "a segment holds at least one full buffer");
+        let next_segment = parts.files.next_segment(SegmentKind::Extents, parts.shard)?;
+        parts.open.begin(parts.shard, next_segment);
+        let core = Core {
+            nonce: Cell::new(parts.nonce),
+            next_segment: Cell::new(next_segment),
+            current: RefCell::default(),
+            spare: RefCell::new(Spare::Absent),
+            waiters: RefCell::default(),
+            ahead_failed: Cell::new(false),
+            parts,
+        };
+        Ok(CoreBodies { core: Rc::new(core) })
+    }
+
+    /// Begins a body. `hint` is its length if the caller knows it (a declared Content-Length); a body that turns out
+    /// longer or shorter is still right, it only takes more room or more writes.
+    #[must_use]
+    pub fn writer(&self, hint: Option<u64>, owner: Owner) -> BodyWriter {
+        assert!(owner.key.len() <= KEY_BYTES_MAX, "key is longer than a record's key may be");
+        let nonce = self.core.nonce.get();
+        self.core.nonce.set(nonce.wrapping_add(1));
+        let lease = Rc::new(Lease::new(self.core.parts.orphans.clone()));
+        BodyWriter {
+            core: Rc::clone(&self.core),
+            owner,
+            nonce,
+            hint,
+            length: 0,
+            state: State::Whole,
+            small: Vec::new(),
+            large: None,
+            lease,
+        }
+    }
+}
+
+impl Core {
+    /// Room for up to `want` bytes of data; whole buffers of it, at least one, if the segment ends before.
+    async fn allocate(self: &Rc<Self>, want: u32) -> Result<Grant, Fault> {
+        loop {
+            if let Some(grant) = self.try_allocate(want) {
+                return Ok(grant);
+            }
+            let spare = std::mem::replace(&mut *self.spare.borrow_mut(), Spare::Absent);
+            match spare {
+                Spare::Ready(segment) => {
+                    self.ahead_failed.set(false);
+                    // Bound outside the borrow: dropping the old one may run its seal.
+                    let old = self.current.borrow_mut().replace(segment);
+                    drop(old);
+                    continue;
+                }
+                Spare::Preparing => *self.spare.borrow_mut() = Spare::Preparing,
+                Spare::Absent => self.prepare(),
+            }
+            let (answer, result) = oneshot::channel();
+            self.waiters.borrow_mut().push(answer);
+            result.await.unwrap_or(Err(Fault::Closed))?;
+        }
+    }
+
+    fn try_allocate(self: &Rc<Self>, want: u32) -> Option<Grant> {
+        let segment = self.current.borrow().clone()?;
+        if segment.check().is_err() {
+            // Abandoned: the next body begins in a new segment.
+            let old = self.current.borrow_mut().take();
+            drop(old);
+            return None;
+        }
+        let data = data_that_fits(segment.room(), want)?;
+        let span = span_bytes(data);
+        let offset = segment.take(span);
+        let half = self.parts.segment_bytes / 2;
+        let absent = matches!(*self.spare.borrow(), Spare::Absent);
+        if segment.room() < half && absent && !self.ahead_failed.get() {
+            self.prepare();
+        }
+        Some(Grant { segment, offset, data_bytes: data })
+    }
+
+    /// Starts making a segment. The state is `Absent` before and `Preparing` after.
+    fn prepare(self: &Rc<Self>) {
+        *self.spare.borrow_mut() = Spare::Preparing;
+        let core = Rc::clone(self);
+        let key = extents_key(core.parts.shard, core.next_segment.get());
+        core.next_segment.set(key.segment + 1);
+        core.parts.open.open(key.shard, key.segment);
+        ring::spawn(async move {
+            let (files, segment_bytes) = (Arc::clone(&core.parts.files), core.parts.segment_bytes);
+            let made =
+                run_blocking(&*core.parts.companion, move || make_segment(&files, key, segment_bytes)).await;
+            let outcome = match made.and_then(|made| made) {
+                Ok(made) => {
+                    let parts = &core.parts;
+                    let segment = OpenSegment::new(
+                        made,
+                        segment_bytes,
+                        Arc::clone(&parts.files),
+                        parts.open.clone(),
+                        Arc::clone(&parts.companion),
+                    );
+                    *core.spare.borrow_mut() = Spare::Ready(Rc::new(segment));
+                    Ok(())
+                }
+                Err(fault) => {
+                    core.ahead_failed.set(true);
+                    core.parts.open.close(key.shard, key.segment);
+                    *core.spare.borrow_mut() = Spare::Absent;
+                    Err(fault)
+                }
+            };
+            let waiters = std::mem::take(&mut *core.waiters.borrow_mut());
+            for waiter in waiters {
+                // A writer that was dropped meanwhile does not hear it.
+                drop(waiter.send(outcome.clone()));
+            }
+        })
+        .detach();
+    }
+}
+
+/// How many data bytes to grant out of `room`: all that is wanted, or whole buffers up to the end of the segment.
+fn data_that_fits(room: u32, want: u32) -> Option<u32> {
+    if span_bytes(want) <= room {
+        return Some(want);
+    }
+    let whole_buffers = room.saturating_sub(BLOCK_BYTES as u32) / BUFFER_DATA_BYTES as u32 * BUFFER_DATA_BYTES as u32;
+    (whole_buffers > 0).then_some(whole_buffers)
+}
+
+struct Grant {
+    segment: Rc<OpenSegment>,
+    offset: u32,
+    data_bytes: u32,
+}
+
+/// Takes a body in. Dropped before `seal`, it leaves nothing behind but work for the reclaimer.
+pub struct BodyWriter {
+    core: Rc<Core>,
+    owner: Owner,
+    nonce: u64,
+    hint: Option<u64>,
+    length: u64,
+    state: State,
+    /// The body as long as it may turn out small.
+    small: Vec<u8>,
+    large: Option<Large>,
+    lease: Rc<Lease>,
+}
+
+enum State {
+    Whole,
+    /// A call is under way, or was dropped half-way.
+    Busy,
+    Failed(Fault),
+}
+
+impl BodyWriter {
+    /// Takes the next bytes. Waits while the disk is behind. Errors: `Fault::Full`, `Fault::Io`; after an error, or
+    /// after a call that was dropped before it ended, the body cannot be completed and every call fails.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.begin()?;
+        let result = self.write_inner(bytes).await;
+        self.end(result)
+    }
+
+    /// Ends the body. A large one is on stable storage when this returns. Errors: as `write`.
+    pub async fn seal(mut self) -> Result<SealedBody, Fault> {
+        self.begin()?;
+        let Some(mut large) = self.large.take() else {
+            return Ok(SealedBody { content: Content::Small(std::mem::take(&mut self.small)) });
+        };
+        if self.length <= LOG_BODY_BYTES_MAX as u64 {
+            // Announced longer than it is. Nothing was written yet, since less than a buffer came.
+            let bytes = large.buffer.take().map_or_else(Vec::new, |buffer| buffer[large.front..].to_vec());
+            return Ok(SealedBody { content: Content::Small(bytes) });
+        }
+        self.flush(&mut large, true).await?;
+        large.finish_write().await?;
+        if let Some(segment) = large.unsynced.take() {
+            segment.sync().await?;
+        }
+        self.lease.disarm();
+        let orphans = self.core.parts.orphans.clone();
+        Ok(SealedBody { content: Content::Large { extents: std::mem::take(&mut large.extents), orphans } })
+    }
+
+    /// Bytes taken so far.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.state, State::Busy) {
+            State::Whole => Ok(()),
+            State::Busy => Err(Fault::Unknown("an earlier write of this body was given up half-way".into())),
+            State::Failed(fault) => {
+                self.state = State::Failed(fault.clone());
+                Err(fault)
+            }
+        }
+    }
+
+    fn end(&mut self, result: Result<(), Fault>) -> Result<(), Fault> {
+        self.state = match &result {
+            Ok(()) => State::Whole,
+            Err(fault) => State::Failed(fault.clone()),
+        };
+        result
+    }
+
+    async fn write_inner(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut large = match self.large.take() {
+            Some(large) => large,
+            None if self.stays_small(bytes.len()) => {
+                if self.small.capacity() == 0 {
+                    self.small.reserve_exact(self.small_capacity(bytes.len()));
+                }
+                self.small.extend_from_slice(bytes);
+                self.length += bytes.len() as u64;
+                return Ok(());
+            }
+            None => {
+                let mut large = Large::new();
+                let small = std::mem::take(&mut self.small);
+                self.length = 0;
+                self.fill(&mut large, &small).await?;
+                large
+            }
+        };
+        self.fill(&mut large, bytes).await?;
+        self.large = Some(large);
+        Ok(())
+    }
+
+    /// Whether the body, `more` bytes longer, may still travel in a log batch.
+    fn stays_small(&self, more: usize) -> bool {
+        let announced = self.hint.unwrap_or(0) <= LOG_BODY_BYTES_MAX as u64;
+        announced && self.small.len() + more <= LOG_BODY_BYTES_MAX
+    }
+
+    fn small_capacity(&self, first: usize) -> usize {
+        let hint = self.hint.and_then(|hint| usize::try_from(hint).ok()).unwrap_or(first);
+        hint.clamp(first, LOG_BODY_BYTES_MAX)
+    }
+
+    async fn fill(&mut self, large: &mut Large, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            // A full buffer leaves only when more follows: so a body of one buffer is one write, its header included.
+            if large.room() == 0 {
+                self.flush(large, false).await?;
+            }
+            let expected = self.hint.map(|hint| hint.saturating_sub(self.length));
+            let (now, later) = bytes.split_at(bytes.len().min(large.room()));
+            large.buffer(expected).extend_from_slice(now);
+            self.length += now.len() as u64;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Sends the buffer on its way; `last` when the body ends with it. May have nothing to send.
+    async fn flush(&mut self, large: &mut Large, last: bool) -> Result<(), Fault> {
+        let data = large.buffered_data();
+        if data > 0 && large.extent.is_none() {
+            let want = self.wanted(large.extents.len(), data, last);
+            let grant = self.core.allocate(want).await?;
+            self.lease.add(Run {
+                shard: grant.segment.key().shard,
+                segment: grant.segment.key().segment,
+                offset: grant.offset,
+                length: span_bytes(grant.data_bytes),
+            });
+            large.enter(grant).await?;
+        }
+        let Some(mut extent) = large.extent.take() else { return Ok(()) };
+        let mut buffer = large.buffer.take().unwrap_or_else(|| Buffer::with_capacity(0));
+        let front = large.front.min(buffer.len());
+        extent.note_checksums(&buffer[front..]);
+        let complete = last || extent.written + data as u32 == extent.data_bytes;
+        let write_offset = extent.next_offset(front);
+        extent.written += data as u32;
+        if complete && extent.holds_one_buffer(data) && front > 0 {
+            let header = self.header(&mut extent, large.extents.len());
+            header.encode(&mut buffer[..BLOCK_BYTES]);
+            large.extents.push(header.extent());
+            pad(&mut buffer);
+            large.start_write(&self.core, &self.lease, &extent.segment, buffer, write_offset).await?;
+            return Ok(());
+        }
+        if data > 0 {
+            pad(&mut buffer);
+            large.start_write(&self.core, &self.lease, &extent.segment, buffer, write_offset).await?;
+        }
+        if complete {
+            let header = self.header(&mut extent, large.extents.len());
+            let mut block = Buffer::with_capacity(BLOCK_BYTES);
+            block.resize(BLOCK_BYTES, 0);
+            header.encode(&mut block);
+            large.extents.push(header.extent());
+            large.start_write(&self.core, &self.lease, &extent.segment, block, extent.offset).await?;
+        } else {
+            large.extent = Some(extent);
+        }
+        Ok(())
+    }
+
+    /// Data bytes to ask for in the next extent, `buffered` of which are here already.
+    fn wanted(&self, extent_count: usize, buffered: usize, last: bool) -> u32 {
+        if last {
+            return buffered as u32;
+        }
+        let buffered = buffered as u64;
+        let before = self.length - buffered;
+        let wanted = match self.hint {
+            Some(hint) if hint > self.length => hint - before,
+            _ => GROWTH_BYTES[extent_count.min(GROWTH_BYTES.len() - 1)],
+        };
+        wanted.clamp(buffered, u64::from(EXTENT_DATA_BYTES_MAX)) as u32
+    }
+
+    /// The header of an extent whose data is complete. Gives back the room that was not used.
+    fn header(&self, extent: &mut OpenExtent, ordinal: usize) -> ExtentHeader {
+        let granted = span_bytes(extent.data_bytes);
+        let used = span_bytes(extent.written);
+        let key = extent.segment.key();
+        let mut span = used;
+        if used < granted && !extent.segment.give_back(extent.offset, granted, used) {
+            // Somebody's room lies behind: the tail stays part of this extent's span, and the reclaimer punches it.
+            span = granted;
+            let (offset, length) = (extent.offset + used, granted - used);
+            self.core.parts.orphans.push(Run { shard: key.shard, segment: key.segment, offset, length });
+        }
+        self.lease.shorten_last(used);
+        ExtentHeader {
+            directory: self.core.parts.files.directory_id(),
+            id: ExtentId { shard: key.shard, segment: key.segment, offset: extent.offset },
+            owner: self.owner.shard,
+            table: self.owner.table,
+            key: self.owner.key.clone(),
+            nonce: self.nonce,
+            ordinal: ordinal as u32,
+            data_bytes: extent.written,
+            span_bytes: span,
+            chunk_crcs: std::mem::take(&mut extent.chunk_crcs),
+        }
+    }
+}
+
+/// A body that goes to extents.
+struct Large {
+    /// Fills now. Its first `front` bytes are the place of the header block, or nothing.
+    buffer: Option<Buffer>,
+    front: usize,
+    /// The extent that is being filled; none before the first buffer is full.
+    extent: Option<OpenExtent>,
+    /// Those that are complete.
+    extents: Vec<Extent>,
+    write: Option<Task<Result<(), Fault>>>,
+    /// The segment with writes that no sync has covered.
+    unsynced: Option<Rc<OpenSegment>>,
+    bytes_since_sync: u64,
+}
+
+struct OpenExtent {
+    segment: Rc<OpenSegment>,
+    offset: u32,
+    data_bytes: u32,
+    written: u32,
+    chunk_crcs: Vec<u32>,
+}
+
+impl OpenExtent {
+    fn note_checksums(&mut self, data: &[u8]) {
+        // Buffers begin on chunk borders, since a buffer's data is a whole number of chunks unless it is the last.
+        self.chunk_crcs.extend(data.chunks(CHUNK_BYTES).map(hash::crc32c));
+    }
+
+    /// Where the buffer goes: at the header's place if it has room for one in front, else behind what is written.
+    fn next_offset(&self, front: usize) -> u32 {
+        self.offset + BLOCK_BYTES as u32 - front as u32 + self.written
+    }
+
+    fn holds_one_buffer(&self, data: usize) -> bool {
+        self.written as usize == data
+    }
+}
+
+impl Large {
+    fn new() -> Large {
+        Large {
+            buffer: None,
+            front: 0,
+            extent: None,
+            extents: Vec::new(),
+            write: None,
+            unsynced: None,
+            bytes_since_sync: 0,
+        }
+    }
+
+    /// The buffer that fills now; a fresh one is no larger than what is still `expected` needs.
+    fn buffer(&mut self, expected: Option<u64>) -> &mut Buffer {
+        let front = if self.extent.is_none() { BLOCK_BYTES } else { 0 };
+        let current_front = &mut self.front;
+        self.buffer.get_or_insert_with(|| {
+            *current_front = front;
+            let data = expected.filter(|bytes| *bytes > 0).unwrap_or(BUFFER_DATA_BYTES as u64);
+            let data = data.min(BUFFER_DATA_BYTES as u64) as usize;
+            let mut buffer = Buffer::with_capacity(front + data.next_multiple_of(BLOCK_BYTES));
+            buffer.resize(front, 0);
+            buffer
+        })
+    }
+
+    fn buffered_data(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.len() - self.front)
+    }
+
+    /// Data bytes that the buffer still takes.
+    fn room(&self) -> usize {
+        let data = self.buffered_data();
+        let of_buffer = BUFFER_DATA_BYTES - data;
+        let of_extent = self.extent.as_ref().map(|extent| (extent.data_bytes - extent.written) as usize - data);
+        of_extent.map_or(of_buffer, |room| room.min(of_buffer))
+    }
+
+    /// Begins an extent. A segment that is left for another is synced first: so at most one has unsynced writes.
+    async fn enter(&mut self, grant: Grant) -> Result<(), Fault> {
+        if let Some(segment) = &self.unsynced
+            && !Rc::ptr_eq(segment, &grant.segment)
+        {
+            let segment = Rc::clone(segment);
+            self.finish_write().await?;
+            segment.sync().await?;
+            self.bytes_since_sync = 0;
+        }
+        self.unsynced = Some(Rc::clone(&grant.segment));
+        self.extent = Some(OpenExtent {
+            segment: grant.segment,
+            offset: grant.offset,
+            data_bytes: grant.data_bytes,
+            written: 0,
+            chunk_crcs: Vec::with_capacity((grant.data_bytes as usize).div_ceil(CHUNK_BYTES)),
+        });
+        Ok(())
+    }
+
+    async fn finish_write(&mut self) -> Result<(), Fault> {
+        match self.write.take() {
+            Some(write) => write.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the write before, then for the budget, then starts this one as a task of its own: it goes on while
+    /// the caller waits for a slow client, and gives its share of the budget back when it is done.
+    async fn start_write(
+        &mut self,
+        core: &Core,
+        lease: &Rc<Lease>,
+        segment: &Rc<OpenSegment>,
+        buffer: Buffer,
+        offset: u32,
+    ) -> Result<(), Fault> {
+        self.finish_write().await?;
+        segment.check()?;
+        let bytes = buffer.len() as u64;
+        let permit = core.parts.budget.acquire(bytes).await;
+        let (segment, lease) = (Rc::clone(segment), Rc::clone(lease));
+        self.bytes_since_sync += bytes;
+        if self.bytes_since_sync >= BULK_SYNC_BYTES {
+            // Covers what is complete by now. Small steps keep the device's cache from filling up under the log.
+            segment.request_sync();
+            self.bytes_since_sync = 0;
+        }
+        self.write = Some(ring::spawn(async move {
+            let (result, buffer) = segment.file().write(buffer, u64::from(offset)).await;
+            drop((buffer, permit));
+            let result =
+                result.map_err(|error| write_fault("write", segment.path(), u64::from(offset), &error));
+            if let Err(fault) = &result {
+                segment.fail(fault.clone());
+            }
+            drop(lease);
+            result
+        }));
+        Ok(())
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        // The write goes on to its end, and the lease that it holds ends with it.
+        if let Some(write) = self.write.take() {
+            write.detach();
+        }
+    }
+}
+
+fn pad(buffer: &mut Buffer) {
+    let length = buffer.len().next_multiple_of(BLOCK_BYTES);
+    buffer.resize(length, 0);
+}
+
+/// A complete body that no record names yet. It may travel to another core. Dropped, a large one becomes an orphan.
+#[derive(Debug)]
+pub struct SealedBody {
+    content: Content,
+}
+
+enum Content {
+    Small(Vec<u8>),
+    Large { extents: Vec<Extent>, orphans: Orphans },
+}
+
+/// What a record takes over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Adopted {
+    /// The bytes of a small body, to go inline or into the log batch.
+    Bytes(Vec<u8>),
+    /// A large body, durable already.
+    Extents(BodyRef),
+}
+
+impl SealedBody {
+    /// A small body out of bytes at hand, at most 32 KiB.
+    #[must_use]
+    pub fn from_small(bytes: Vec<u8>) -> SealedBody {
+        assert!(bytes.len() <= LOG_BODY_BYTES_MAX, "a larger body is written through a BodyWriter");
+        SealedBody { content: Content::Small(bytes) }
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match &self.content {
+            Content::Small(bytes) => bytes.len() as u64,
+            Content::Large { extents, .. } => extents.iter().map(|extent| u64::from(extent.data_bytes)).sum(),
+        }
+    }
+
+    /// Hands the body to a record: from here on the caller answers for its extents.
+    #[must_use]
+    pub fn adopt(mut self) -> Adopted {
+        match &mut self.content {
+            Content::Small(bytes) => Adopted::Bytes(std::mem::take(bytes)),
+            Content::Large { extents, .. } => Adopted::Extents(BodyRef::Extents(std::mem::take(extents))),
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        if let Content::Large { extents, orphans } = self {
+            for extent in extents.drain(..) {
+                orphans.push(Run::of(&extent));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Content::Small(bytes) => write!(f, "Small({} bytes)", bytes.len()),
+            Content::Large { extents, .. } => f.debug_tuple("Large").field(extents).finish(),
+        }
+    }
+}
+
+/// Bytes of a segment file, unless configured otherwise.
+pub const SEGMENT_BYTES: u32 = 256 * 1024 * 1024;
+/// Data bytes of one write; with the header block in front a write has 4 KiB more.
+pub const BUFFER_DATA_BYTES: usize = 1024 * 1024;
+const SEGMENT_BYTES_MIN: u32 = 2 * BUFFER_DATA_BYTES as u32;
+/// A bulk sync follows this many bytes of one body.
+const BULK_SYNC_BYTES: u64 = 8 * 1024 * 1024;
+/// Sizes of the extents of a body whose length is not known.
+const GROWTH_BYTES: [u64; 4] = [1 << 20, 4 << 20, 16 << 20, 32 << 20];
+
+const _: () = assert!(SPAN_BYTES_MAX <= SEGMENT_BYTES);
+const _: () = assert!(BUFFER_DATA_BYTES.is_multiple_of(CHUNK_BYTES));

@@ -1,0 +1,141 @@
+//! The companion threads of a shard: one folds, one does file work that may block (segments, extents, reclamation).
+//! Invariant: work of one thread runs in the order given; a reactor never waits for either.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::body::{Companion, PinKey};
+use crate::fault::Fault;
+use crate::fold::{FoldOrder, FoldReport, Folder};
+use crate::grace;
+use crate::log::SegmentSupply;
+use crate::owner::Message;
+use crate::reclaim::ReclaimState;
+use crate::shared::Shared;
+use crate::types::ShardId;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A thread that runs what it is sent, until every sender is gone.
+#[derive(Clone)]
+pub(crate) struct FileThread {
+    sender: Sender<Work>,
+}
+
+impl FileThread {
+    pub(crate) fn start(name: String) -> std::io::Result<(FileThread, JoinHandle<()>)> {
+        let (sender, receiver): (Sender<Work>, Receiver<Work>) = channel();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            for work in receiver {
+                work();
+            }
+        })?;
+        Ok((FileThread { sender }, thread))
+    }
+}
+
+impl Companion for FileThread {
+    fn run(&self, job: Work) {
+        // The thread ends only when every sender is gone, so a send fails only if a job panicked; the waiter's channel
+        // is dropped with the job then and says so.
+        drop(self.sender.send(job));
+    }
+}
+
+/// An owner's way to its companions.
+#[derive(Clone)]
+pub(crate) struct Companions {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shard: ShardId,
+    pub(crate) files: FileThread,
+    pub(crate) folds: Sender<Box<dyn FnOnce(&mut Folder) + Send>>,
+    /// Log segments that nothing points into but that a stream may still read.
+    pub(crate) retiring: Arc<Mutex<Vec<u64>>>,
+    pub(crate) supply: SegmentSupply,
+    pub(crate) reclaim: Arc<Mutex<ReclaimState>>,
+}
+
+/// Starts the folding thread of a shard.
+pub(crate) fn start_fold_thread(
+    name: String,
+    mut folder: Folder,
+) -> std::io::Result<(Sender<Box<dyn FnOnce(&mut Folder) + Send>>, JoinHandle<()>)> {
+    let (sender, receiver) = channel::<Box<dyn FnOnce(&mut Folder) + Send>>();
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        for work in receiver {
+            work(&mut folder);
+        }
+    })?;
+    Ok((sender, thread))
+}
+
+impl Companions {
+    /// Folds; the owner gets `Message::Folded`.
+    pub(crate) fn fold(&self, order: FoldOrder) {
+        let shared = Arc::clone(&self.shared);
+        let shard = self.shard;
+        let work = Box::new(move |folder: &mut Folder| {
+            let result = folder.fold(&order);
+            drop(order);
+            tell(&shared, shard, Message::Folded(result));
+        });
+        drop(self.folds.send(work));
+    }
+
+    /// Prepares log segments; the owner gets `Message::SegmentsReady`.
+    pub(crate) fn refill(&self) {
+        let (shared, shard, supply) = (Arc::clone(&self.shared), self.shard, self.supply.clone());
+        self.files.run(Box::new(move || {
+            let result = supply.refill();
+            tell(&shared, shard, Message::SegmentsReady(result));
+        }));
+    }
+
+    /// Gives log segments back once every view that could point into them is gone and no stream reads them.
+    pub(crate) fn retire(&self, segments: Vec<u64>) {
+        lock(&self.retiring).extend(segments);
+        let this = self.clone();
+        self.files.run(Box::new(move || {
+            grace::grace_blocking();
+            let mut waiting = lock(&this.retiring);
+            waiting.sort_unstable();
+            waiting.dedup();
+            let (busy, free): (Vec<u64>, Vec<u64>) =
+                waiting.iter().partition(|segment| this.shared.pins.is_pinned(PinKey::log(this.shard, **segment)));
+            *waiting = busy;
+            drop(waiting);
+            this.supply.retire(&free);
+            let result = this.supply.refill();
+            tell(&this.shared, this.shard, Message::SegmentsReady(result));
+        }));
+    }
+
+    /// Gives the space of dead bodies back.
+    pub(crate) fn reclaim(&self, report: FoldReport) {
+        let this = self.clone();
+        self.files.run(Box::new(move || {
+            let punched = lock(&this.reclaim).run(&this.shared, this.shard, report);
+            match punched {
+                Ok(extents) if extents.is_empty() => {}
+                Ok(extents) => tell(&this.shared, this.shard, Message::Punched(extents)),
+                // Space that cannot be given back now is tried again after the next fold; nothing is wrong with the data.
+                Err(fault) => crate::report(&format!("{}: giving space back failed: {fault}", this.shard)),
+            }
+        }));
+    }
+}
+
+fn tell(shared: &Shared, shard: ShardId, message: Message) {
+    // The owner is gone only when the process is stopping.
+    drop(shared.shard(shard).mailbox.send(message));
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A fault as text for a log line.
+pub(crate) fn describe(fault: &Fault) -> String {
+    fault.to_string()
+}

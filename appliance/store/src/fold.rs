@@ -1,0 +1,280 @@
+//! The fold: a frozen overlay becomes part of the index, in key order, in LMDB transactions with full sync.
+//! Invariant: bodies leave the log for a packed segment that is synced before the transaction that points to it commits;
+//! the applied checkpoint is stored in the last transaction; folding the same overlay again changes nothing.
+//! Leaves to owner.rs: when to fold, and the exchange of overlays around it.
+//!
+//! ```text
+//! PACKED value = live_bytes u64 | total_bytes u64, little-endian
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use heed::RwTxn;
+
+use crate::body::{Ballast, PackedWriter};
+use crate::fault::Fault;
+use crate::index::Index;
+use crate::log::{Checkpoint, LogReader};
+use crate::overlay::Overlay;
+use crate::record::{BodyRef, Record};
+use crate::shared::Shared;
+use crate::tables::{APPLIED_KEY, PACKED, record_key};
+use crate::types::{INLINE_BYTES_MAX, Lsn, ShardId, TableId};
+
+/// Entries in one LMDB transaction at most: near 131,000 dirty pages LMDB begins to spill.
+const TXN_ENTRY_COUNT_MAX: usize = 100_000;
+
+/// What to fold.
+pub(crate) struct FoldOrder {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shard: ShardId,
+    pub(crate) frozen: Arc<Overlay>,
+    /// The last batch in it, which is durable.
+    pub(crate) checkpoint: Checkpoint,
+}
+
+/// What a fold did.
+#[derive(Debug, Clone)]
+pub(crate) struct FoldReport {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) entries: u64,
+    pub(crate) micros: u64,
+    /// Sealed packed segments in which nothing lives.
+    pub(crate) empty_packed: Vec<u64>,
+    /// Sealed packed segments in which little lives.
+    pub(crate) sparse_packed: Vec<u64>,
+}
+
+/// The folding thread's own state.
+pub(crate) struct Folder {
+    pub(crate) packed: PackedWriter,
+    pub(crate) log: LogReader,
+    pub(crate) ballast: Option<Ballast>,
+    pub(crate) scratch: Vec<u8>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Usage {
+    live_change: i64,
+    written: u64,
+}
+
+impl Folder {
+    /// Folds; on a full disk once more after the ballast was let go, so that deletes can still free space.
+    pub(crate) fn fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
+        match self.try_fold(order) {
+            Err(Fault::Full) => {
+                if let Some(ballast) = &self.ballast {
+                    ballast.release()?;
+                }
+                self.try_fold(order)
+            }
+            other => {
+                if let Some(ballast) = &self.ballast {
+                    // Without room for it yet the ballast is rebuilt after a later fold.
+                    let _rebuilt: Result<_, Fault> = ballast.rebuild();
+                }
+                other
+            }
+        }
+    }
+
+    fn try_fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
+        let started = Instant::now();
+        let index = &order.shared.shard(order.shard).index;
+        let mut usage = BTreeMap::new();
+        let mut entries = 0_u64;
+        let mut cursor = order.frozen.cursor();
+        cursor.seek_first();
+        loop {
+            let mut txn = index.write()?;
+            let mut in_txn = 0;
+            while let Some(key) = cursor.key() {
+                if in_txn == TXN_ENTRY_COUNT_MAX {
+                    break;
+                }
+                // Undecided intents are not visible here; the owner carried them into the active overlay.
+                if let Some(seen) = cursor.get(order.checkpoint.lsn, u64::MAX) {
+                    self.fold_entry(index, &mut txn, order.shard, key, &seen, &mut usage)?;
+                    in_txn += 1;
+                }
+                cursor.next();
+            }
+            entries += in_txn as u64;
+            let is_last = cursor.key().is_none();
+            let (mut empty_packed, mut sparse_packed) = (Vec::new(), Vec::new());
+            write_usage(index, &mut txn, &std::mem::take(&mut usage))?;
+            if is_last {
+                self.find_reclaimable(index, &txn, &mut empty_packed, &mut sparse_packed)?;
+                index.put(&mut txn, APPLIED_KEY, &order.checkpoint.encode())?;
+            }
+            self.packed.sync()?;
+            index.commit(txn)?;
+            if is_last {
+                let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let checkpoint = order.checkpoint;
+                return Ok(FoldReport { checkpoint, entries, micros, empty_packed, sparse_packed });
+            }
+        }
+    }
+
+    fn fold_entry(
+        &mut self,
+        index: &Index,
+        txn: &mut RwTxn<'_>,
+        shard: ShardId,
+        key: &[u8],
+        seen: &crate::overlay::Seen<'_>,
+        usage: &mut BTreeMap<u64, Usage>,
+    ) -> Result<(), Fault> {
+        // A fresh key has nothing below, so neither a look-up nor a deletion is needed.
+        let had_old = if seen.fresh {
+            false
+        } else {
+            match index.get(txn, key)? {
+                Some(old) => {
+                    count_packed(old, shard, usage, -1)?;
+                    true
+                }
+                None => false,
+            }
+        };
+        let Some(value) = seen.value else {
+            return if had_old { index.delete(txn, key) } else { Ok(()) };
+        };
+        if !may_have_bodies(value) {
+            return index.put(txn, key, value);
+        }
+        let record = Record::decode(value)?;
+        let mut bodies = record.bodies;
+        for body in &mut bodies {
+            if let BodyRef::Log { position, length, crc } = body {
+                *body = self.move_body(key, *position, *length, *crc, usage)?;
+            } else if let BodyRef::Packed { segment, length, .. } = body {
+                usage.entry(*segment).or_default().live_change += i64::from(*length);
+            }
+        }
+        self.scratch.clear();
+        Record::encode(record.value, &bodies, &mut self.scratch);
+        index.put(txn, key, &self.scratch)
+    }
+
+    /// Copies a body from the log to where it stays.
+    fn move_body(
+        &mut self,
+        key: &[u8],
+        position: crate::types::LogPosition,
+        length: u32,
+        crc: u32,
+        usage: &mut BTreeMap<u64, Usage>,
+    ) -> Result<BodyRef, Fault> {
+        let mut bytes = vec![0; length as usize];
+        self.log.read_blocking(position, &mut bytes)?;
+        let found = hash::crc32c(&bytes);
+        if found != crc {
+            return Err(Fault::corrupt(format!(
+                "log segment {} at offset {}: a body has CRC32C {found:08x}, its record says {crc:08x}",
+                position.segment, position.offset
+            )));
+        }
+        if bytes.len() <= INLINE_BYTES_MAX {
+            return Ok(BodyRef::Inline(bytes));
+        }
+        let place = self.packed.append(TableId(key[0]), &key[1..], &bytes)?;
+        if let BodyRef::Packed { segment, .. } = place {
+            let usage = usage.entry(segment).or_default();
+            usage.live_change += i64::from(length);
+            usage.written += u64::from(length);
+        }
+        Ok(place)
+    }
+
+    /// Sealed packed segments that hold nothing, or little, that lives.
+    fn find_reclaimable(
+        &self,
+        index: &Index,
+        txn: &RwTxn<'_>,
+        empty: &mut Vec<u64>,
+        sparse: &mut Vec<u64>,
+    ) -> Result<(), Fault> {
+        let open = self.packed.open_segment();
+        let start = [PACKED.0];
+        for item in index.range(txn, std::ops::Bound::Included(&start[..]))? {
+            let (key, value) = item.map_err(|error| index.fault("walk", error))?;
+            let Some(segment) = packed_segment(key) else { break };
+            if Some(segment) == open {
+                continue;
+            }
+            let (live, total) = decode_usage(value)?;
+            if live == 0 {
+                empty.push(segment);
+            } else if live < total / SPARSE_PART {
+                sparse.push(segment);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sealed segment whose live bytes are fewer than this part of what was written is copied forward.
+const SPARSE_PART: u64 = 4;
+
+/// Whether an encoded record can name bodies, without decoding it.
+fn may_have_bodies(encoded: &[u8]) -> bool {
+    encoded.get(1) != Some(&0)
+}
+
+fn count_packed(
+    encoded: &[u8],
+    shard: ShardId,
+    usage: &mut BTreeMap<u64, Usage>,
+    sign: i64,
+) -> Result<(), Fault> {
+    if !may_have_bodies(encoded) || encoded.is_empty() {
+        return Ok(());
+    }
+    for body in Record::decode(encoded)?.bodies {
+        if let BodyRef::Packed { shard: place, segment, length, .. } = body
+            && place == shard
+        {
+            usage.entry(segment).or_default().live_change += sign * i64::from(length);
+        }
+    }
+    Ok(())
+}
+
+fn write_usage(index: &Index, txn: &mut RwTxn<'_>, usage: &BTreeMap<u64, Usage>) -> Result<(), Fault> {
+    for (segment, change) in usage {
+        let key = record_key(PACKED, &segment.to_be_bytes());
+        let (live, total) = index.get(txn, &key)?.map(decode_usage).transpose()?.unwrap_or((0, 0));
+        let live = live.checked_add_signed(change.live_change).ok_or_else(|| {
+            Fault::corrupt(format!("packed segment {segment} would have {} live bytes", live as i64 + change.live_change))
+        })?;
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&live.to_le_bytes());
+        value[8..].copy_from_slice(&(total + change.written).to_le_bytes());
+        index.put(txn, &key, &value)?;
+    }
+    Ok(())
+}
+
+fn decode_usage(value: &[u8]) -> Result<(u64, u64), Fault> {
+    let mut reader = crate::record::Reader { rest: value };
+    Ok((reader.u64()?, reader.u64()?))
+}
+
+fn packed_segment(key: &[u8]) -> Option<u64> {
+    let (table, rest) = key.split_first()?;
+    (*table == PACKED.0).then(|| rest.try_into().ok().map(u64::from_be_bytes)).flatten()
+}
+
+/// The checkpoint that an index holds, if it ever took a fold.
+pub(crate) fn applied(index: &Index) -> Result<Option<Checkpoint>, Fault> {
+    let txn = index.read()?;
+    index.get(&txn, APPLIED_KEY)?.map(Checkpoint::decode).transpose()
+}
+
+/// Nothing was applied yet.
+pub(crate) const NEVER_APPLIED: Lsn = Lsn::ZERO;

@@ -1,0 +1,212 @@
+//! The data directory's own files: `FORMAT`, which says what lies there, and `lock`, which says who uses it.
+//! Invariant: FORMAT appears whole or not at all, and names a layout that this binary knows or is refused.
+//!
+//! ```text
+//! zerocloud data directory
+//! layout 1
+//! directory 32 hex digits
+//! shards 2
+//! ```
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::SHARD_COUNT_MAX;
+use crate::disk::{Disk, OpenMode};
+use crate::fault::Fault;
+use crate::types::DirectoryId;
+
+/// The layout that this binary writes.
+pub const LAYOUT_VERSION: u32 = 1;
+const FIRST_LINE: &str = "zerocloud data directory";
+const FORMAT_NAME: &str = "FORMAT";
+const FORMAT_TEMPORARY: &str = "FORMAT.new";
+/// FORMAT is shorter than this.
+const FORMAT_BYTES_MAX: usize = 4096;
+
+/// Why a data directory cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process uses it; its process id where known.
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The directory holds other things.
+    Foreign(PathBuf),
+    /// A later binary wrote it.
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its layout.
+        layout: u32,
+    },
+    /// Something below failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> OpenError {
+        OpenError::Fault(fault)
+    }
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OpenError::Locked { path, holder } => {
+                write!(f, "data directory {} is in use by process {holder}; stop it first", path.display())
+            }
+            OpenError::Foreign(path) => write!(
+                f,
+                "{} is not a zerocloud data directory and not empty; name another with --data",
+                path.display()
+            ),
+            OpenError::Newer { path, layout } => write!(
+                f,
+                "data directory {} has layout {layout}, this binary knows up to {LAYOUT_VERSION}; use a newer binary",
+                path.display()
+            ),
+            OpenError::Fault(fault) => write!(f, "data directory cannot be opened: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Held while the process uses the data directory.
+pub struct DataLock {
+    _file: File,
+}
+
+impl DataLock {
+    /// Takes the lock. Errors: `OpenError::Locked` with the holder's process id.
+    pub fn take(data: &Path) -> Result<DataLock, OpenError> {
+        let path = data.join("lock");
+        let io = |action, error: std::io::Error| OpenError::Fault(Fault::io(action, &path, 0, &error));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| io("open", error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // The id helps; without it the message still says what is wrong.
+                let _read: std::io::Result<usize> = file.read_to_string(&mut holder);
+                return Err(OpenError::Locked { path: data.to_path_buf(), holder: holder.trim().to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(io("lock", error)),
+        }
+        file.set_len(0).map_err(|error| io("truncate", error))?;
+        file.rewind().map_err(|error| io("seek", error))?;
+        writeln!(file, "{}", std::process::id()).map_err(|error| io("write", error))?;
+        Ok(DataLock { _file: file })
+    }
+}
+
+/// What FORMAT says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Format {
+    /// The directory's identity.
+    pub directory: DirectoryId,
+    /// Its number of shards.
+    pub shard_count: u16,
+}
+
+impl Format {
+    /// Reads FORMAT. `Ok(None)`: the directory is new. Errors: `Foreign`, `Newer`, and faults.
+    pub fn read(disk: &Arc<dyn Disk>, data: &Path) -> Result<Option<Format>, OpenError> {
+        let names = disk.list(data).map_err(|error| Fault::io("list", data, 0, &error))?;
+        if !names.iter().any(|name| name == FORMAT_NAME) {
+            // What the first start leaves behind when it is killed before FORMAT is there.
+            let ours = |name: &String| name == "lock" || name == FORMAT_TEMPORARY;
+            return if names.iter().all(ours) { Ok(None) } else { Err(OpenError::Foreign(data.to_path_buf())) };
+        }
+        let path = data.join(FORMAT_NAME);
+        let mode = OpenMode { create: false, write: false, direct: false };
+        let file = disk.open(&path, mode).map_err(|error| Fault::io("open", &path, 0, &error))?;
+        let mut bytes = vec![0; FORMAT_BYTES_MAX];
+        let count = file.read_blocking(&mut bytes, 0).map_err(|error| Fault::io("read", &path, 0, &error))?;
+        parse(&bytes[..count], data).map(Some)
+    }
+
+    /// Writes FORMAT so that it is there whole or not at all.
+    pub fn write(&self, disk: &Arc<dyn Disk>, data: &Path) -> Result<(), Fault> {
+        let temporary = data.join(FORMAT_TEMPORARY);
+        let path = data.join(FORMAT_NAME);
+        let mode = OpenMode { create: true, write: true, direct: false };
+        let file = disk.open(&temporary, mode).map_err(|error| Fault::io("create", &temporary, 0, &error))?;
+        file.truncate(0).map_err(|error| Fault::io("truncate", &temporary, 0, &error))?;
+        file.write_blocking(self.text().as_bytes(), 0).map_err(|error| Fault::io("write", &temporary, 0, &error))?;
+        file.sync_blocking().map_err(|error| Fault::io("fdatasync", &temporary, 0, &error))?;
+        disk.rename(&temporary, &path).map_err(|error| Fault::io("rename", &temporary, 0, &error))?;
+        disk.sync_dir(data).map_err(|error| Fault::io("fsync", data, 0, &error))
+    }
+
+    fn text(&self) -> String {
+        let hex: String = self.directory.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{FIRST_LINE}\nlayout {LAYOUT_VERSION}\ndirectory {hex}\nshards {}\n", self.shard_count)
+    }
+}
+
+fn parse(bytes: &[u8], data: &Path) -> Result<Format, OpenError> {
+    let damaged = || {
+        let path = data.join(FORMAT_NAME);
+        OpenError::Fault(Fault::corrupt(format!("{} is damaged; restore it from a backup", path.display())))
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged())?;
+    let mut lines = text.lines();
+    if lines.next() != Some(FIRST_LINE) {
+        return Err(damaged());
+    }
+    let mut field = |name: &str| -> Option<String> {
+        let (key, value) = lines.next()?.split_once(' ')?;
+        (key == name).then(|| value.to_owned())
+    };
+    let layout: u32 = field("layout").and_then(|value| value.parse().ok()).ok_or_else(damaged)?;
+    if layout > LAYOUT_VERSION {
+        return Err(OpenError::Newer { path: data.to_path_buf(), layout });
+    }
+    let hex = field("directory").filter(|hex| hex.len() == 32 && hex.is_ascii()).ok_or_else(damaged)?;
+    let mut directory = [0; 16];
+    for (place, byte) in directory.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).map_err(|_| damaged())?;
+    }
+    let shard_count: u16 = field("shards").and_then(|value| value.parse().ok()).ok_or_else(damaged)?;
+    if shard_count == 0 || shard_count > SHARD_COUNT_MAX || layout == 0 {
+        return Err(damaged());
+    }
+    Ok(Format { directory: DirectoryId(directory), shard_count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flip_of_a_bit_in_format_is_noticed_or_changes_only_a_name() {
+        let format = Format { directory: DirectoryId([0xa5; 16]), shard_count: 2 };
+        let text = format.text();
+        let data = Path::new("/data");
+        assert_eq!(parse(text.as_bytes(), data).expect("parses"), format);
+        for position in 0..text.len() {
+            for bit in 0..8 {
+                let mut damaged = text.clone().into_bytes();
+                damaged[position] ^= 1 << bit;
+                // A flip that yields another valid directory or count is caught by the log and the extents, which name the
+                // directory, and by the missing or surplus shard directories.
+                if let Ok(other) = parse(&damaged, data) {
+                    assert!(other != format || damaged.to_ascii_lowercase() == text.as_bytes(), "{position} {bit}");
+                }
+            }
+        }
+    }
+}

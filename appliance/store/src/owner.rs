@@ -1,0 +1,642 @@
+//! The owner of a shard: it executes operations one after the other, gathers their effects into batches, and lets replies
+//! go when what they rest on is durable.
+//! Invariant: one batch is in flight and one is filling; `durable_lsn` is stored before any reply of its batch leaves; a
+//! reply also waits for what its operation merely looked at; after a failed batch nothing is acknowledged any more.
+//! Leaves to apply.rs: turning effects into log items and overlay entries. Leaves to fold.rs: the index.
+//!
+//! ```text
+//! queue -> run -> filling batch + active overlay -> (sealed) in flight -> durable: replies leave
+//!              \-> parked, when a key is in doubt      \-> active overlay frozen, when it is large or old
+//! ```
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::companion::Companions;
+use crate::config::OwnerLimits;
+use crate::fault::Fault;
+use crate::fold::{FoldOrder, FoldReport};
+use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
+use crate::overlay::{Overlay, OverlayWriter, overlay};
+use crate::shared::{ShardShared, Shared};
+use crate::transact::{PrepareInfo, Prepared};
+use crate::tx::{Tx, TxInputs};
+use crate::types::{ExtentId, Lsn, ShardId, Timestamp};
+use crate::view::Overlays;
+
+/// A unit of work on its way through an owner, its type erased.
+pub(crate) trait Job: Send {
+    /// Runs the operation and keeps its reply. `Ok(true)`: its effects count.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault>;
+    /// The effects are the participant's part of a transaction over shards.
+    fn prepare_info(&self) -> Option<&PrepareInfo>;
+    /// Hands the reply, or the fault, to whoever waits.
+    fn complete(self: Box<Self>, outcome: Result<(), Fault>);
+}
+
+/// What reaches an owner.
+pub(crate) enum Message {
+    /// Execute an operation.
+    Job(Box<dyn Job>),
+    /// Make a prepared transaction's effects plain, or take them away.
+    Resolve { id: u128, commit: bool, done: oneshot::Sender<Result<(), Fault>> },
+    /// Every participant has resolved: the record of the transaction can go.
+    Forget { id: u128 },
+    /// The companion has folded, or could not.
+    Folded(Result<FoldReport, Fault>),
+    /// The companion has prepared log segments.
+    SegmentsReady(Result<(), Fault>),
+    /// The space of these extents was given back.
+    Punched(Vec<ExtentId>),
+}
+
+/// Whom to tell that a batch is durable.
+enum Waiter {
+    Job(Box<dyn Job>),
+    Done(oneshot::Sender<Result<(), Fault>>),
+}
+
+impl Waiter {
+    fn complete(self, outcome: Result<(), Fault>) {
+        match self {
+            Waiter::Job(job) => job.complete(outcome),
+            // The coordinator may be gone with its core; the resolution stands all the same.
+            Waiter::Done(done) => drop(done.send(outcome)),
+        }
+    }
+}
+
+struct Parked {
+    job: Box<dyn Job>,
+    since: Instant,
+}
+
+/// The single writer of one shard. Lives on one core.
+pub(crate) struct Owner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: ShardId,
+    pub(crate) limits: OwnerLimits,
+    pub(crate) overlay: OverlayWriter,
+    pub(crate) prepared: HashMap<u128, Prepared>,
+    pub(crate) scratch: Vec<u8>,
+    /// The lowest log segment that an entry of the active overlay points to, apart from its own batches.
+    pub(crate) log_reference_low: u64,
+    log: LogWriter,
+    supply: SegmentSupply,
+    companions: Companions,
+    frozen: Option<Arc<Overlay>>,
+    frozen_reference_low: u64,
+    /// The frozen overlay ends with this batch; folding starts when it is durable.
+    fold_after: Option<Lsn>,
+    active_since: Option<Instant>,
+    log_bytes_since_freeze: u64,
+    filling: Option<BatchBuilder>,
+    /// An operation did not fit any more; room comes with the next batch.
+    filling_is_full: bool,
+    in_flight: Option<Lsn>,
+    last_checkpoint: Checkpoint,
+    /// The last batch is named by a later one, or there is nothing to prove.
+    proven: bool,
+    proof_timer_runs: bool,
+    queue: VecDeque<Message>,
+    parked: Vec<Parked>,
+    waiting_in_flight: Vec<Waiter>,
+    waiting_filling: Vec<Waiter>,
+    positions: u64,
+    random: u64,
+    draining: bool,
+    me: Weak<RefCell<Owner>>,
+}
+
+/// What recovery hands to an owner.
+pub(crate) struct OwnerStart {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: ShardId,
+    pub(crate) limits: OwnerLimits,
+    pub(crate) overlay: OverlayWriter,
+    pub(crate) prepared: HashMap<u128, Prepared>,
+    pub(crate) log_reference_low: u64,
+    pub(crate) log: LogWriter,
+    pub(crate) supply: SegmentSupply,
+    pub(crate) companions: Companions,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) replayed_bytes: u64,
+    pub(crate) seed: u64,
+}
+
+impl Owner {
+    pub(crate) fn new(start: OwnerStart) -> Rc<RefCell<Owner>> {
+        let has_entries = start.overlay.overlay().entry_count() > 0;
+        let owner = Owner {
+            shared: start.shared,
+            id: start.id,
+            limits: start.limits,
+            overlay: start.overlay,
+            prepared: start.prepared,
+            scratch: Vec::new(),
+            log_reference_low: start.log_reference_low,
+            log: start.log,
+            supply: start.supply,
+            companions: start.companions,
+            frozen: None,
+            frozen_reference_low: u64::MAX,
+            fold_after: None,
+            active_since: has_entries.then(ring::now),
+            log_bytes_since_freeze: start.replayed_bytes,
+            filling: None,
+            filling_is_full: false,
+            in_flight: None,
+            proven: start.checkpoint.lsn == Lsn::ZERO,
+            last_checkpoint: start.checkpoint,
+            proof_timer_runs: false,
+            queue: VecDeque::new(),
+            parked: Vec::new(),
+            waiting_in_flight: Vec::new(),
+            waiting_filling: Vec::new(),
+            positions: 0,
+            random: start.seed,
+            draining: false,
+            me: Weak::new(),
+        };
+        let owner = Rc::new(RefCell::new(owner));
+        owner.borrow_mut().me = Rc::downgrade(&owner);
+        owner.borrow_mut().want_proof();
+        owner
+    }
+
+    /// Queues a message; `turn` handles it.
+    pub(crate) fn push(&mut self, message: Message) {
+        self.queue.push_back(message);
+    }
+
+    /// Handles what is queued and starts a batch if none is in flight. Called once per turn of the core's loop.
+    pub(crate) fn turn(&mut self) {
+        while let Some(message) = self.queue.pop_front() {
+            if self.needs_batch(&message) && !self.has_room() {
+                self.queue.push_front(message);
+                break;
+            }
+            self.handle(message);
+        }
+        self.start_batch();
+        self.publish_counts();
+    }
+
+    /// Nothing is queued, filling or in flight.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.queue.is_empty()
+            && self.in_flight.is_none()
+            && self.waiting_filling.is_empty()
+            && self.filling.as_ref().is_none_or(BatchBuilder::is_empty)
+    }
+
+    /// From now on only what is under way is finished; the last batch gets its proof.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        if !self.proven && self.in_flight.is_none() {
+            self.write_proof();
+        }
+    }
+
+    /// The last batch is proven, or the shard is stopped and nothing more can be done.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_quiet() && (self.proven || self.shard().check_writable().is_err())
+    }
+
+    /// Once a second: parked jobs that waited too long, an overlay that is old.
+    pub(crate) fn tick(&mut self) {
+        let now = ring::now();
+        let patience = self.limits.in_doubt_patience;
+        let (late, keep): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parked).into_iter().partition(|parked| now - parked.since > patience);
+        self.parked = keep;
+        for parked in late {
+            parked.job.complete(Err(Fault::InDoubt));
+        }
+        if self.supply.wants() {
+            self.order_segments();
+        }
+    }
+
+    pub(crate) fn shard(&self) -> &ShardShared {
+        self.shared.shard(self.id)
+    }
+
+    fn needs_batch(&self, message: &Message) -> bool {
+        matches!(message, Message::Job(_) | Message::Resolve { .. } | Message::Forget { .. })
+            && self.shard().check_writable().is_ok()
+    }
+
+    /// There is an open batch with room for one operation, and the overlays may grow.
+    fn has_room(&mut self) -> bool {
+        let frozen_bytes = self.frozen.as_ref().map_or(0, |frozen| frozen.arena_bytes());
+        let overlay_bytes = self.overlay.overlay().arena_bytes() + frozen_bytes;
+        if overlay_bytes > self.limits.overlay_bytes_max {
+            return false;
+        }
+        if let Some(filling) = &self.filling {
+            return !self.filling_is_full && filling.payload_bytes() < self.limits.batch_soft_bytes;
+        }
+        match self.log.open_batch() {
+            Ok(batch) => {
+                self.filling = Some(batch);
+                self.filling_is_full = false;
+                self.positions = 0;
+                true
+            }
+            Err(_) => {
+                self.shard().counts.log_stalls.fetch_add(1, Ordering::Relaxed);
+                self.order_segments();
+                self.consider_freeze(true);
+                false
+            }
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Job(job) => self.run(job),
+            Message::Resolve { id, commit, done } => {
+                if let Err(fault) = self.shard().check_writable() {
+                    return drop(done.send(Err(fault)));
+                }
+                match self.resolve(id, commit) {
+                    Ok(()) => self.wait_for_all(Waiter::Done(done)),
+                    Err(fault) => drop(done.send(Err(fault))),
+                }
+                self.unpark();
+            }
+            Message::Forget { id } => {
+                if self.shard().check_writable().is_ok() {
+                    self.forget(id);
+                }
+            }
+            Message::Folded(result) => self.folded(result),
+            Message::SegmentsReady(result) => {
+                if let Err(fault) = result {
+                    self.segments_failed(&fault);
+                }
+            }
+            Message::Punched(extents) => self.undead(&extents),
+        }
+    }
+
+    fn run(&mut self, mut job: Box<dyn Job>) {
+        if let Err(fault) = self.shard().check_writable() {
+            return job.complete(Err(fault));
+        }
+        let Some(filling) = &self.filling else { return job.complete(Err(Fault::Closed)) };
+        self.shard().counts.operations.fetch_add(1, Ordering::Relaxed);
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let inputs = TxInputs {
+            now: Timestamp::from_system_clock(),
+            random: self.random,
+            lsn: filling.lsn(),
+            first_position: self.positions,
+        };
+        let shared = Arc::clone(&self.shared);
+        let active = Arc::clone(self.overlay.overlay());
+        let frozen = self.frozen.clone();
+        let ran = Tx::new(shared.shard(self.id), &active, frozen.as_deref(), inputs).and_then(|mut tx| {
+            let commits = job.run(&mut tx)?;
+            let (looked_at, used) = (tx.looked_at(), tx.positions_used());
+            let effects = if commits { Some(tx.into_effects()?) } else { None };
+            Ok((looked_at, used, effects))
+        });
+        match ran {
+            Ok((looked_at, used, None)) => {
+                self.positions += used;
+                self.settle(job, looked_at);
+            }
+            Ok((looked_at, used, Some(effects))) => {
+                if !self.fits(&effects) {
+                    return self.postpone(job, &effects);
+                }
+                self.positions += used;
+                let wrote = match job.prepare_info().cloned() {
+                    Some(info) => self.apply_prepare(effects, &info),
+                    None => self.apply(effects),
+                };
+                match wrote {
+                    Ok(Some(lsn)) => self.settle(job, lsn),
+                    Ok(None) => self.settle(job, looked_at),
+                    Err(fault) => job.complete(Err(fault)),
+                }
+            }
+            Err(Fault::InDoubt) if job.prepare_info().is_none() => self.park(job),
+            Err(fault) => job.complete(Err(fault)),
+        }
+    }
+
+    /// The effects do not fit into what is left of this batch: the job runs again in the next one, unless none is large
+    /// enough for it.
+    fn postpone(&mut self, job: Box<dyn Job>, effects: &crate::tx::Effects) {
+        let empty = self.filling.as_ref().is_none_or(BatchBuilder::is_empty);
+        if empty {
+            let bytes = Owner::effects_bytes(effects);
+            return job.complete(Err(Fault::TooLarge { bytes: bytes as u64 }));
+        }
+        self.queue.push_front(Message::Job(job));
+        self.filling_is_full = true;
+    }
+
+    fn park(&mut self, job: Box<dyn Job>) {
+        if self.parked.len() >= self.limits.parked_count_max {
+            return job.complete(Err(Fault::InDoubt));
+        }
+        self.parked.push(Parked { job, since: ring::now() });
+    }
+
+    fn unpark(&mut self) {
+        for parked in self.parked.drain(..).rev() {
+            self.queue.push_front(Message::Job(parked.job));
+        }
+    }
+
+    /// Lets the reply go when `lsn` is durable. Store rule: a definite answer may not rest on what can still fail.
+    fn settle(&mut self, job: Box<dyn Job>, lsn: Lsn) {
+        let durable = Lsn(self.shard().durable_lsn.load(Ordering::Relaxed));
+        if lsn <= durable {
+            job.complete(Ok(()));
+        } else if Some(lsn) == self.in_flight {
+            self.waiting_in_flight.push(Waiter::Job(job));
+        } else {
+            self.waiting_filling.push(Waiter::Job(job));
+        }
+    }
+
+    /// Waits for everything that was written so far.
+    fn wait_for_all(&mut self, waiter: Waiter) {
+        if self.filling.as_ref().is_some_and(|batch| !batch.is_empty()) {
+            self.waiting_filling.push(waiter);
+        } else if self.in_flight.is_some() {
+            self.waiting_in_flight.push(waiter);
+        } else {
+            waiter.complete(Ok(()));
+        }
+    }
+
+    /// The batch that takes effects now. `has_room` opened it before the message was handled.
+    pub(crate) fn filling(&mut self) -> &mut BatchBuilder {
+        self.filling.as_mut().expect("turn opens a batch before it handles what writes")
+    }
+
+    /// Opens a batch for the store's own housekeeping where that is possible without waiting.
+    pub(crate) fn try_filling(&mut self) -> Option<&mut BatchBuilder> {
+        if self.filling.is_none() {
+            if self.shard().check_writable().is_err() {
+                return None;
+            }
+            self.filling = self.log.open_batch().ok();
+            self.positions = 0;
+        }
+        self.filling.as_mut()
+    }
+
+    fn start_batch(&mut self) {
+        if self.in_flight.is_some() || self.shard().check_writable().is_err() {
+            return;
+        }
+        let Some(batch) = self.filling.take_if(|batch| !batch.is_empty()) else { return };
+        self.write(batch);
+    }
+
+    fn write(&mut self, batch: BatchBuilder) {
+        let lsn = batch.lsn();
+        self.in_flight = Some(lsn);
+        self.waiting_in_flight.append(&mut self.waiting_filling);
+        self.log_bytes_since_freeze += batch.payload_bytes() as u64;
+        let counts = &self.shard().counts;
+        counts.batches.fetch_add(1, Ordering::Relaxed);
+        counts.batch_bytes.fetch_add(batch.payload_bytes() as u64, Ordering::Relaxed);
+        self.active_since.get_or_insert_with(ring::now);
+        let durable = Lsn(self.shard().durable_lsn.load(Ordering::Relaxed));
+        let write = self.log.write(batch, durable, Timestamp::from_system_clock());
+        // On the batch boundary: what the batch holds is in the overlay that is frozen, what follows is not.
+        self.consider_freeze(false);
+        let me = self.me.clone();
+        ring::spawn(async move {
+            let result = write.await;
+            if let Some(owner) = me.upgrade() {
+                owner.borrow_mut().written(lsn, result);
+            }
+        })
+        .detach();
+    }
+
+    fn written(&mut self, lsn: Lsn, result: Result<WrittenBatch, Fault>) {
+        self.in_flight = None;
+        match result {
+            Ok(batch) => {
+                let checkpoint = batch.checkpoint;
+                // Release, and before any reply: whoever hears of this batch must find it in every view.
+                self.shard().durable_lsn.store(lsn.0, Ordering::Release);
+                self.last_checkpoint = checkpoint;
+                for waiter in std::mem::take(&mut self.waiting_in_flight) {
+                    waiter.complete(Ok(()));
+                }
+                if self.fold_after == Some(lsn) {
+                    self.start_fold(checkpoint);
+                }
+                self.want_proof();
+                self.turn();
+            }
+            Err(fault) => self.fail(&fault),
+        }
+    }
+
+    /// A batch failed: it may be on disk or not, so nothing at or above it can be answered before recovery.
+    fn fail(&mut self, fault: &Fault) {
+        self.shard().stop_writes(&format!("log write failed: {fault}"));
+        let why: Arc<str> = Arc::from(fault.to_string());
+        let waiting = std::mem::take(&mut self.waiting_in_flight);
+        for waiter in waiting.into_iter().chain(std::mem::take(&mut self.waiting_filling)) {
+            waiter.complete(Err(Fault::Unknown(Arc::clone(&why))));
+        }
+        for parked in std::mem::take(&mut self.parked) {
+            parked.job.complete(Err(Fault::Unknown(Arc::clone(&why))));
+        }
+        self.turn();
+    }
+
+    // --- freezing and folding ---
+
+    /// Exchanges the overlays if the active one is large or old, or log space is short. Called on a batch boundary.
+    fn consider_freeze(&mut self, short_of_log: bool) {
+        if self.frozen.is_some() || self.filling.is_some() {
+            return;
+        }
+        let active = self.overlay.overlay();
+        let (entries, bytes) = (active.entry_count(), active.arena_bytes());
+        let old = self.active_since.is_some_and(|since| ring::now() - since > self.limits.fold_age_max);
+        let due = entries >= self.limits.fold_entries
+            || bytes >= self.limits.fold_bytes
+            || self.log_bytes_since_freeze >= self.limits.fold_log_bytes
+            || short_of_log
+            || old;
+        if entries == 0 || !due {
+            return;
+        }
+        // The frozen overlay is durable when the batch in flight is; without one it is already.
+        let last = self.in_flight.unwrap_or(self.last_checkpoint.lsn);
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (writer, fresh) = overlay(self.limits.arena_hint_bytes, self.random);
+        let old_writer = std::mem::replace(&mut self.overlay, writer);
+        let frozen = Arc::clone(old_writer.overlay());
+        self.carry_intents();
+        let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
+        self.shard().overlays.replace(overlays);
+        self.frozen = Some(frozen);
+        self.frozen_reference_low = std::mem::replace(&mut self.log_reference_low, u64::MAX);
+        self.log_bytes_since_freeze = 0;
+        self.active_since = None;
+        self.fold_after = Some(last);
+        if self.in_flight.is_none() {
+            self.start_fold(self.last_checkpoint);
+        }
+    }
+
+    fn start_fold(&mut self, checkpoint: Checkpoint) {
+        let Some(frozen) = &self.frozen else { return };
+        self.fold_after = None;
+        let order = FoldOrder {
+            shared: Arc::clone(&self.shared),
+            shard: self.id,
+            frozen: Arc::clone(frozen),
+            checkpoint,
+        };
+        self.companions.fold(order);
+    }
+
+    fn folded(&mut self, result: Result<FoldReport, Fault>) {
+        let report = match result {
+            Ok(report) => report,
+            Err(fault) => {
+                // The frozen overlay stays and shadows the index, so reads go on; writers stop when memory is used up.
+                self.shard().stop_writes(&format!("fold failed: {fault}"));
+                return;
+            }
+        };
+        let counts = &self.shard().counts;
+        counts.folds.fetch_add(1, Ordering::Relaxed);
+        counts.folded_entries.fetch_add(report.entries, Ordering::Relaxed);
+        counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);
+        counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
+        self.frozen = None;
+        self.frozen_reference_low = u64::MAX;
+        self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });
+        let keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
+        let retired = self.log.retirable_below(keep_from);
+        self.companions.retire(retired);
+        self.companions.reclaim(report);
+    }
+
+    /// Fold now, whatever the size: drain and tests. Returns whether there is nothing left to fold.
+    pub(crate) fn fold_now(&mut self) -> bool {
+        if self.frozen.is_some() {
+            return false;
+        }
+        if self.overlay.overlay().entry_count() == 0 {
+            return true;
+        }
+        if self.filling.as_ref().is_some_and(BatchBuilder::is_empty) {
+            self.filling = None;
+        }
+        if self.in_flight.is_none() && self.filling.is_none() {
+            self.consider_freeze(true);
+        }
+        false
+    }
+
+    // --- the proof of the last batch ---
+
+    /// The last batch of a quiet shard is indistinguishable from a torn one until a later batch names it.
+    fn want_proof(&mut self) {
+        self.proven = self.last_checkpoint.lsn == Lsn::ZERO;
+        if self.proven || self.proof_timer_runs {
+            return;
+        }
+        self.proof_timer_runs = true;
+        let me = self.me.clone();
+        let delay = self.limits.proof_delay;
+        ring::spawn(async move {
+            loop {
+                let Some(before) = me.upgrade().map(|owner| owner.borrow().last_checkpoint.lsn) else { return };
+                ring::sleep(delay).await;
+                let Some(owner) = me.upgrade() else { return };
+                let mut owner = owner.borrow_mut();
+                if owner.last_checkpoint.lsn == before && owner.in_flight.is_none() {
+                    owner.proof_timer_runs = false;
+                    owner.write_proof();
+                    return;
+                }
+            }
+        })
+        .detach();
+    }
+
+    fn write_proof(&mut self) {
+        if self.shard().check_writable().is_err() || self.in_flight.is_some() {
+            return;
+        }
+        if self.filling.as_ref().is_some_and(|batch| !batch.is_empty()) {
+            return self.start_batch();
+        }
+        let Some(batch) = self.filling.take().or_else(|| self.log.open_batch().ok()) else { return };
+        let lsn = batch.lsn();
+        self.in_flight = Some(lsn);
+        let durable = Lsn(self.shard().durable_lsn.load(Ordering::Relaxed));
+        let write = self.log.write(batch, durable, Timestamp::from_system_clock());
+        let me = self.me.clone();
+        ring::spawn(async move {
+            let result = write.await;
+            let Some(owner) = me.upgrade() else { return };
+            let mut owner = owner.borrow_mut();
+            let is_written = result.is_ok();
+            let had_entries = owner.active_since.is_some();
+            owner.written(lsn, result);
+            // An empty batch needs no proof of its own: it holds nothing that could be lost.
+            if is_written && owner.last_checkpoint.lsn == lsn {
+                owner.proven = true;
+            }
+            if had_entries {
+                owner.consider_freeze(false);
+            }
+        })
+        .detach();
+    }
+
+    // --- space ---
+
+    fn order_segments(&mut self) {
+        self.companions.refill();
+    }
+
+    fn segments_failed(&mut self, fault: &Fault) {
+        match fault {
+            // Without room for a segment writers wait; deletes free space once a fold has run.
+            Fault::Full => self.consider_freeze(true),
+            other => self.shard().stop_writes(&format!("log segment: {other}")),
+        }
+    }
+
+    fn publish_counts(&self) {
+        let frozen = self.frozen.as_ref();
+        let active = self.overlay.overlay();
+        let counts = &self.shard().counts;
+        let bytes = active.arena_bytes() + frozen.map_or(0, |frozen| frozen.arena_bytes());
+        let entries = active.entry_count() + frozen.map_or(0, |frozen| frozen.entry_count());
+        counts.overlay_bytes.store(bytes, Ordering::Relaxed);
+        counts.overlay_entries.store(entries, Ordering::Relaxed);
+        counts.queued.store(self.queue.len() + self.parked.len(), Ordering::Relaxed);
+    }
+}
+
+/// How often `tick` runs.
+pub(crate) const TICK_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,93 @@
+//! What happens after a fold to space that nobody needs: dead extents, empty packed segments, orphans.
+//! Invariant: only what the index, as committed, names as dead is given back, after grace and when no stream pins it.
+//! Leaves to body/reclaim.rs: the punching itself.
+
+use std::ops::Bound;
+
+use crate::body::{FileKey, PinKey, Reclaimer, SegmentKind};
+use crate::fault::Fault;
+use crate::fold::FoldReport;
+use crate::grace;
+use crate::record::Record;
+use crate::shared::Shared;
+use crate::tables::{DEAD, dead_extent};
+use crate::types::{Extent, ExtentId, ShardId};
+
+/// Dead extents given back after one fold at most, so that one round stays short.
+const DEAD_COUNT_MAX: usize = 10_000;
+
+/// The reclaiming state of one shard; lives on its file thread.
+pub(crate) struct ReclaimState {
+    pub(crate) reclaimer: Reclaimer,
+    /// Packed segments that were empty while somebody still read them.
+    pub(crate) emptied: Vec<u64>,
+}
+
+impl ReclaimState {
+    /// Gives back what the last fold left behind; names the extents whose `DEAD` entries may go.
+    pub(crate) fn run(
+        &mut self,
+        shared: &Shared,
+        shard: ShardId,
+        report: FoldReport,
+    ) -> Result<Vec<ExtentId>, Fault> {
+        let dead = read_dead(shared, shard)?;
+        let reclaimed = self.reclaimer.punch(&dead);
+        self.reclaimer.punch_orphans()?;
+        self.reclaimer.remove_empty()?;
+        self.emptied.extend(report.empty_packed);
+        self.emptied.sort_unstable();
+        self.emptied.dedup();
+        self.remove_packed(shared, shard)?;
+        match reclaimed.fault {
+            Some(fault) if reclaimed.done.is_empty() => Err(fault),
+            Some(_) | None => Ok(reclaimed.done.iter().map(|extent| extent.id).collect()),
+        }
+    }
+
+    /// A segment without live bytes is not named by the index, and by no overlay either: what an operation could keep of
+    /// it would have been live at the last fold. Views that are older than that fold are gone after grace.
+    fn remove_packed(&mut self, shared: &Shared, shard: ShardId) -> Result<(), Fault> {
+        if self.emptied.is_empty() {
+            return Ok(());
+        }
+        grace::grace_blocking();
+        let newest = shared.files.segments(SegmentKind::Packed, shard)?.last().copied();
+        let mut kept = Vec::new();
+        for segment in std::mem::take(&mut self.emptied) {
+            let key = FileKey { kind: SegmentKind::Packed, shard, segment };
+            if shared.pins.is_pinned(PinKey::packed(shard, segment)) || Some(segment) == newest {
+                kept.push(segment);
+                continue;
+            }
+            shared.files.forget(key);
+            let path = shared.files.path(key);
+            match shared.files.disk().remove(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Fault::io("unlink", &path, 0, &error)),
+            }
+        }
+        self.emptied = kept;
+        Ok(())
+    }
+}
+
+fn read_dead(shared: &Shared, shard: ShardId) -> Result<Vec<Extent>, Fault> {
+    let index = &shared.shard(shard).index;
+    let txn = index.read()?;
+    let start = [DEAD.0];
+    let mut dead = Vec::new();
+    for item in index.range(&txn, Bound::Included(&start[..]))? {
+        let (key, value) = item.map_err(|error| index.fault("walk", error))?;
+        if key[0] != DEAD.0 || dead.len() == DEAD_COUNT_MAX {
+            break;
+        }
+        let id = dead_extent(&key[1..]).ok_or_else(|| Fault::corrupt("a DEAD key names no extent".into()))?;
+        let record = Record::decode(value)?;
+        let data_bytes = <[u8; 4]>::try_from(record.value)
+            .map_err(|_| Fault::corrupt("a DEAD record has no length".into()))?;
+        dead.push(Extent { id, data_bytes: u32::from_le_bytes(data_bytes) });
+    }
+    Ok(dead)
+}

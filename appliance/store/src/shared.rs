@@ -1,0 +1,127 @@
+//! What all cores share of the store: per shard the overlays, the durable LSN, the index and its health.
+//! Invariant: `durable_lsn` only grows, is stored before any reply of its batch leaves, and every view reads it afresh.
+//! Leaves to owner.rs: all writing.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::body::{Files, Pins};
+use crate::fault::Fault;
+use crate::grace::AtomicShared;
+use crate::index::Index;
+use crate::log::LogFiles;
+use crate::owner::Message;
+use crate::tx_status::CommitCounter;
+use crate::types::{DirectoryId, ShardId};
+use crate::view::Overlays;
+
+const HEALTHY: u8 = 0;
+const READ_ONLY: u8 = 1;
+const UNREADABLE: u8 = 2;
+
+/// One shard as every core sees it.
+pub(crate) struct ShardShared {
+    pub(crate) id: ShardId,
+    pub(crate) overlays: AtomicShared<Overlays>,
+    pub(crate) durable_lsn: AtomicU64,
+    pub(crate) index: Index,
+    pub(crate) log: LogFiles,
+    pub(crate) mailbox: ring::Sender<Message>,
+    pub(crate) counts: ShardCounts,
+    state: AtomicU8,
+    reason: Mutex<Option<Arc<str>>>,
+}
+
+/// Counters of one shard; written by its owner and its fold, read by metrics and admission.
+#[derive(Default)]
+pub(crate) struct ShardCounts {
+    pub(crate) overlay_bytes: AtomicUsize,
+    pub(crate) overlay_entries: AtomicUsize,
+    pub(crate) queued: AtomicUsize,
+    pub(crate) batches: AtomicU64,
+    pub(crate) batch_bytes: AtomicU64,
+    pub(crate) operations: AtomicU64,
+    pub(crate) folds: AtomicU64,
+    pub(crate) folded_entries: AtomicU64,
+    pub(crate) fold_micros: AtomicU64,
+    pub(crate) applied_lsn: AtomicU64,
+    pub(crate) log_stalls: AtomicU64,
+    pub(crate) dead_bytes: AtomicU64,
+}
+
+impl ShardShared {
+    pub(crate) fn new(
+        id: ShardId,
+        overlays: Overlays,
+        durable_lsn: u64,
+        index: Index,
+        log: LogFiles,
+        mailbox: ring::Sender<Message>,
+    ) -> ShardShared {
+        ShardShared {
+            id,
+            overlays: AtomicShared::new(overlays),
+            durable_lsn: AtomicU64::new(durable_lsn),
+            index,
+            log,
+            mailbox,
+            counts: ShardCounts::default(),
+            state: AtomicU8::new(HEALTHY),
+            reason: Mutex::new(None),
+        }
+    }
+
+    /// Errors: `Fault::Corrupt` when a page of the index turned out to be unreadable.
+    pub(crate) fn check_readable(&self) -> Result<(), Fault> {
+        if self.state.load(Ordering::Acquire) == UNREADABLE {
+            return Err(Fault::Corrupt(self.reason_text()));
+        }
+        Ok(())
+    }
+
+    /// Errors: `Fault::ReadOnly` with the reason when the shard acknowledges no writes.
+    pub(crate) fn check_writable(&self) -> Result<(), Fault> {
+        if self.state.load(Ordering::Acquire) == HEALTHY { Ok(()) } else { Err(Fault::ReadOnly(self.reason_text())) }
+    }
+
+    /// From now on the shard acknowledges no writes. The first reason stays.
+    pub(crate) fn stop_writes(&self, reason: &str) {
+        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(Arc::from(reason));
+        }
+        drop(slot);
+        self.state.fetch_max(READ_ONLY, Ordering::AcqRel);
+    }
+
+    /// From now on the shard answers nothing at all: its index cannot be trusted.
+    pub(crate) fn stop_reads(&self, reason: &str) {
+        self.stop_writes(reason);
+        self.state.store(UNREADABLE, Ordering::Release);
+    }
+
+    /// Why the shard is not healthy, if it is not.
+    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        (self.state.load(Ordering::Acquire) != HEALTHY).then(|| self.reason_text())
+    }
+
+    fn reason_text(&self) -> Arc<str> {
+        let slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.clone().unwrap_or_else(|| Arc::from("reason not recorded"))
+    }
+}
+
+/// The whole store as every core sees it.
+pub(crate) struct Shared {
+    pub(crate) directory: DirectoryId,
+    pub(crate) shards: Vec<ShardShared>,
+    pub(crate) commits: CommitCounter,
+    pub(crate) files: Arc<Files>,
+    pub(crate) pins: Pins,
+}
+
+impl Shared {
+    pub(crate) fn shard(&self, id: ShardId) -> &ShardShared {
+        &self.shards[usize::from(id.0)]
+    }
+}

@@ -1,0 +1,350 @@
+//! The store as one core uses it: reading any shard in place, and sending operations to the shards that own their keys.
+//! Invariant: reads never hop between cores; a write hops at most once.
+//! Leaves to owner.rs: what happens on the owning core.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::body::{self, BodyReader, BodyStream, CoreBodies, CorePins, PinKey};
+use crate::config::{ADMIT_INTERVAL, ADMIT_PATIENCE, OwnerLimits};
+use crate::disk::LocalFuture;
+use crate::fault::Fault;
+use crate::log::LogReader;
+use crate::merge::Views;
+use crate::owner::{Job, Message, Owner};
+use crate::placement::{Placement, slot_of};
+use crate::record::BodyRef;
+use crate::shared::Shared;
+use crate::transact::{PrepareInfo, TransactFailure};
+use crate::tx::{NewBody, Operation, Outcome, Tx};
+use crate::tx_status::TxStatus;
+use crate::types::{DirectoryId, LogPosition, ShardId, TableId};
+use crate::view::View;
+
+/// One core's door to all shards. Cheap to clone; stays on its core.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) core: Rc<Core>,
+}
+
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) owners: Vec<Option<Rc<RefCell<Owner>>>>,
+    pub(crate) placement: Placement,
+    pub(crate) limits: OwnerLimits,
+    pub(crate) bodies: CoreBodies,
+    pub(crate) reader: BodyReader,
+    pub(crate) pins: CorePins,
+    pub(crate) random: Cell<u64>,
+    pub(crate) hops: Cell<u64>,
+    pub(crate) hook: RefCell<Option<ring::TurnHook>>,
+}
+
+/// The record for which a body is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BodyOwner {
+    /// The shard that owns the record.
+    pub shard: ShardId,
+    /// Its table.
+    pub table: TableId,
+    /// Its key.
+    pub key: Vec<u8>,
+}
+
+/// Keeps the bytes of a body where they are until it is dropped. Stays on its core.
+pub struct Pin {
+    owner: ShardId,
+    _pins: Vec<body::Pin>,
+}
+
+/// Writes one body.
+pub struct BodyWriter {
+    writer: body::BodyWriter,
+}
+
+impl BodyWriter {
+    /// Appends bytes; waits while too much is on its way to the disk.
+    /// Errors: `Fault::Full`, `Fault::Io`; the body is lost then and its space comes back by itself.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.writer.write(bytes).await
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.writer.length()
+    }
+
+    /// Makes a large body durable; a small one stays in memory, to travel in the batch of its record.
+    /// Errors: as `write`.
+    pub async fn seal(self) -> Result<NewBody, Fault> {
+        self.writer.seal().await.map(NewBody::new)
+    }
+}
+
+impl Store {
+    /// All shards.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.core.shared.shards.len() as u16).map(ShardId)
+    }
+
+    /// The shard that owns a partition key.
+    #[must_use]
+    pub fn place(&self, partition_key: &[u8]) -> ShardId {
+        self.core.placement.shard_of_slot(slot_of(partition_key))
+    }
+
+    /// The identity of the data directory.
+    #[must_use]
+    pub fn directory(&self) -> DirectoryId {
+        self.core.shared.directory
+    }
+
+    /// One instant of one shard. Errors: `Fault::Corrupt` when its index cannot be read.
+    pub fn view(&self, shard: ShardId) -> Result<View<'_>, Fault> {
+        View::take(self.core.shared.shard(shard), self.core.shared.commits.load())
+    }
+
+    /// One consistent cut over all shards.
+    pub fn view_all(&self) -> Result<Views<'_>, Fault> {
+        Views::take(&self.core.shared)
+    }
+
+    /// Keeps a body of a record of `owner` readable; call it in the turn of the view that gave the reference.
+    #[must_use]
+    pub fn pin(&self, owner: ShardId, body: &BodyRef) -> Pin {
+        let pins = match body {
+            BodyRef::Inline(_) => Vec::new(),
+            BodyRef::Log { position, .. } => vec![self.core.pins.pin(PinKey::log(owner, position.segment))],
+            BodyRef::Packed { shard, segment, .. } => {
+                vec![self.core.pins.pin(PinKey::packed(*shard, *segment))]
+            }
+            BodyRef::Extents(extents) => {
+                extents.iter().map(|extent| self.core.pins.pin(PinKey::extent(extent.id))).collect()
+            }
+        };
+        Pin { owner, _pins: pins }
+    }
+
+    /// Reads a part of a pinned body, in verified pieces. The part beyond the end is not asked for.
+    #[must_use]
+    pub fn read(&self, pin: &Pin, body: &BodyRef, range: Range<u64>) -> BodyStream {
+        self.core.reader.read(pin.owner, body, range)
+    }
+
+    /// Begins a body. `hint` is its length where that is known.
+    #[must_use]
+    pub fn body_writer(&self, hint: Option<u64>, owner: BodyOwner) -> BodyWriter {
+        let BodyOwner { shard, table, key } = owner;
+        BodyWriter { writer: self.core.bodies.writer(hint, body::Owner { shard, table, key }) }
+    }
+
+    /// Waits until a shard has room for writes. Errors: `Fault::Busy` when it has none for a while, `Fault::ReadOnly`.
+    pub async fn admit(&self, shard: ShardId) -> Result<(), Fault> {
+        let shared = self.core.shared.shard(shard);
+        let begun = ring::now();
+        loop {
+            shared.check_writable()?;
+            let counts = &shared.counts;
+            let has_room = counts.overlay_bytes.load(Ordering::Relaxed) <= self.core.limits.admit_bytes_max
+                && counts.queued.load(Ordering::Relaxed) <= self.core.limits.queue_count_max;
+            if has_room {
+                return Ok(());
+            }
+            if ring::now() - begun > ADMIT_PATIENCE {
+                return Err(Fault::Busy);
+            }
+            ring::sleep(ADMIT_INTERVAL).await;
+        }
+    }
+
+    /// Executes an operation on a shard. The reply comes when all that it rests on is durable. Dropping the future does
+    /// not cancel the operation. Errors: those of the operation, and `ReadOnly`, `Unknown`, `InDoubt`, `Busy`, `Closed`.
+    pub async fn submit<O: Operation>(&self, shard: ShardId, operation: O) -> Result<O::Reply, Fault> {
+        let (answer, reply) = oneshot::channel();
+        self.send(shard, Message::Job(Box::new(OperationJob { operation, reply: None, answer, prepare: None })))?;
+        match reply.await.map_err(|_| Fault::Closed)?? {
+            Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
+        }
+    }
+
+    /// Executes one operation per participant, all or nothing. Errors: see `TransactFailure`.
+    pub async fn transact<O: Operation>(
+        &self,
+        parts: Vec<(ShardId, O)>,
+    ) -> Result<Vec<O::Reply>, TransactFailure<O::Reply>> {
+        let participants: Arc<[ShardId]> = parts.iter().map(|(shard, _)| *shard).collect();
+        let id = (u128::from(self.random()) << 64) | u128::from(self.random());
+        let status = Arc::new(TxStatus::pending());
+        let mut replies = Vec::with_capacity(parts.len());
+        for (shard, operation) in parts {
+            let (answer, reply) = oneshot::channel();
+            let prepare = PrepareInfo { id, participants: Arc::clone(&participants), status: Arc::clone(&status) };
+            let job = OperationJob { operation, reply: None, answer, prepare: Some(prepare) };
+            let sent = self.send(shard, Message::Job(Box::new(job)));
+            replies.push((shard, sent.map(|()| reply)));
+        }
+        // In a task of its own: whoever asked may go away, but a prepared transaction must be decided.
+        let (done, decided) = oneshot::channel();
+        let store = self.clone();
+        ring::spawn(async move {
+            let result = store.decide(id, &status, replies).await;
+            drop(done.send(result));
+        })
+        .detach();
+        decided.await.unwrap_or(Err(TransactFailure::Fault(Fault::Closed)))
+    }
+
+    /// Waits for every participant, decides, and has the decision carried out.
+    async fn decide<R: Send + 'static>(
+        &self,
+        id: u128,
+        status: &Arc<TxStatus>,
+        replies: Vec<(ShardId, Result<oneshot::Receiver<Result<Prepare<R>, Fault>>, Fault>)>,
+    ) -> Result<Vec<R>, TransactFailure<R>> {
+        let mut prepared = Vec::new();
+        let mut refused = Vec::new();
+        let mut fault = None;
+        let participants: Vec<ShardId> = replies.iter().map(|(shard, _)| *shard).collect();
+        for (shard, reply) in replies {
+            let outcome = match reply {
+                Ok(reply) => reply.await.unwrap_or(Err(Fault::Closed)),
+                Err(fault) => Err(fault),
+            };
+            match outcome {
+                Ok(Prepare::Prepared(reply)) => prepared.push(reply),
+                Ok(Prepare::Refused(reply)) => refused.push((shard, reply)),
+                Err(found) => fault = worse(fault, found),
+            }
+        }
+        let commit = refused.is_empty() && fault.is_none();
+        if matches!(fault, Some(Fault::Unknown(_))) {
+            // A prepare may be on disk although its write failed: only recovery can tell, so the keys stay in doubt.
+            return Err(TransactFailure::Fault(fault.unwrap_or(Fault::Closed)));
+        }
+        if commit {
+            self.core.shared.commits.commit(status);
+        } else {
+            status.abort();
+        }
+        let store = self.clone();
+        ring::spawn(async move { store.carry_out(id, commit, &participants).await }).detach();
+        match fault {
+            None if commit => Ok(prepared),
+            None => Err(TransactFailure::Cancelled(refused)),
+            Some(Fault::InDoubt) => Err(TransactFailure::Conflict),
+            Some(fault) => Err(TransactFailure::Fault(fault)),
+        }
+    }
+
+    /// Has every participant resolve, and forget when all have.
+    pub(crate) async fn carry_out(&self, id: u128, commit: bool, participants: &[ShardId]) {
+        let mut resolved = Vec::new();
+        for shard in participants {
+            let (done, answer) = oneshot::channel();
+            if self.send(*shard, Message::Resolve { id, commit, done }).is_ok() {
+                resolved.push(answer);
+            }
+        }
+        let mut all = resolved.len() == participants.len();
+        for answer in resolved {
+            all &= matches!(answer.await, Ok(Ok(())));
+        }
+        if all && commit {
+            for shard in participants {
+                // A marker that stays is forgotten by the next recovery.
+                let _sent: Result<_, Fault> = self.send(*shard, Message::Forget { id });
+            }
+        }
+    }
+
+    fn send(&self, shard: ShardId, message: Message) -> Result<(), Fault> {
+        if let Some(owner) = &self.core.owners[usize::from(shard.0)] {
+            owner.borrow_mut().push(message);
+            return Ok(());
+        }
+        self.core.hops.set(self.core.hops.get() + 1);
+        self.core.shared.shard(shard).mailbox.send(message).map_err(|_| Fault::Closed)
+    }
+
+    /// A random number (SplitMix64).
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        let state = self.core.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.core.random.set(state);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// The fault that says more about what may have happened.
+fn worse(known: Option<Fault>, found: Fault) -> Option<Fault> {
+    match (known, found) {
+        (None, found) => Some(found),
+        (Some(known), found @ Fault::Unknown(_)) => {
+            drop(known);
+            Some(found)
+        }
+        (Some(known), _) => Some(known),
+    }
+}
+
+/// How a participant answered.
+pub(crate) enum Prepare<R> {
+    Prepared(R),
+    Refused(R),
+}
+
+/// An operation on its way through an owner.
+struct OperationJob<O: Operation> {
+    operation: O,
+    reply: Option<Prepare<O::Reply>>,
+    answer: oneshot::Sender<Result<Prepare<O::Reply>, Fault>>,
+    prepare: Option<PrepareInfo>,
+}
+
+impl<O: Operation> Job for OperationJob<O> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let (reply, commits) = match self.operation.execute(tx)? {
+            Outcome::Commit(reply) => (Prepare::Prepared(reply), true),
+            Outcome::Rollback(reply) => (Prepare::Refused(reply), false),
+        };
+        self.reply = Some(reply);
+        Ok(commits)
+    }
+
+    fn prepare_info(&self) -> Option<&PrepareInfo> {
+        self.prepare.as_ref()
+    }
+
+    fn complete(self: Box<Self>, outcome: Result<(), Fault>) {
+        let OperationJob { reply, answer, .. } = *self;
+        // The caller may have gone away; the operation stands all the same.
+        drop(answer.send(outcome.and_then(|()| reply.ok_or(Fault::Closed))));
+    }
+}
+
+/// Reads bodies that are still in a log, for this core.
+pub(crate) struct CoreLogReader {
+    pub(crate) readers: Vec<LogReader>,
+}
+
+impl body::LogReader for CoreLogReader {
+    fn read(
+        &self,
+        shard: ShardId,
+        position: LogPosition,
+        length: u32,
+    ) -> LocalFuture<'static, Result<Bytes, Fault>> {
+        let read = self.readers[usize::from(shard.0)].read(position, length as usize);
+        Box::pin(async move { read.await.map(|buffer| Bytes::copy_from_slice(&buffer)) })
+    }
+}

@@ -1,0 +1,401 @@
+//! What an operation sees and does while it runs on the shard that owns its key.
+//! Invariant: an operation sees every effect before it, pending ones included, and its own; if it fails or rolls back,
+//! none of its effects exist. The bodies that its effects no longer name are released with them.
+//! Leaves to owner.rs: putting the effects into a batch.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::body::SealedBody;
+use crate::fault::Fault;
+use crate::index::ReadTxn;
+use crate::overlay::Overlay;
+use crate::record::{BodyRef, Record};
+use crate::shared::ShardShared;
+use crate::tables::{DUE, record_key};
+use crate::types::{Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
+use crate::view::{Direction, Layers, Scan, Visible};
+
+/// A unit of work that runs synchronously on one shard.
+pub trait Operation: Send + 'static {
+    /// What the caller gets when the operation's effects, and all that it looked at, are durable.
+    type Reply: Send + 'static;
+
+    /// Names every key and every start of a range that `execute` will touch, so that a cold index is read ahead.
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8]));
+
+    /// Decides and writes. It may be called again when a key was in doubt, so it must not give its own data away.
+    /// Errors: pass on those of `tx`; nothing of this operation happens then.
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Self::Reply>, Fault>;
+}
+
+/// How an operation ended.
+pub enum Outcome<R> {
+    /// Keep the effects.
+    Commit(R),
+    /// Drop the effects; the reply still waits for what was looked at.
+    Rollback(R),
+}
+
+/// A new body on its way into a record. Clones are the same body; it is adopted once.
+#[derive(Clone)]
+pub struct NewBody {
+    sealed: Arc<Mutex<Option<SealedBody>>>,
+    length: u64,
+}
+
+impl NewBody {
+    /// Wraps what a body writer sealed.
+    #[must_use]
+    pub fn new(sealed: SealedBody) -> NewBody {
+        NewBody { length: sealed.length(), sealed: Arc::new(Mutex::new(Some(sealed))) }
+    }
+
+    /// A body in memory.
+    #[must_use]
+    pub fn from_bytes(bytes: Vec<u8>) -> NewBody {
+        NewBody::new(SealedBody::from_small(bytes))
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(crate) fn take(&self) -> Option<SealedBody> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A body in a put.
+pub enum Body {
+    /// Written for this operation.
+    New(NewBody),
+    /// Of a record that this operation read.
+    Kept(BodyRef),
+}
+
+/// A record with bytes of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OwnedRecord {
+    /// The service's bytes.
+    pub value: Vec<u8>,
+    /// The record's bodies.
+    pub bodies: Vec<BodyRef>,
+}
+
+/// How a bounded scan ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ScanEnd {
+    /// The range has no more keys.
+    Done,
+    /// The callback broke off.
+    Stopped,
+    /// The budget was spent; go on behind this key.
+    Continue(Vec<u8>),
+}
+
+/// A write that waits for its operation to succeed.
+pub(crate) struct Staged {
+    pub(crate) key: Vec<u8>,
+    /// Nothing: the key is deleted.
+    pub(crate) record: Option<StagedRecord>,
+    pub(crate) fresh: bool,
+}
+
+pub(crate) struct StagedRecord {
+    pub(crate) value: Vec<u8>,
+    pub(crate) bodies: Vec<Body>,
+}
+
+/// What an operation leaves behind.
+pub(crate) struct Effects {
+    pub(crate) staged: Vec<Staged>,
+    /// Bodies of the records that the staged writes replace or remove.
+    pub(crate) replaced: Vec<BodyRef>,
+}
+
+/// The inputs that are not data: clock, randomness, and the number of the batch.
+pub(crate) struct TxInputs {
+    pub(crate) now: Timestamp,
+    pub(crate) random: u64,
+    pub(crate) lsn: Lsn,
+    pub(crate) first_position: u64,
+}
+
+/// The state of a shard as one operation sees it.
+pub struct Tx<'a> {
+    shard: &'a ShardShared,
+    active: &'a Overlay,
+    frozen: Option<&'a Overlay>,
+    txn: ReadTxn<'a>,
+    staged: Vec<Staged>,
+    /// Bodies of records read so far, so that releasing them needs no second look.
+    read: Vec<(Vec<u8>, Vec<BodyRef>)>,
+    looked_at: Lsn,
+    inputs: TxInputs,
+    positions_used: u64,
+}
+
+/// Records whose bodies a transaction remembers; beyond that it looks again.
+const READ_MEMORY_COUNT: usize = 32;
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(
+        shard: &'a ShardShared,
+        active: &'a Overlay,
+        frozen: Option<&'a Overlay>,
+        inputs: TxInputs,
+    ) -> Result<Tx<'a>, Fault> {
+        Ok(Tx {
+            txn: shard.index.read()?,
+            shard,
+            active,
+            frozen,
+            staged: Vec::new(),
+            read: Vec::new(),
+            looked_at: Lsn::ZERO,
+            inputs,
+            positions_used: 0,
+        })
+    }
+
+    /// The time at which this operation runs.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inputs.now
+    }
+
+    /// The shard on which this operation runs.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard.id
+    }
+
+    /// A random number (SplitMix64 over the turn's seed).
+    pub fn random(&mut self) -> u64 {
+        self.inputs.random = self.inputs.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.inputs.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number greater than every number that a committed operation of this shard ever got.
+    pub fn next_sequence(&mut self) -> u128 {
+        let position = self.inputs.first_position + self.positions_used;
+        self.positions_used += 1;
+        (u128::from(self.inputs.lsn.0) << 64) | u128::from(position)
+    }
+
+    /// The record of a key. Errors: `Fault::InDoubt` when an undecided transaction holds the key.
+    pub fn get(&mut self, table: TableId, key: &[u8]) -> Result<Option<OwnedRecord>, Fault> {
+        let key = record_key(table, key);
+        if let Some(staged) = self.staged.iter().rev().find(|staged| staged.key == key) {
+            return Ok(staged.record.as_ref().map(staged_record));
+        }
+        let found = self.get_committed(&key)?;
+        if let Some(record) = &found
+            && !record.bodies.is_empty()
+            && self.read.len() < READ_MEMORY_COUNT
+        {
+            self.read.push((key, record.bodies.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Walks records in key order until the callback breaks or `budget_examined` keys were looked at.
+    pub fn scan(
+        &mut self,
+        table: TableId,
+        start: Bound<&[u8]>,
+        direction: Direction,
+        budget_examined: u64,
+        each: &mut dyn FnMut(&[u8], Record<'_>) -> ControlFlow<()>,
+    ) -> Result<ScanEnd, Fault> {
+        let own = self.own_writes(table, start, direction);
+        let mut own = own.iter().peekable();
+        let layers =
+            Layers { active: self.active, frozen: self.frozen, shard: self.shard, txn: &self.txn };
+        let all = Visible { at: Lsn::MAX, commit: u64::MAX };
+        let mut scan = Scan::new(layers, all, table, start, direction);
+        scan.stop_in_doubt();
+        let mut last = Vec::new();
+        let mut head = scan.next();
+        let end = loop {
+            if scan.examined() > budget_examined {
+                break ScanEnd::Continue(last);
+            }
+            let found = match &head {
+                Ok(found) => found.as_ref(),
+                Err(fault) => return Err(fault.clone()),
+            };
+            let own_is_next = match (own.peek(), found) {
+                (None, None) => break ScanEnd::Done,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some((key, _)), Some((other, _))) if direction == Direction::Forward => key.as_slice() <= *other,
+                (Some((key, _)), Some((other, _))) => key.as_slice() >= *other,
+            };
+            if own_is_next {
+                let Some((key, record)) = own.next() else { break ScanEnd::Done };
+                if found.is_some_and(|(other, _)| *other == key.as_slice()) {
+                    head = scan.next();
+                }
+                last.clone_from(key);
+                if let Some(record) = record {
+                    let record = Record { value: &record.value, bodies: record.bodies.clone() };
+                    if each(key, record).is_break() {
+                        break ScanEnd::Stopped;
+                    }
+                }
+            } else if let Ok(Some((key, record))) = std::mem::replace(&mut head, Ok(None)) {
+                last.clear();
+                last.extend_from_slice(key);
+                if each(key, record).is_break() {
+                    break ScanEnd::Stopped;
+                }
+                head = scan.next();
+            }
+        };
+        self.looked_at = self.looked_at.max(scan.looked_at);
+        Ok(end)
+    }
+
+    /// Sets the record of a key. `fresh`: the service knows that the key has none.
+    ///
+    /// # Panics
+    /// When the value is longer than `VALUE_BYTES_MAX`, which services bound.
+    pub fn put(&mut self, table: TableId, key: &[u8], value: &[u8], bodies: Vec<Body>, fresh: bool) {
+        assert!(value.len() <= VALUE_BYTES_MAX, "a service handed in a value of {} bytes", value.len());
+        let record = StagedRecord { value: value.to_vec(), bodies };
+        self.staged.push(Staged { key: record_key(table, key), record: Some(record), fresh });
+    }
+
+    /// Removes the record of a key, if there is one.
+    pub fn delete(&mut self, table: TableId, key: &[u8]) {
+        self.staged.push(Staged { key: record_key(table, key), record: None, fresh: false });
+    }
+
+    /// Enters a key into the due index.
+    pub fn due(&mut self, at: Timestamp, table: TableId, key: &[u8]) {
+        self.put(DUE, &due_key(at, table, key), &[], Vec::new(), false);
+    }
+
+    /// Takes a key out of the due index.
+    pub fn undue(&mut self, at: Timestamp, table: TableId, key: &[u8]) {
+        self.delete(DUE, &due_key(at, table, key));
+    }
+
+    pub(crate) fn looked_at(&self) -> Lsn {
+        self.looked_at
+    }
+
+    pub(crate) fn positions_used(&self) -> u64 {
+        self.positions_used
+    }
+
+    /// Ends the transaction: the last write of each key, and the bodies of what they replace.
+    pub(crate) fn into_effects(mut self) -> Result<Effects, Fault> {
+        let mut last: Vec<Staged> = Vec::with_capacity(self.staged.len());
+        let mut places: std::collections::HashMap<Vec<u8>, usize> = std::collections::HashMap::new();
+        let staged = std::mem::take(&mut self.staged);
+        let few = staged.len() <= 8;
+        for write in staged {
+            let place = if few {
+                last.iter().position(|other| other.key == write.key)
+            } else {
+                places.get(&write.key).copied()
+            };
+            match place {
+                Some(place) => {
+                    let fresh = last[place].fresh;
+                    last[place] = Staged { fresh, ..write };
+                }
+                None => {
+                    if !few {
+                        places.insert(write.key.clone(), last.len());
+                    }
+                    last.push(write);
+                }
+            }
+        }
+        let mut replaced = Vec::new();
+        for write in &last {
+            if write.fresh {
+                continue;
+            }
+            match self.read.iter().position(|(key, _)| *key == write.key) {
+                Some(place) => replaced.append(&mut self.read[place].1),
+                None => {
+                    if let Some(record) = self.get_committed(&write.key)? {
+                        replaced.extend(record.bodies);
+                    }
+                }
+            }
+        }
+        Ok(Effects { staged: last, replaced })
+    }
+
+    fn get_committed(&mut self, key: &[u8]) -> Result<Option<OwnedRecord>, Fault> {
+        for overlay in [Some(self.active), self.frozen].into_iter().flatten() {
+            let Some(latest) = overlay.latest(key) else { continue };
+            if latest.is_in_doubt() {
+                return Err(Fault::InDoubt);
+            }
+            self.looked_at = self.looked_at.max(latest.lsn);
+            return latest.value().map(decode_owned).transpose();
+        }
+        self.shard.index.get(&self.txn, key)?.map(decode_owned).transpose()
+    }
+
+    fn own_writes(
+        &self,
+        table: TableId,
+        start: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Vec<(Vec<u8>, Option<OwnedRecord>)> {
+        let mut own = BTreeMap::new();
+        for staged in self.staged.iter().filter(|staged| staged.key[0] == table.0) {
+            let key = &staged.key[1..];
+            let inside = match (start, direction) {
+                (Bound::Unbounded, _) => true,
+                (Bound::Included(bound), Direction::Forward) => key >= bound,
+                (Bound::Excluded(bound), Direction::Forward) => key > bound,
+                (Bound::Included(bound), Direction::Backward) => key <= bound,
+                (Bound::Excluded(bound), Direction::Backward) => key < bound,
+            };
+            if inside {
+                own.insert(key.to_vec(), staged.record.as_ref().map(staged_record));
+            }
+        }
+        match direction {
+            Direction::Forward => own.into_iter().collect(),
+            Direction::Backward => own.into_iter().rev().collect(),
+        }
+    }
+}
+
+fn due_key(at: Timestamp, table: TableId, key: &[u8]) -> Vec<u8> {
+    let mut due = Vec::with_capacity(9 + key.len());
+    due.extend_from_slice(&at.0.to_be_bytes());
+    due.push(table.0);
+    due.extend_from_slice(key);
+    due
+}
+
+fn decode_owned(bytes: &[u8]) -> Result<OwnedRecord, Fault> {
+    let record = Record::decode(bytes)?;
+    Ok(OwnedRecord { value: record.value.to_vec(), bodies: record.bodies })
+}
+
+/// A staged record as a later read of the same operation sees it; the place of a new body is not known yet.
+fn staged_record(staged: &StagedRecord) -> OwnedRecord {
+    let bodies = staged.bodies.iter().filter_map(|body| match body {
+        Body::Kept(body) => Some(body.clone()),
+        Body::New(_) => None,
+    });
+    OwnedRecord { value: staged.value.clone(), bodies: bodies.collect() }
+}
