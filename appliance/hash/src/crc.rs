@@ -44,10 +44,6 @@ macro_rules! checksum {
         #[doc = concat!("The ", $title, " of two pieces in a row, from theirs and the second one's length in bytes.")]
         #[must_use]
         pub fn $combine(first: $number, second: $number, second_bytes: u64) -> $number {
-            // The arithmetic shifts by the length and would not leave the first checksum alone for length 0.
-            if second_bytes == 0 {
-                return first;
-            }
             narrow(crc_fast::checksum_combine($algorithm, widen(first), widen(second), second_bytes))
         }
     };
@@ -102,6 +98,17 @@ mod tests {
             assert_eq!(crc32c_combine(crc32c(first), crc32c(second), second_bytes), whole.1);
             assert_eq!(crc64nvme_combine(crc64nvme(first), crc64nvme(second), second_bytes), whole.2);
         }
+    }
+
+    #[test]
+    fn combination_with_nothing_changes_nothing() {
+        let (some, nothing) = (&b"some"[..], &b""[..]);
+        assert_eq!(crc32_combine(crc32(some), crc32(nothing), 0), crc32(some));
+        assert_eq!(crc32_combine(crc32(nothing), crc32(some), 4), crc32(some));
+        assert_eq!(crc32c_combine(crc32c(some), crc32c(nothing), 0), crc32c(some));
+        assert_eq!(crc32c_combine(crc32c(nothing), crc32c(some), 4), crc32c(some));
+        assert_eq!(crc64nvme_combine(crc64nvme(some), crc64nvme(nothing), 0), crc64nvme(some));
+        assert_eq!(crc64nvme_combine(crc64nvme(nothing), crc64nvme(some), 4), crc64nvme(some));
     }
 
     #[test]

@@ -143,7 +143,7 @@ const ACTIVE_COUNT_MIN: usize = 2;
 
 #[cfg(test)]
 mod tests {
-    use md5_other::Digest as _;
+    use ::md5::Digest as _;
 
     use super::*;
     use crate::digest::tests::Random;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn other(data: &[u8]) -> [u8; 16] {
-        md5_other::Md5::digest(data).into()
+        ::md5::Md5::digest(data).into()
     }
 
     #[test]
