@@ -1,0 +1,226 @@
+//! The command line.
+//! Invariant: flags become a `config::Layer` and nothing else; what a flag means is decided in `config`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Backend, Layer};
+use crate::log::Level;
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "zerocloud",
+    about = "A private cloud in one binary: objects over the S3 protocol, durable before every reply.",
+    long_about = "A private cloud in one binary: objects over the S3 protocol, durable before every reply.\n\n\
+        Without a command it serves: data in ./zerocloud-data, http://127.0.0.1:8080, and keys made at the first start.",
+    after_help = "Examples:\n  \
+        zerocloud                                   serve from ./zerocloud-data on http://127.0.0.1:8080\n  \
+        eval \"$(zerocloud env)\"                     point aws, boto3 and every SDK of this shell at it\n  \
+        zerocloud --data /srv/zc --listen [::]:8080  serve another directory, on every address\n  \
+        zerocloud doctor --data /srv/zc             say what is wrong with this machine and how to mend it\n\n\
+        Exit codes: 0 done, 64 usage, 70 storage, 75 data directory or port held by another process, 78 configuration.",
+    args_conflicts_with_subcommands = true,
+    disable_version_flag = true
+)]
+pub struct Cli {
+    /// Print version, commit, on-disk format and backend.
+    #[arg(short = 'V', long)]
+    pub version: bool,
+    /// Without a command: serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serve a data directory (the default command).
+    #[command(
+        after_help = "Examples:\n  zerocloud serve --data /srv/zc --listen 127.0.0.1:8080 --listen [::1]:8080\n  \
+        zerocloud serve --config /etc/zerocloud/zerocloud.toml --check"
+    )]
+    Serve(ServeArgs),
+    /// Print the lines that point AWS SDKs and tools at a data directory's node, with its root key.
+    #[command(
+        after_help = "Examples:\n  eval \"$(zerocloud env --data /srv/zc)\"\n  zerocloud env --shell fish | source\n  \
+        zerocloud env --shell powershell | Out-String | Invoke-Expression"
+    )]
+    Env(EnvArgs),
+    /// Look at this machine: what is wrong for a storage server, why it matters, how to mend it.
+    #[command(after_help = "Examples:\n  zerocloud doctor --data /srv/zc\n  zerocloud doctor --json\n\n\
+        Exit codes: 0 nothing found, 1 warnings, 2 something must be mended.")]
+    Doctor(DoctorArgs),
+    /// Check every stored byte of a data directory that no node is serving.
+    #[command(
+        after_help = "Examples:\n  zerocloud verify --data /srv/zc\n  zerocloud verify --data /srv/zc --json"
+    )]
+    Verify(VerifyArgs),
+    /// Print the licences of the libraries in this binary.
+    #[command(after_help = "Example:\n  zerocloud licenses | less")]
+    Licenses(LicensesArgs),
+}
+
+/// `serve`.
+#[derive(Args, Debug, Default)]
+pub struct ServeArgs {
+    /// The data directory, made if it is not there [default: ./zerocloud-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address and port, repeatable; port 0 picks one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = config::parse_address)]
+    pub listen: Vec<SocketAddr>,
+    /// Shards of a new data directory; an existing one keeps its count [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// Configuration file, TOML
+    #[arg(long, value_name = "FILE", env = "ZEROCLOUD_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Certificate chain, PEM; every listener then speaks TLS only
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// error, warn, info or debug [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = config::parse_level)]
+    pub log: Option<Level>,
+    /// Seconds that requests in flight get on SIGTERM [default: 30]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub drain_timeout: Option<u64>,
+    /// Check the configuration and exit: 0 good, 78 not
+    #[arg(long)]
+    pub check: bool,
+    /// auto, io_uring or epoll [default: auto]
+    #[arg(long, value_name = "BACKEND", value_parser = config::parse_backend)]
+    pub backend: Option<Backend>,
+    /// Serve from a network file system or FUSE all the same; acknowledged writes may be lost there
+    #[arg(long)]
+    pub allow_unsafe_filesystem: bool,
+    /// Take customer keys and tokens over plain HTTP beyond loopback
+    #[arg(long)]
+    pub allow_plaintext: bool,
+    /// Allow the [debug] table of the configuration
+    #[arg(long)]
+    pub debug: bool,
+}
+
+impl ServeArgs {
+    /// The flags as one source of settings.
+    pub fn layer(&self) -> Layer {
+        Layer {
+            data: self.data.clone(),
+            listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
+            shards: self.shards,
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+            drain_timeout: self.drain_timeout.map(Duration::from_secs),
+            allow_unsafe_filesystem: self.allow_unsafe_filesystem.then_some(true),
+            allow_plaintext: self.allow_plaintext.then_some(true),
+            backend: self.backend,
+            log_level: self.log,
+            ..Layer::default()
+        }
+    }
+}
+
+/// `env`.
+#[derive(Args, Debug)]
+pub struct EnvArgs {
+    /// The data directory [default: ./zerocloud-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The shell that will read the lines
+    #[arg(long, value_enum, default_value_t = Shell::Sh)]
+    pub shell: Shell,
+    /// Print a JSON object instead
+    #[arg(long, conflicts_with = "shell")]
+    pub json: bool,
+}
+
+/// Whose syntax `env` writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Shell {
+    /// sh, bash, zsh, dash, ksh.
+    Sh,
+    /// fish.
+    Fish,
+    /// PowerShell.
+    Powershell,
+    /// The Windows command prompt.
+    Cmd,
+}
+
+/// `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// The data directory, or where it will be [default: ./zerocloud-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file whose addresses and certificates to look at
+    #[arg(long, value_name = "FILE", env = "ZEROCLOUD_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Print a JSON document instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The data directory [default: ./zerocloud-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print a JSON document instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `licenses`.
+#[derive(Args, Debug)]
+pub struct LicensesArgs {
+    /// Print name, version and licence of each as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_the_default_command() {
+        let cli = Cli::try_parse_from([
+            "zerocloud",
+            "--data",
+            "/d",
+            "--listen",
+            "[::1]:0",
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        let cli = cli.expect("valid");
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.layer().listen.expect("set").len(), 2);
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,193 @@
+use super::*;
+use std::ffi::OsString;
+
+fn file(text: &str) -> Result<Layer, Failure> {
+    from_text(Path::new("/etc/zerocloud/z.toml"), text)
+}
+
+fn merged(text: &str) -> Result<Config, Failure> {
+    Config::merge(
+        Layer::default(),
+        Layer::default(),
+        Some(("/etc/zerocloud/z.toml".into(), file(text)?)),
+        false,
+    )
+}
+
+fn refusal(text: &str) -> String {
+    let failure = merged(text).expect_err("must be refused");
+    assert_eq!(failure.exit, crate::exit::Exit::Configuration);
+    assert!(!failure.message.contains('\n'), "one line: {failure}");
+    failure.message
+}
+
+#[test]
+fn nothing_at_all_is_a_complete_configuration() {
+    let config = Config::merge(Layer::default(), Layer::default(), None, false).expect("defaults are valid");
+    assert_eq!(config.data, Path::new("./zerocloud-data"));
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("address")]);
+    assert_eq!((config.region.as_str(), config.account_id.as_str()), ("us-east-1", "000000000000"));
+    assert!(config.s3.default_public_access_block && !config.s3.sigv2 && config.s3.sse_c_needs_tls);
+    assert_eq!(config.virtual_hosts, ["localhost"]);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
+    assert_eq!(
+        refusal("region = \"eu-west-1\"\nlisen = \"127.0.0.1:1\"\n"),
+        "/etc/zerocloud/z.toml:2: unknown key `lisen`; did you mean `listen`?"
+    );
+    assert_eq!(
+        refusal("[s3]\nsigv2 = true\ndefault_owership = \"ObjectWriter\"\n"),
+        "/etc/zerocloud/z.toml:3: unknown key `s3.default_owership`; did you mean `default_ownership`?"
+    );
+    let message = refusal("[log]\nzzzzzzz = 1\n");
+    assert!(message.contains(":2: unknown key `log.zzzzzzz`; known here: level, access"), "{message}");
+    assert!(refusal("[s4]\n").contains("did you mean `s3`?"));
+}
+
+#[test]
+fn the_first_unknown_key_of_a_file_is_named() {
+    assert!(refusal("zz1 = 1\naa2 = 1\n").contains(":1: unknown key `zz1`"));
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_range_is_refused_with_its_line() {
+    assert!(refusal("\nshards = \"two\"\n").contains(":2: `shards` must be a whole number, not string"));
+    assert!(refusal("shards = 0").contains("`shards` must be a whole number from 1 to 256"));
+    assert!(refusal("shards = -1").contains("from 1 to 256"));
+    assert!(refusal("listen = [1]").contains("must be a list of strings"));
+    assert!(refusal("listen = [\"nowhere\"]").contains("needs an address and a port"));
+    assert!(refusal("account_id = \"12\"").contains("12 digits"));
+    assert!(refusal("[log]\nlevel = \"loud\"").contains("must be one of error, warn, info, debug"));
+    assert!(refusal("region = \"us east\"").contains("region"));
+    assert!(refusal("tls_cert = \"a.pem\"").contains("without tls_key"));
+    assert!(refusal("a = = 1").contains(":1: not valid TOML"));
+    assert!(refusal("listen = []").contains("listen is empty"));
+}
+
+#[test]
+fn a_syntax_error_does_not_show_the_text_of_the_file() {
+    let message = refusal("[[account]]\nsecret_key = \"SuperSecretValue\nid = 1\n");
+    assert!(!message.contains("SuperSecretValue"), "{message}");
+}
+
+#[test]
+fn flag_beats_environment_beats_file() {
+    let flags = Layer { region: Some("flag-1".into()), ..Layer::default() };
+    let environment = Layer { region: Some("env-1".into()), data: Some("/env".into()), ..Layer::default() };
+    let text = "region = \"file-1\"\ndata = \"/file\"\nshards = 7\n";
+    let layer = file(text).expect("valid");
+    let config = Config::merge(flags, environment, Some(("f".into(), layer)), false).expect("valid");
+    assert_eq!(config.region, "flag-1");
+    assert_eq!(config.data, Path::new("/env"));
+    assert_eq!(config.shards, Some(7));
+}
+
+#[test]
+fn paths_in_a_file_are_beside_the_file() {
+    let config = merged("data = \"here\"\ntls_cert = \"/abs/c.pem\"\ntls_key = \"k.pem\"").expect("valid");
+    assert_eq!(config.data, Path::new("/etc/zerocloud/here"));
+    let tls = config.tls.expect("both are set");
+    assert_eq!((tls.cert, tls.key), ("/abs/c.pem".into(), "/etc/zerocloud/k.pem".into()));
+}
+
+#[test]
+fn every_documented_key_of_s3_and_account_is_read() {
+    let text = r#"
+        region = "us-east-1"
+        virtual_hosts = ["s3.example.test"]
+        [[account]]
+        id = "111111111111"
+        name = "alt"
+        access_key = "ALTKEY"
+        secret_key = "altsecretaltsecret"
+        canonical_id = "00000000000000000000000000000000000000000000000000000000000000ff"
+        display_name = "Alt"
+        email = "alt@example.test"
+        tenant = "t1"
+        [s3]
+        default_ownership = "ObjectWriter"
+        default_public_access_block = false
+        sigv2 = true
+        sse_c_needs_tls = false
+        storage_classes = ["STANDARD", "LUKEWARM", "FROZEN"]
+        kms_keys = ["testkey-1", "testkey-2"]
+        [debug]
+        day_seconds = 10
+    "#;
+    assert!(refusal(text).contains("needs --debug"));
+    let layer = file(text).expect("valid");
+    let config =
+        Config::merge(Layer::default(), Layer::default(), Some(("f".into(), layer)), true).expect("valid");
+    assert_eq!(config.day_seconds, 10);
+    assert_eq!(config.s3.storage_classes.len(), 3);
+    assert!(config.s3.sigv2 && !config.s3.sse_c_needs_tls && !config.s3.default_public_access_block);
+    let ring = config.key_ring("ROOTKEY", &Secret::new("rootsecret")).expect("consistent");
+    let key = aws::account::Credentials::lookup(&ring, "ALTKEY").expect("listed");
+    assert_eq!(key.account.id.as_str(), "111111111111");
+    assert_eq!(key.account.display_name, "Alt");
+    assert_eq!(key.account.tenant.as_deref(), Some("t1"));
+    assert!(key.account.canonical_id.as_str().ends_with("ff"));
+}
+
+#[test]
+fn a_configuration_prints_without_its_secrets() {
+    let text =
+        "[[account]]\nid = \"111111111111\"\naccess_key = \"ALTKEY\"\nsecret_key = \"altsecretaltsecret\"\n";
+    let config = merged(text).expect("valid");
+    assert!(!format!("{config:?}").contains("altsecret"));
+}
+
+#[test]
+fn a_key_stands_for_one_account_only() {
+    let account =
+        "[[account]]\nid = \"111111111111\"\naccess_key = \"ALTKEY\"\nsecret_key = \"altsecretaltsecret\"\n";
+    assert!(refusal(&format!("{account}{account}")).contains("listed twice"));
+    let config = merged(account).expect("valid");
+    assert!(config.key_ring("ALTKEY", &Secret::new("rootsecret")).is_err());
+}
+
+#[test]
+fn environment_variables_are_read_and_bad_ones_named() {
+    let lookup = |name: &str| match name {
+        "ZEROCLOUD_LISTEN" => Some(OsString::from("127.0.0.1:0, [::1]:9000")),
+        "ZEROCLOUD_PIN" => Some(OsString::from("off")),
+        "ZEROCLOUD_REGION" => Some(OsString::new()),
+        _ => None,
+    };
+    let layer = from_environment(&lookup).expect("valid");
+    assert_eq!(layer.listen.expect("set").len(), 2);
+    assert_eq!(layer.pin, Some(false));
+    assert_eq!(layer.region, None);
+    let failure =
+        from_environment(&|name| (name == "ZEROCLOUD_SHARDS").then(|| "many".into())).expect_err("refused");
+    assert!(failure.message.starts_with("ZEROCLOUD_SHARDS: "), "{failure}");
+}
+
+#[test]
+fn half_a_root_key_is_refused() {
+    assert!(root_key_override(&|name| (name == "ZEROCLOUD_ROOT_ACCESS_KEY").then(|| "AKEY".into())).is_err());
+}
+
+#[test]
+fn an_unknown_variable_is_named_with_the_nearest_one() {
+    let names = ["ZEROCLOUD_LISTN", "ZEROCLOUD_DATA", "PATH"].map(OsString::from);
+    let unknown = unknown_variables(names.into_iter());
+    assert_eq!(unknown, [("ZEROCLOUD_LISTN".to_string(), Some("ZEROCLOUD_LISTEN".to_string()))]);
+}
+
+#[test]
+fn listen_addresses_take_ipv6_and_localhost() {
+    assert_eq!(parse_address("[::1]:80").expect("valid").to_string(), "[::1]:80");
+    assert_eq!(parse_address("localhost:80").expect("valid").to_string(), "127.0.0.1:80");
+    assert!(parse_address("127.0.0.1").is_err());
+    assert!(parse_address("127.0.0.1:99999").is_err());
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named() {
+    let old = merged("region = \"us-east-1\"\n[log]\nlevel = \"info\"").expect("valid");
+    let new = merged("region = \"eu-west-1\"\n[log]\nlevel = \"debug\"").expect("valid");
+    assert_eq!(old.needs_restart(&new), ["region"]);
+}
