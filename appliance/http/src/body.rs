@@ -50,8 +50,8 @@ impl RequestBody {
         exchange: Rc<dyn Exchange>,
         turn: u64,
     ) -> Self {
-        if length == BodyLength::None {
-            return Self::empty();
+        if matches!(length, BodyLength::None | BodyLength::Known(0)) {
+            return Self::from_chunks(length, []);
         }
         Self { length, expects_continue, source: Source::Wire { exchange, turn } }
     }

@@ -16,10 +16,22 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod core;
+mod date;
 mod exchange;
+mod http1;
+mod http2;
 mod limits;
 mod message;
+mod pace;
 mod respond;
+mod server;
+mod shutdown;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod tracked;
+mod watch;
 
 pub use body::RequestBody;
 pub use exchange::{Reply, ReplyFuture, detached_request};
@@ -28,3 +40,6 @@ pub use message::{
     BodyError, BodyLength, Handler, Refusal, Request, RequestHead, ResponseHead, SendError, Version,
 };
 pub use respond::{Responder, ResponseWriter};
+pub use server::{Server, Stream, serve};
+pub use shutdown::Shutdown;
+pub use tls::{TlsAcceptor, TlsError, TlsSettings};

@@ -1,0 +1,15 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112).
+//! Left to others: telling it apart from HTTP/2 (`server`).
+
+mod chunked;
+mod connection;
+mod encode;
+mod head;
+mod outgoing;
+mod serve;
+mod turn;
+
+pub(crate) use connection::Connection;
+pub(crate) use encode::is_ours;
+pub(crate) use head::{parse_host, parse_length};
+pub(crate) use serve::serve;
