@@ -1,0 +1,180 @@
+//! Targets for fuzzing: each takes any bytes and panics if an invariant of the crate does not hold.
+//!
+//! They are plain functions, so that any fuzzer can drive them, and an ordinary test replays `corpus/` and mutations of
+//! it through them.
+
+use crate::chunked::{Decoder, Trailers};
+use crate::error::ErrorReply;
+use crate::payload::PayloadMode;
+use crate::sigv4::{AuthorizationHeader, ChunkSigner, Credential, PresignedQuery, SigningKey};
+use crate::time::Timestamp;
+use crate::xml::{DEPTH_MAX, Document, ELEMENT_COUNT_MAX, Element, Writer};
+use crate::{encoding, uri};
+
+/// The parser of Authorization headers.
+pub fn authorization(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(header) = AuthorizationHeader::parse(text) {
+        credential(&header.credential);
+        assert!(header.signed_headers.split(';').any(|name| name == "host"));
+    }
+}
+
+/// The parser of presigned queries, and query coding.
+pub fn presigned(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for (name, value) in uri::query_pairs(text) {
+        for part in [name, value] {
+            if let Ok(plain) = uri::decode_query(part) {
+                assert_eq!(uri::decode_query(&uri::encode(&plain)).as_deref(), Ok(&*plain));
+            }
+        }
+    }
+    if let Ok(plain) = uri::decode_path(text) {
+        assert_eq!(uri::decode_path(&uri::encode_path(&plain)).as_deref(), Ok(&*plain));
+    }
+    if let Ok(Some(query)) = PresignedQuery::parse(text) {
+        if let Some(parsed) = Credential::parse(&query.credential) {
+            credential(&parsed);
+        }
+        if let Ok(seconds) = query.expires_seconds() {
+            assert!(seconds <= crate::sigv4::EXPIRES_SECONDS_MAX);
+        }
+    }
+}
+
+fn credential(credential: &Credential<'_>) {
+    let scope = &credential.scope;
+    let again =
+        format!("{}/{}/{}/{}/aws4_request", credential.access_key, scope.date, scope.region, scope.service);
+    assert_eq!(again, credential.text);
+    assert!(credential.text.ends_with(credential.scope_text()));
+}
+
+/// The chunk decoder: whole, byte by byte and in odd pieces it must give the same. The first byte chooses the mode, the
+/// second the pieces.
+pub fn chunked(input: &[u8]) {
+    let [mode, pieces, body @ ..] = input else { return };
+    let mode = match mode % 3 {
+        0 => PayloadMode::StreamingUnsignedTrailer,
+        1 => PayloadMode::StreamingSigned,
+        _ => PayloadMode::StreamingSignedTrailer,
+    };
+    let whole = decode(mode, body, |_| usize::MAX);
+    let bytes = decode(mode, body, |_| 1);
+    let odd = decode(mode, body, |turn| 1 + (turn * 7 + usize::from(*pieces)) % 97);
+    assert_eq!(whole, bytes);
+    assert_eq!(whole, odd);
+    assert!(whole.0.len() <= body.len());
+}
+
+/// A signer that the bodies of the corpus are signed with.
+pub fn chunk_signer() -> ChunkSigner {
+    let key = SigningKey::derive("fuzz", "20240229", "us-east-1", "s3");
+    let signed_at = Timestamp::from_seconds(1_709_164_800);
+    ChunkSigner::new(key, signed_at, "20240229/us-east-1/s3/aws4_request", &[7; 32])
+}
+
+/// Decodes `body` in pieces; `piece_bytes` gives the length of each by its number.
+pub fn decode(
+    mode: PayloadMode,
+    body: &[u8],
+    piece_bytes: impl Fn(usize) -> usize,
+) -> (Vec<u8>, Result<Trailers, ErrorReply>) {
+    let signer = match mode {
+        PayloadMode::StreamingUnsignedTrailer => None,
+        _ => Some(Box::new(chunk_signer())),
+    };
+    let announced = match mode {
+        PayloadMode::StreamingSigned => Vec::new(),
+        _ => vec!["x-amz-checksum-crc32".to_owned()],
+    };
+    let mut decoder = Decoder::new(mode, signer, None, announced);
+    let mut data = Vec::new();
+    let (mut rest, mut turn) = (body, 0);
+    while !rest.is_empty() {
+        let (mut piece, behind) = rest.split_at(piece_bytes(turn).clamp(1, rest.len()));
+        turn += 1;
+        rest = behind;
+        loop {
+            match decoder.next(&mut piece) {
+                Ok(Some(run)) => data.extend_from_slice(run),
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(decoder.finish().as_ref(), Err(&error));
+                    return (data, Err(error));
+                }
+            }
+        }
+        assert!(piece.is_empty());
+    }
+    (data, decoder.finish())
+}
+
+/// The XML reader: bounds hold, and what was read can be written and read again.
+pub fn xml(input: &[u8]) {
+    let Ok(document) = Document::parse(input, 1 << 20) else { return };
+    let mut writer = Writer::default();
+    let (depth, count) = write(&mut writer, document.root());
+    assert!(depth <= DEPTH_MAX && count <= ELEMENT_COUNT_MAX);
+    let bytes = writer.into_bytes();
+    let again = Document::parse(&bytes, usize::MAX).expect("what was written is well-formed");
+    same(document.root(), again.root());
+}
+
+fn write(writer: &mut Writer, element: Element<'_, '_>) -> (usize, usize) {
+    // Names come from the document and may hold what our own never do.
+    writer.open(element.name());
+    writer.escaped(element.text());
+    let (mut depth, mut count) = (1, 1);
+    for child in element.children() {
+        let (child_depth, child_count) = write(writer, child);
+        depth = depth.max(child_depth + 1);
+        count += child_count;
+    }
+    writer.close(element.name());
+    (depth, count)
+}
+
+fn same(one: Element<'_, '_>, other: Element<'_, '_>) {
+    assert_eq!(one.name(), other.name());
+    let carried: String = one.text().chars().map(|c| if is_forbidden(c) { '\u{fffd}' } else { c }).collect();
+    assert_eq!(carried, other.text());
+    let (mut left, mut right) = (one.children(), other.children());
+    loop {
+        match (left.next(), right.next()) {
+            (Some(one), Some(other)) => same(one, other),
+            (None, None) => return,
+            _ => panic!("one has more elements than the other"),
+        }
+    }
+}
+
+fn is_forbidden(c: char) -> bool {
+    (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+/// Dates of all forms, and the codings of digests.
+pub fn dates(input: &[u8]) {
+    let now = Timestamp(1_700_000_000_000);
+    if let Some(time) = Timestamp::parse_http(input, now) {
+        let clamped = Timestamp::from_civil(time.to_civil()).expect("a civil date exists");
+        assert_eq!(
+            Timestamp::parse_http(clamped.to_http().as_bytes(), now),
+            Some(clamped.truncated_to_second())
+        );
+    }
+    if let Some(time) = Timestamp::parse_basic(input) {
+        assert_eq!(time.to_basic(), *input);
+    }
+    if let Some(time) = Timestamp::parse_iso8601(input) {
+        let clamped = Timestamp::from_civil(time.to_civil()).expect("a civil date exists");
+        assert_eq!(Timestamp::parse_iso8601(clamped.to_iso8601().as_bytes()), Some(clamped));
+    }
+    if let Some(bytes) = encoding::unbase64(input) {
+        assert_eq!(encoding::base64(&bytes).as_bytes(), input);
+    }
+    if let Some(bytes) = encoding::unhex::<4>(input) {
+        assert_eq!(encoding::hex(&bytes).as_bytes(), input.to_ascii_lowercase());
+    }
+}
