@@ -7,6 +7,7 @@ pub mod body;
 mod companion;
 pub mod config;
 pub mod disk;
+mod drain;
 mod effect;
 pub mod fault;
 mod fold;
@@ -32,6 +33,7 @@ mod view;
 
 pub use body::BodyStream;
 pub use config::{OwnerLimits, StoreConfig};
+pub use drain::ShardStatus;
 pub use fault::Fault;
 pub use format::{Format, OpenError};
 pub use merge::{MergedScan, Views};

@@ -175,12 +175,14 @@ impl Files {
         Ok(self.segments(kind, shard)?.last().map_or(1, |last| last + 1))
     }
 
-    /// Makes the directory for segments of a kind, durably, where it is missing. Blocks.
+    /// Makes the directory for segments of a kind, durably below the root, where it is missing. Blocks.
     pub fn make_segment_dir(&self, kind: SegmentKind, shard: ShardId) -> Result<(), Fault> {
         let dir = self.segment_dir(kind, shard);
         self.disk.create_dir(&dir).map_err(|error| Fault::io("mkdir", &dir, 0, &error))?;
-        let parent = self.shard_dir(shard);
-        self.disk.sync_dir(&parent).map_err(|error| Fault::io("fsync", &parent, 0, &error))
+        for parent in [&self.shard_dir(shard), &self.root] {
+            self.disk.sync_dir(parent).map_err(|error| Fault::io("fsync", parent, 0, &error))?;
+        }
+        Ok(())
     }
 
     /// Makes the names of segments durable. Blocks.

@@ -20,7 +20,7 @@ use super::window::Window;
 use super::{Checkpoint, LogConfig, Tail};
 use crate::disk::{Disk, OpenMode};
 use crate::fault::Fault;
-use crate::types::{BLOCK_BYTES, LogPosition, Lsn, Timestamp};
+use crate::types::{BLOCK_BYTES, DirectoryId, LogPosition, Lsn, Timestamp};
 
 /// Rejected batches kept as files, for someone who wants to look at them.
 const REJECTED_KEPT_MAX: usize = 4;
@@ -174,12 +174,20 @@ impl Scan {
             Ok(header) => return Ok(Ok(header)),
             Err(place) => place,
         };
+        let file_bytes = self.window(last.position.segment)?.map_or(0, |window| window.file_bytes);
         let start = LogPosition { segment: last.position.segment.saturating_add(1), offset: 0 };
-        match self.judge(start, last)? {
-            Ok(header) => Ok(Ok(header)),
-            Err(place) if behind.misfit == Misfit::Absent && place.misfit != Misfit::Absent => Ok(Err(place)),
-            Err(_) => Ok(Err(behind)),
-        }
+        let place = match self.judge(start, last)? {
+            Ok(header) => return Ok(Ok(header)),
+            Err(place) => place,
+        };
+        // For the messages: where it lies, if something lies there, else where the writer would have put it.
+        let has_room = file_bytes.saturating_sub(last.position.offset) >= self.config.batch_bytes_max;
+        let is_behind = match (behind.misfit, place.misfit) {
+            (Misfit::Absent, Misfit::Absent) => has_room,
+            (Misfit::Absent, _) => false,
+            _ => true,
+        };
+        Ok(Err(if is_behind { behind } else { place }))
     }
 
     /// Whether the bytes at `position` are the batch behind `last`.
@@ -386,7 +394,7 @@ fn resembles(config: &LogConfig, claimed: &BatchHeader, position: LogPosition, l
         claimed.durable_lsn <= last.lsn && claimed.durable_lsn.0.saturating_add(2) >= last.lsn.0,
     ];
     // A block of zeros must not pass at the start of a log, where zero is what some fields should be.
-    claimed.lsn != Lsn::ZERO && signs.iter().filter(|&&sign| sign).count() >= RESEMBLANCE_MIN
+    claimed.directory != DirectoryId([0; 16]) && signs.iter().filter(|&&sign| sign).count() >= RESEMBLANCE_MIN
 }
 
 fn corrupt(config: &LogConfig, position: LogPosition, what: &str) -> Fault {

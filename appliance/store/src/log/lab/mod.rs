@@ -116,6 +116,13 @@ impl Model {
         self.checkpoints.insert(last, tail);
         Ok(())
     }
+
+    /// The index takes over everything up to a kept batch.
+    pub fn fold(&mut self, lsn: u64) {
+        self.from = Some(self.checkpoints[&lsn]);
+        self.checkpoints = self.checkpoints.split_off(&lsn);
+        self.kept = self.kept.split_off(&(lsn + 1));
+    }
 }
 
 /// A running log.
@@ -148,7 +155,11 @@ impl Machine {
         let mut batch = match self.writer.open_batch() {
             Ok(batch) => batch,
             Err(LogFull) => {
-                self.writer.supply().refill()?;
+                match self.writer.supply().refill() {
+                    // One segment may have been made before the disk was full.
+                    Ok(()) | Err(Fault::Full) => {}
+                    Err(fault) => return Err(fault),
+                }
                 self.writer.open_batch().map_err(|LogFull| Fault::Full)?
             }
         };
@@ -167,12 +178,15 @@ impl Machine {
         Ok(written)
     }
 
-    /// Folds up to a kept batch: the index has it, and the log may forget it.
+    /// Folds up to a kept batch, and gives back the segments that nothing needs any more.
     pub fn fold(&mut self, lsn: u64, model: &mut Model) -> Result<(), Fault> {
-        let checkpoint = model.checkpoints[&lsn];
-        model.from = Some(checkpoint);
-        model.checkpoints = model.checkpoints.split_off(&lsn);
-        model.kept = model.kept.split_off(&(lsn + 1));
+        model.fold(lsn);
+        self.recycle(model)
+    }
+
+    /// Gives back the segments below the index's checkpoint.
+    pub fn recycle(&mut self, model: &Model) -> Result<(), Fault> {
+        let Some(checkpoint) = model.from else { return Ok(()) };
         let retirable = self.writer.retirable_below(checkpoint.position.segment);
         self.writer.supply().retire(&retirable);
         self.writer.supply().refill()
@@ -190,8 +204,9 @@ impl Machine {
             }
             last = header.checkpoint(format::checksum_of(&header.encode()));
             model.tried.insert(header.lsn.0, payload.clone());
-            if *lands {
-                put(&self.disk, &self.config, &header, payload);
+            // The power may fail between two of them.
+            if *lands && try_put(&self.disk, &self.config, &header, payload).is_err() {
+                return;
             }
         }
     }
@@ -236,17 +251,35 @@ pub(super) fn header_behind(
 
 /// Writes a batch where its header says, without a sync.
 pub(super) fn put(disk: &SimDisk, config: &LogConfig, header: &BatchHeader, payload: &[u8]) {
+    try_put(disk, config, header, payload).unwrap();
+}
+
+fn try_put(
+    disk: &SimDisk,
+    config: &LogConfig,
+    header: &BatchHeader,
+    payload: &[u8],
+) -> std::io::Result<()> {
     let mut bytes = header.encode().to_vec();
     bytes.extend_from_slice(payload);
     bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
-    put_bytes(disk, config, header.position, &bytes);
+    try_put_bytes(disk, config, header.position, &bytes)
 }
 
 /// Writes bytes into a segment, without a sync.
 pub(super) fn put_bytes(disk: &SimDisk, config: &LogConfig, position: LogPosition, bytes: &[u8]) {
+    try_put_bytes(disk, config, position, bytes).unwrap();
+}
+
+fn try_put_bytes(
+    disk: &SimDisk,
+    config: &LogConfig,
+    position: LogPosition,
+    bytes: &[u8],
+) -> std::io::Result<()> {
     let mode = OpenMode { create: true, write: true, direct: false };
-    let file = disk.open(&config.segment_path(position.segment), mode).unwrap();
-    file.write_blocking(bytes, u64::from(position.offset)).unwrap();
+    let file = disk.open(&config.segment_path(position.segment), mode)?;
+    file.write_blocking(bytes, u64::from(position.offset))
 }
 
 /// A payload whose every byte depends on the batch, so that nothing fits by chance.

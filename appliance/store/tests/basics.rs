@@ -1,0 +1,240 @@
+//! The store from end to end on a real disk, on both backends: what was acknowledged is read, by views and after a restart.
+
+mod harness;
+
+use std::ops::{Bound, ControlFlow};
+
+use harness::{TempDir, small_config, with_store};
+use ring::Backend;
+use store::{Body, BodyOwner, Direction, Fault, NewBody, Operation, Outcome, ScanEnd, Store, TableId, TransactFailure, Tx};
+
+const TABLE: TableId = TableId(16);
+
+struct Put {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    body: Option<NewBody>,
+}
+
+impl Operation for Put {
+    type Reply = bool;
+
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        declare(TABLE, &self.key);
+    }
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<bool>, Fault> {
+        let existed = tx.get(TABLE, &self.key)?.is_some();
+        let bodies = self.body.iter().cloned().map(Body::New).collect();
+        tx.put(TABLE, &self.key, &self.value, bodies, false);
+        Ok(Outcome::Commit(existed))
+    }
+}
+
+struct Delete(Vec<u8>);
+
+impl Operation for Delete {
+    type Reply = ();
+
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        declare(TABLE, &self.0);
+    }
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        tx.delete(TABLE, &self.0);
+        Ok(Outcome::Commit(()))
+    }
+}
+
+/// Puts `value` under `key` unless the shard holds a key that begins with `guard`.
+#[derive(Clone)]
+struct PutUnless {
+    key: Vec<u8>,
+    guard: Vec<u8>,
+}
+
+impl Operation for PutUnless {
+    type Reply = usize;
+
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        declare(TABLE, &self.key);
+    }
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<usize>, Fault> {
+        let mut guarded = 0;
+        let guard = self.guard.clone();
+        let end = tx.scan(TABLE, Bound::Included(&self.guard), Direction::Forward, 1000, &mut |key, _| {
+            if key.starts_with(&guard) {
+                guarded += 1;
+            }
+            ControlFlow::Break(())
+        })?;
+        assert!(matches!(end, ScanEnd::Done | ScanEnd::Stopped));
+        if guarded > 0 {
+            return Ok(Outcome::Rollback(guarded));
+        }
+        tx.put(TABLE, &self.key, b"transacted", Vec::new(), false);
+        Ok(Outcome::Commit(0))
+    }
+}
+
+fn key(number: usize) -> Vec<u8> {
+    format!("key-{number:06}").into_bytes()
+}
+
+async fn put(store: &Store, key: Vec<u8>, value: Vec<u8>, body: Option<NewBody>) -> bool {
+    let shard = store.place(&key);
+    store.submit(shard, Put { key, value, body }).await.expect("acknowledged")
+}
+
+async fn body_of(store: &Store, key: &[u8]) -> Vec<u8> {
+    let shard = store.place(key);
+    let (pin, body) = {
+        let view = store.view(shard).expect("view");
+        let record = view.get(TABLE, key).expect("read").expect("there");
+        let body = record.bodies[0].clone();
+        (store.pin(shard, &body), body)
+    };
+    let mut stream = store.read(&pin, &body, 0..u64::MAX);
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        bytes.extend_from_slice(&piece.expect("verified"));
+    }
+    bytes
+}
+
+fn pattern(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|place| ((place * 31 + seed * 7) >> 3) as u8).collect()
+}
+
+fn on_both_backends(test: impl Fn(Backend)) {
+    test(Backend::Epoll);
+    if ring::probe_io_uring().is_ok() {
+        test(Backend::IoUring);
+    }
+}
+
+#[test]
+fn what_was_put_is_read_by_views_scans_and_after_a_restart() {
+    on_both_backends(|backend| {
+        let dir = TempDir::new("basics");
+        with_store(small_config(&dir.0, 2), backend, |store| async move {
+            for number in 0..1500 {
+                assert!(!put(&store, key(number), pattern(number % 300, number), None).await);
+            }
+            for number in (0..1500).step_by(3) {
+                let shard = store.place(&key(number));
+                store.submit(shard, Delete(key(number))).await.expect("acknowledged");
+            }
+            check(&store);
+        });
+        with_store(small_config(&dir.0, 2), backend, |store| async move { check(&store) });
+    });
+
+    fn check(store: &Store) {
+        let views = store.view_all().expect("views");
+        for direction in [Direction::Forward, Direction::Backward] {
+            let mut expected: Vec<usize> = (0..1500).filter(|number| number % 3 != 0).collect();
+            if direction == Direction::Backward {
+                expected.reverse();
+            }
+            let mut scan = views.scan(TABLE, Bound::Unbounded, direction);
+            for number in expected {
+                let (shard, found, record) = scan.next().expect("scans").expect("more");
+                assert_eq!(found, key(number), "{direction:?}");
+                assert_eq!(shard, store.place(found));
+                assert_eq!(record.value, pattern(number % 300, number));
+            }
+            assert!(scan.next().expect("ends").is_none());
+        }
+        let view = store.view(store.place(&key(3))).expect("view");
+        assert!(view.get(TABLE, &key(3)).expect("reads").is_none());
+    }
+}
+
+#[test]
+fn bodies_of_every_size_come_back_and_overwritten_ones_are_released() {
+    on_both_backends(|backend| {
+        let dir = TempDir::new("bodies");
+        let sizes = [0, 1, 512, 513, 4096, 32 * 1024, 32 * 1024 + 1, 65_536, 1 << 20, (1 << 20) + 1, 3_000_000];
+        with_store(small_config(&dir.0, 2), backend, |store| async move {
+            for round in 0..3 {
+                for (number, size) in sizes.into_iter().enumerate() {
+                    let shard = store.place(&key(number));
+                    let owner = BodyOwner { shard, table: TABLE, key: key(number) };
+                    let mut writer = store.body_writer(Some(size as u64), owner);
+                    writer.write(&pattern(size, number + round)).await.expect("written");
+                    let body = writer.seal().await.expect("sealed");
+                    put(&store, key(number), b"v".to_vec(), Some(body)).await;
+                }
+                for (number, size) in sizes.into_iter().enumerate() {
+                    assert_eq!(body_of(&store, &key(number)).await, pattern(size, number + round), "size {size}");
+                }
+            }
+            // Enough small writes to fold everything several times.
+            for number in 1000..2000 {
+                let body = NewBody::from_bytes(pattern(600, number));
+                put(&store, key(number), Vec::new(), Some(body)).await;
+            }
+        });
+        with_store(small_config(&dir.0, 2), backend, |store| async move {
+            for (number, size) in sizes.into_iter().enumerate() {
+                assert_eq!(body_of(&store, &key(number)).await, pattern(size, number + 2), "size {size}");
+            }
+            for number in 1000..2000 {
+                assert_eq!(body_of(&store, &key(number)).await, pattern(600, number));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_transaction_over_shards_happens_on_all_of_them_or_on_none() {
+    on_both_backends(|backend| {
+        let dir = TempDir::new("transact");
+        with_store(small_config(&dir.0, 2), backend, |store| async move {
+            let everywhere = |name: &str| {
+                let operation = PutUnless { key: name.as_bytes().to_vec(), guard: b"zz-guard".to_vec() };
+                store.shards().map(|shard| (shard, operation.clone())).collect::<Vec<_>>()
+            };
+            assert_eq!(store.transact(everywhere("first")).await.expect("commits"), vec![0, 0]);
+            let seen = |name: &str| {
+                let views = store.view_all().expect("views");
+                store
+                    .shards()
+                    .filter(|shard| views.shard(*shard).get(TABLE, name.as_bytes()).expect("reads").is_some())
+                    .count()
+            };
+            assert_eq!(seen("first"), 2);
+            // A guard on one shard only cancels the transaction on both.
+            let guard = (0..).map(|number| format!("zz-guard{number}")).find(|name| store.place(name.as_bytes()).0 == 1);
+            put(&store, guard.expect("some name lies there").into_bytes(), Vec::new(), None).await;
+            match store.transact(everywhere("second")).await {
+                Err(TransactFailure::Cancelled(refusals)) => {
+                    assert_eq!(refusals.len(), 1);
+                    assert_eq!(refusals[0].0.0, 1);
+                }
+                other => panic!("expected a cancellation, got {other:?}"),
+            }
+            assert_eq!(seen("second"), 0);
+            // The key is free again.
+            assert!(!put(&store, b"second".to_vec(), b"plain".to_vec(), None).await);
+        });
+        with_store(small_config(&dir.0, 2), backend, |store| async move {
+            let views = store.view_all().expect("views");
+            for shard in store.shards() {
+                let record = views.shard(shard).get(TABLE, b"first").expect("reads").expect("there");
+                assert_eq!(record.value, b"transacted");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_second_process_or_store_cannot_open_the_same_directory() {
+    let dir = TempDir::new("locked");
+    let config = small_config(&dir.0, 1);
+    let first = store::Opened::open(config.clone(), true, 1).expect("opens");
+    assert!(matches!(store::Opened::open(config, true, 2), Err(store::OpenError::Locked { .. })));
+    drop(first);
+}
