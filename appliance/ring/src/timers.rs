@@ -153,7 +153,7 @@ mod tests {
             let mut timers = Timers::new();
             let mut model: Vec<(u64, Key)> = Vec::new();
             for _ in 0..500 {
-                if random(&mut state) % 3 == 0 && !model.is_empty() {
+                if random(&mut state).is_multiple_of(3) && !model.is_empty() {
                     let index = random(&mut state) as usize % model.len();
                     let (_, key) = model.remove(index);
                     assert!(timers.remove(key).is_some(), "seed {seed}");

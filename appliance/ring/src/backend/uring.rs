@@ -404,12 +404,9 @@ impl Uring {
         }
         let is_full = state.accepted.len() >= ACCEPTED_COUNT_MAX;
         let wakers = std::mem::take(&mut state.acceptors);
-        let is_waited_for = !wakers.is_empty();
         drop(state);
         if is_full {
             self.cancel_accept(&listening);
-        } else if is_waited_for && result < 0 {
-            self.arm_accept(&listening);
         }
         wakers.into_iter().for_each(std::task::Waker::wake);
         driver.try_close_listener(&listening);
