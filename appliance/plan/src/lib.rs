@@ -1,2 +1,115 @@
-//! What a service asks the node to do.
+//! What a service asks the node to do, as plain values.
+//!
+//! A service is a function from a request to a `Plan`. The node drives the plan: it reads the body, writes it to the
+//! store, runs operations on the shards that own their keys, and hands each result to the closure that the plan
+//! carries, until the plan is a `Reply`. Nothing in a service awaits, so a service never holds a view, a buffer or a
+//! lock over a suspension point.
+//!
+//! Invariant: a plan is driven on one core, its closures run there one after the other, and each runs at most once.
+//! A plan that is dropped, because its client went away, frees everything that it holds.
+//! Leaves to the node: all I/O.
 #![forbid(unsafe_code)]
+
+mod body;
+mod reply;
+mod step;
+
+pub use body::{BodyFailure, BodyFilter, Copy, Digests, Piece, Receive, Received};
+pub use reply::{Reply, ReplyBody};
+pub use step::{Resume, Step};
+
+use std::sync::Arc;
+
+use aws::account::{Account, Credentials, Directory};
+use aws::sigv4::{Authenticated, Verifier};
+use bytes::Bytes;
+use store::{Store, Timestamp};
+
+/// One AWS service behind the node.
+pub trait Service {
+    /// Decodes the request and says what to do first.
+    fn start(&self, cx: &mut Context<'_>, request: Request) -> Plan;
+
+    /// The error reply, in the service's dialect, for a request that was refused before the service saw it.
+    fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply;
+
+    /// The operation that the request names, for metrics and the access log: one of a bounded set of words.
+    fn operation_name(&self, request: &Request) -> &'static str {
+        // A service that does not tell its operations apart still counts as one row.
+        let _ = request;
+        "unknown"
+    }
+}
+
+/// A request whose sender is known. The body is still on the wire.
+pub struct Request {
+    /// Method, path, query and headers, byte exact.
+    pub head: http::RequestHead,
+    /// How long the body on the wire is.
+    pub body_length: http::BodyLength,
+    /// Who asks.
+    pub caller: Caller,
+    /// How the request was signed; None for an anonymous one. Its chunk signer stays with the node.
+    pub auth: Option<Authenticated>,
+    /// The id that the reply carries in `x-amz-request-id`, and an error document in `RequestId`.
+    pub request_id: String,
+    /// The id that the reply carries in `x-amz-id-2`, and an error document in `HostId`.
+    pub host_id: String,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The request carries no signature.
+    Anonymous,
+    /// The owner of the key that signed.
+    Account(Arc<Account>),
+}
+
+/// The accounts and keys that this appliance knows.
+pub trait Accounts: Credentials + Directory {}
+
+impl<T: Credentials + Directory> Accounts for T {}
+
+/// What a service may use while it decides. Nothing of it outlives the call.
+pub struct Context<'a> {
+    /// Every shard, for reading.
+    pub store: &'a Store,
+    /// The time of this turn.
+    pub now: Timestamp,
+    /// Draws a number that nobody can guess.
+    pub random: &'a mut dyn FnMut() -> u64,
+    /// The accounts and keys that this appliance knows.
+    pub accounts: &'a dyn Accounts,
+    /// Verifies signatures that stand in a body, as in a POST form.
+    pub verifier: &'a mut Verifier,
+}
+
+/// What to do with the result of a step.
+pub type Then<T> = Box<dyn FnOnce(&mut Context<'_>, T) -> Plan>;
+
+/// The next thing to do for a request.
+pub enum Plan {
+    /// Answer, and be done.
+    Reply(Reply),
+    /// Read the whole decoded body into memory. More than `limit_bytes` is `BodyFailure::TooLarge`.
+    Collect {
+        /// The bound.
+        limit_bytes: usize,
+        /// Goes on with the body.
+        then: Then<Result<Bytes, BodyFailure>>,
+    },
+    /// Read the next piece of the body, as large as it came; None when the body has ended.
+    Next {
+        /// Goes on with the piece.
+        then: Then<Result<Option<Bytes>, BodyFailure>>,
+    },
+    /// Stream the decoded body into the store.
+    Receive(Receive, Then<Result<Received, BodyFailure>>),
+    /// Stream stored bodies into a new one.
+    Copy(Copy, Then<Result<Received, BodyFailure>>),
+    /// Run an operation; made by `Plan::submit`, `Plan::transact` and `Plan::admit`.
+    Step(Box<dyn Step>),
+    /// Let others run: this turn's budget is spent. Goes on in the next one.
+    Pause(Then<()>),
+}
