@@ -1,6 +1,7 @@
 #![allow(unsafe_code, reason = "vector loads and stores, and calls that the processor must support")]
 //! MD5 of eight streams at once, one in each 32-bit lane of the AVX2 registers.
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_andnot_si256, _mm256_loadu_si256, _mm256_or_si256,
     _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_si256,
@@ -45,7 +46,7 @@ fn compress_lanes(
         macro_rules! step {
             ($mix:ident, $a:ident, $b:ident, $c:ident, $d:ident, $word:literal, $constant:literal, $shift:literal) => {
                 let constant = _mm256_set1_epi32(u32::cast_signed($constant));
-                let sum = _mm256_add_epi32($a, _mm256_add_epi32(words[$word], constant));
+                let sum = settle(_mm256_add_epi32($a, _mm256_add_epi32(words[$word], constant)));
                 let turned = rotate::<$shift, { 32 - $shift }>(_mm256_add_epi32(sum, $mix($b, $c, $d)));
                 $a = _mm256_add_epi32(turned, $b);
             };
@@ -91,24 +92,40 @@ fn mix_i(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
     _mm256_xor_si256(c, _mm256_or_si256(b, _mm256_xor_si256(d, _mm256_set1_epi32(-1))))
 }
 
+/// Hides from the optimizer that `sum` is one. It would add the newest register first and the word and the constant after
+/// it, which makes each step of the chain two additions longer.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn settle(mut sum: __m256i) -> __m256i {
+    // SAFETY: there is no instruction; the register keeps its value.
+    unsafe { asm!("/* {0} */", inout(ymm_reg) sum, options(pure, nomem, nostack, preserves_flags)) };
+    sum
+}
+
 /// Word w of the block of every lane in `result[w]`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transpose(lanes: &[&[[u8; 64]]; LANE_COUNT], block_index: usize) -> [__m256i; 16] {
-    let mut words = [_mm256_set1_epi32(0); 16];
+    let zero = _mm256_set1_epi32(0);
+    let mut words = [zero; 16];
     for half in 0..2 {
-        let rows = lanes.map(|lane| load_half(&lane[block_index], half));
+        // No closures: they would be called through library code that is compiled without AVX2, registers spilled each time.
+        let mut rows = [zero; LANE_COUNT];
+        for (row, lane) in rows.iter_mut().zip(lanes) {
+            *row = load_half(&lane[block_index], half);
+        }
         // After this, 128-bit part q of quads[g][j] has word 4q + j of the lanes 4g to 4g + 3.
-        let quads = [0, 4].map(|first| {
-            let low = [0, 2].map(|row| _mm256_unpacklo_epi32(rows[first + row], rows[first + row + 1]));
-            let high = [0, 2].map(|row| _mm256_unpackhi_epi32(rows[first + row], rows[first + row + 1]));
-            [
-                _mm256_unpacklo_epi64(low[0], low[1]),
-                _mm256_unpackhi_epi64(low[0], low[1]),
-                _mm256_unpacklo_epi64(high[0], high[1]),
-                _mm256_unpackhi_epi64(high[0], high[1]),
-            ]
-        });
+        let mut quads = [[zero; 4]; 2];
+        for (quad, [row_0, row_1, row_2, row_3]) in quads.iter_mut().zip(rows.as_chunks::<4>().0) {
+            let low_0 = _mm256_unpacklo_epi32(*row_0, *row_1);
+            let low_1 = _mm256_unpacklo_epi32(*row_2, *row_3);
+            let high_0 = _mm256_unpackhi_epi32(*row_0, *row_1);
+            let high_1 = _mm256_unpackhi_epi32(*row_2, *row_3);
+            quad[0] = _mm256_unpacklo_epi64(low_0, low_1);
+            quad[1] = _mm256_unpackhi_epi64(low_0, low_1);
+            quad[2] = _mm256_unpacklo_epi64(high_0, high_1);
+            quad[3] = _mm256_unpackhi_epi64(high_0, high_1);
+        }
         for j in 0..4 {
             words[8 * half + j] = _mm256_permute2x128_si256::<0x20>(quads[0][j], quads[1][j]);
             words[8 * half + 4 + j] = _mm256_permute2x128_si256::<0x31>(quads[0][j], quads[1][j]);

@@ -2,6 +2,7 @@
 //! MD5 of sixteen streams at once, one in each 32-bit lane of the AVX-512 registers; and of one stream, which gains from
 //! the instructions too: any function of three registers in one step, and a rotation in one.
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_add_epi32, _mm_cvtsi32_si128, _mm_cvtsi128_si32, _mm_rol_epi32, _mm_set1_epi32,
     _mm_ternarylogic_epi32, _mm512_add_epi32, _mm512_loadu_si512, _mm512_rol_epi32, _mm512_set1_epi32,
@@ -77,7 +78,7 @@ fn compress_lanes(
         macro_rules! step {
             ($mix:ident, $a:ident, $b:ident, $c:ident, $d:ident, $word:literal, $constant:literal, $shift:literal) => {
                 let constant = _mm512_set1_epi32(u32::cast_signed($constant));
-                let sum = _mm512_add_epi32($a, _mm512_add_epi32(words[$word], constant));
+                let sum = settle_lanes(_mm512_add_epi32($a, _mm512_add_epi32(words[$word], constant)));
                 let mixed = _mm512_ternarylogic_epi32::<{ table!($mix) }>($b, $c, $d);
                 $a = _mm512_add_epi32(_mm512_rol_epi32::<$shift>(_mm512_add_epi32(sum, mixed)), $b);
             };
@@ -103,7 +104,7 @@ fn compress_stream(state: &mut [u32; 4], blocks: &[[u8; 64]]) {
             ($mix:ident, $a:ident, $b:ident, $c:ident, $d:ident, $word:literal, $constant:literal, $shift:literal) => {
                 let word = _mm_cvtsi32_si128(i32::from_le_bytes(words[$word]));
                 let constant = _mm_set1_epi32(u32::cast_signed($constant));
-                let sum = _mm_add_epi32($a, _mm_add_epi32(word, constant));
+                let sum = settle(_mm_add_epi32($a, _mm_add_epi32(word, constant)));
                 let mixed = _mm_ternarylogic_epi32::<{ table!($mix) }>($b, $c, $d);
                 $a = _mm_add_epi32(_mm_rol_epi32::<$shift>(_mm_add_epi32(sum, mixed)), $b);
             };
@@ -117,23 +118,48 @@ fn compress_stream(state: &mut [u32; 4], blocks: &[[u8; 64]]) {
     *state = [a, b, c, d].map(|register: __m128i| _mm_cvtsi128_si32(register).cast_unsigned());
 }
 
+/// Hides from the optimizer that `sum` is one. It would add the newest register first and the word and the constant after
+/// it, which makes each step of the chain two additions longer.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn settle_lanes(mut sum: __m512i) -> __m512i {
+    // SAFETY: there is no instruction; the register keeps its value.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) sum, options(pure, nomem, nostack, preserves_flags)) };
+    sum
+}
+
+/// As `settle_lanes`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn settle(mut sum: __m128i) -> __m128i {
+    // SAFETY: there is no instruction; the register keeps its value.
+    unsafe { asm!("/* {0} */", inout(xmm_reg) sum, options(pure, nomem, nostack, preserves_flags)) };
+    sum
+}
+
 /// Word w of the block of every lane in `result[w]`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose(lanes: &[&[[u8; 64]]; LANE_COUNT], block_index: usize) -> [__m512i; 16] {
-    let rows = lanes.map(|lane| load_block(&lane[block_index]));
+    // No closures: they would be called through library code that is compiled without AVX-512, registers spilled each time.
+    let zero = _mm512_set1_epi32(0);
+    let mut rows = [zero; LANE_COUNT];
+    for (row, lane) in rows.iter_mut().zip(lanes) {
+        *row = load_block(&lane[block_index]);
+    }
     // After this, 128-bit part q of quads[g][j] has word 4q + j of the lanes 4g to 4g + 3.
-    let quads = [0, 4, 8, 12].map(|first| {
-        let low = [0, 2].map(|row| _mm512_unpacklo_epi32(rows[first + row], rows[first + row + 1]));
-        let high = [0, 2].map(|row| _mm512_unpackhi_epi32(rows[first + row], rows[first + row + 1]));
-        [
-            _mm512_unpacklo_epi64(low[0], low[1]),
-            _mm512_unpackhi_epi64(low[0], low[1]),
-            _mm512_unpacklo_epi64(high[0], high[1]),
-            _mm512_unpackhi_epi64(high[0], high[1]),
-        ]
-    });
-    let mut words = [_mm512_set1_epi32(0); 16];
+    let mut quads = [[zero; 4]; 4];
+    for (quad, [row_0, row_1, row_2, row_3]) in quads.iter_mut().zip(rows.as_chunks::<4>().0) {
+        let low_0 = _mm512_unpacklo_epi32(*row_0, *row_1);
+        let low_1 = _mm512_unpacklo_epi32(*row_2, *row_3);
+        let high_0 = _mm512_unpackhi_epi32(*row_0, *row_1);
+        let high_1 = _mm512_unpackhi_epi32(*row_2, *row_3);
+        quad[0] = _mm512_unpacklo_epi64(low_0, low_1);
+        quad[1] = _mm512_unpackhi_epi64(low_0, low_1);
+        quad[2] = _mm512_unpacklo_epi64(high_0, high_1);
+        quad[3] = _mm512_unpackhi_epi64(high_0, high_1);
+    }
+    let mut words = [zero; 16];
     for j in 0..4 {
         // 0x88 takes the parts 0 and 2 of both operands, 0xdd the parts 1 and 3.
         let even_low = _mm512_shuffle_i32x4::<0x88>(quads[0][j], quads[1][j]);
