@@ -41,7 +41,7 @@ impl File {
     /// than asked for at the end of the file, and the kernel may stop early.
     ///
     /// # Errors
-    /// What the kernel says, or `InvalidInput` above 1 GiB. The buffer is empty then.
+    /// What the kernel says, or `InvalidInput` above 1 GiB or beyond the largest offset. The buffer is empty then.
     pub async fn read_at(&self, buffer: Buffer, offset: u64, length: usize) -> (io::Result<usize>, Buffer) {
         self.start(Operation::Read { length }, buffer, offset, length).await
     }
@@ -49,7 +49,7 @@ impl File {
     /// Writes all of `buffer` at `offset`. It is not durable until a later `sync_data` succeeds.
     ///
     /// # Errors
-    /// What the kernel says; `WriteZero` if it took only a part, and then the part may be in the file.
+    /// What the kernel says, or `InvalidInput` above 1 GiB or beyond the largest offset; `WriteZero` if it took only a part, and then the part may be in the file.
     pub async fn write_at(&self, buffer: Buffer, offset: u64) -> (io::Result<()>, Buffer) {
         let length = buffer.len();
         let (result, buffer) = self.start(Operation::Write, buffer, offset, length).await;
@@ -79,7 +79,9 @@ impl File {
 
     fn start(&self, operation: Operation, mut buffer: Buffer, offset: u64, length: usize) -> InFlight {
         let core = Core::current();
-        let refusal = if length > OPERATION_BYTES_MAX {
+        // io_uring takes the offset -1 for "where the file stands", and other negative ones are no better.
+        let is_beyond = offset.checked_add(length as u64).is_none_or(|end| end > i64::MAX as u64);
+        let refusal = if length > OPERATION_BYTES_MAX || is_beyond {
             Some(io::ErrorKind::InvalidInput)
         } else if core.closed.get() {
             Some(io::ErrorKind::NotConnected)

@@ -3,7 +3,7 @@
 //! Opcode numbers say nothing about multishot receives or provided buffers, so the probe tries what the reactor
 //! needs on a socket pair.
 
-use crate::backend::uring::{build_ring, try_multishot_receive};
+use crate::backend::uring::{affordable, build_ring, try_multishot_receive, with_patience};
 use io_uring::{IoUring, Probe, opcode};
 use std::io;
 
@@ -35,7 +35,8 @@ const OPCODES: [(u8, &str); 10] = [
 /// # Errors
 /// A sentence for the operator: what is missing and how to allow it.
 pub fn probe_io_uring() -> Result<Capabilities, String> {
-    let ring = build_ring(crate::ReactorConfig::default().entries).map_err(|error| explain(&error))?;
+    let (entries, _) = affordable(crate::ReactorConfig::default().entries, 0);
+    let ring = with_patience(|| build_ring(entries)).map_err(|error| explain(&error))?;
     check_opcodes(&ring)?;
     let entries = ring.params().sq_entries();
     try_multishot_receive(ring).map_err(|error| {

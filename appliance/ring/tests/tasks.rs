@@ -1,4 +1,5 @@
 //! Tasks, timers, mailboxes and hooks.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod common;
 

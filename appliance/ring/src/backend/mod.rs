@@ -422,8 +422,12 @@ impl Driver {
     }
 
     fn turn_until(&self, core: &Core, deadline: Instant, is_done: impl Fn() -> bool) {
-        while !is_done() && Instant::now() < deadline {
+        while Instant::now() < deadline {
             self.submit_gathered(core);
+            // After the sends: with epoll they may have been the last thing to wait for.
+            if is_done() {
+                return;
+            }
             self.turn(core, Wait::Until(deadline));
             core.take_foreign();
         }

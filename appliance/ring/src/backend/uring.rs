@@ -25,7 +25,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a completion is about; stands in the top byte of its word.
 const KIND_CANCEL: u8 = 0;
@@ -44,8 +44,12 @@ const ENTRIES_MAX: u32 = 4096;
 const COMPLETIONS_PER_ENTRY: u32 = 4;
 /// Below this memory-lock limit a ring is kept small, so that one per core fits.
 const MEMORY_LOCK_SMALL_BYTES: u64 = 512 << 10;
-const ENTRIES_WHEN_SMALL: u32 = 64;
+/// One page each for the entries, the completions and the buffer ring.
+const ENTRIES_WHEN_SMALL: u32 = 32;
 const BUFFER_COUNT_WHEN_SMALL: u16 = 128;
+/// A closed ring gives its locked memory back a little later, so a start is tried again before it fails.
+const START_ATTEMPTS: u32 = 20;
+const START_PAUSE: Duration = Duration::from_millis(5);
 /// Connections that one listener keeps for its acceptor; beyond that the kernel's backlog keeps them.
 const ACCEPTED_COUNT_MAX: usize = 256;
 
@@ -65,6 +69,26 @@ pub(crate) struct Uring {
     completions: RefCell<Vec<cqueue::Entry>>,
     starved: RefCell<Vec<Rc<Connection>>>,
     in_flight: Cell<usize>,
+}
+
+/// Repeats a start that found no locked memory.
+pub(crate) fn with_patience<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..START_ATTEMPTS {
+        match start() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => std::thread::sleep(START_PAUSE),
+            other => return other,
+        }
+    }
+    start()
+}
+
+/// The entries and receive buffers that a reactor asks for under the present memory-lock limit.
+pub(crate) fn affordable(entries: u32, buffer_count: u16) -> (u32, u16) {
+    if crate::sys::memory_lock_limit_bytes() < MEMORY_LOCK_SMALL_BYTES {
+        (entries.min(ENTRIES_WHEN_SMALL), buffer_count.min(BUFFER_COUNT_WHEN_SMALL))
+    } else {
+        (entries, buffer_count)
+    }
 }
 
 /// Makes a ring with the flags that a reactor needs; smaller where the memory-lock limit asks for it.
@@ -90,14 +114,12 @@ pub(crate) fn build_ring(entries: u32) -> io::Result<IoUring> {
 
 impl Uring {
     pub fn new(config: &ReactorConfig, inbox: &Arc<Inbox>) -> io::Result<Uring> {
-        let is_small = crate::sys::memory_lock_limit_bytes() < MEMORY_LOCK_SMALL_BYTES;
-        let (entries, buffer_count) = if is_small {
-            (config.entries.min(ENTRIES_WHEN_SMALL), config.recv_buffer_count.min(BUFFER_COUNT_WHEN_SMALL))
-        } else {
-            (config.entries, config.recv_buffer_count)
-        };
-        let ring = build_ring(entries)?;
-        let pool = Pool::register(&ring, buffer_count, config.recv_buffer_bytes)?;
+        let (entries, buffer_count) = affordable(config.entries, config.recv_buffer_count);
+        let (ring, pool) = with_patience(|| {
+            let ring = build_ring(entries)?;
+            let pool = Pool::register(&ring, buffer_count, config.recv_buffer_bytes)?;
+            Ok((ring, pool))
+        })?;
         let uring = Uring {
             ring: RefCell::new(ring),
             pool,
