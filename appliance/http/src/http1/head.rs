@@ -44,6 +44,9 @@ pub(crate) fn find_end(buffer: &[u8], scanned: usize, limits: &Limits) -> Result
         if line_feed == 0 || window[line_feed - 1] != b'\r' {
             return Err(Refusal::Malformed("a bare LF in the head"));
         }
+        if line_feed == start + 1 {
+            return Err(Refusal::Malformed("an empty request line"));
+        }
         if line_feed >= start + 3 && window[line_feed - 3..=line_feed] == *b"\r\n\r\n" {
             check_request_line(&window[start..=line_feed], limits)?;
             return Ok(Some(line_feed + 1));
