@@ -31,7 +31,10 @@ impl BulkBudget {
     #[must_use]
     pub fn new(limit_bytes: u64) -> BulkBudget {
         let units = units(limit_bytes);
-        BulkBudget { semaphore: Arc::new(Semaphore::new(units as usize)), limit: Arc::new(AtomicU32::new(units)) }
+        BulkBudget {
+            semaphore: Arc::new(Semaphore::new(units as usize)),
+            limit: Arc::new(AtomicU32::new(units)),
+        }
     }
 
     /// Waits until `bytes` may be in flight. More than the limit counts as the limit: such a write goes alone.

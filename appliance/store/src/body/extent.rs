@@ -129,7 +129,8 @@ impl ExtentHeader {
         if !(1..=EXTENT_DATA_BYTES_MAX).contains(&data_bytes) {
             return Err("data length in the extent header is out of range");
         }
-        if span < span_bytes(data_bytes) || span > SPAN_BYTES_MAX || !span.is_multiple_of(BLOCK_BYTES as u32) {
+        if span < span_bytes(data_bytes) || span > SPAN_BYTES_MAX || !span.is_multiple_of(BLOCK_BYTES as u32)
+        {
             return Err("span in the extent header is out of range");
         }
         let mut directory = [0; 16];
@@ -154,7 +155,11 @@ impl ExtentHeader {
     }
 
     /// `decode`, and the header must be of this data directory and of this place.
-    pub fn decode_at(block: &[u8], directory: DirectoryId, id: ExtentId) -> Result<ExtentHeader, &'static str> {
+    pub fn decode_at(
+        block: &[u8],
+        directory: DirectoryId,
+        id: ExtentId,
+    ) -> Result<ExtentHeader, &'static str> {
         let header = Self::decode(block)?;
         if header.directory != directory {
             return Err("extent header belongs to another data directory");

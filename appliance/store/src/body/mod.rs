@@ -4,6 +4,7 @@
 //! zeros, or nothing, or a failed checksum, and never somebody else's bytes.
 //! Leaves to the shard: which records name which bodies, and when a body is dead.
 
+mod allocate;
 pub mod ballast;
 pub mod budget;
 mod cache;
@@ -16,9 +17,11 @@ pub mod pins;
 pub mod reader;
 pub mod reclaim;
 pub mod scan;
+mod sealed;
 mod segments;
 pub mod writer;
 
+pub use allocate::CoreBodiesParts;
 pub use ballast::Ballast;
 pub use budget::BulkBudget;
 pub use companion::{Companion, run_blocking};
@@ -29,8 +32,9 @@ pub use pins::{CorePins, Pin, PinKey, Pins};
 pub use reader::{BodyReader, BodyStream, LogReader};
 pub use reclaim::{Reclaimed, Reclaimer, ReclaimerParts};
 pub use scan::{ExtentScan, Found};
+pub use sealed::{Adopted, SealedBody};
 pub use segments::OpenSegments;
-pub use writer::{Adopted, BodyWriter, CoreBodies, CoreBodiesParts, Owner, SealedBody};
+pub use writer::{BodyWriter, CoreBodies, Owner};
 
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,8 @@ impl PackedWriter {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let key = FileKey { kind: SegmentKind::Packed, shard: self.shard, segment: self.next_segment };
+                let key =
+                    FileKey { kind: SegmentKind::Packed, shard: self.shard, segment: self.next_segment };
                 self.next_segment += 1;
                 self.open.insert(OpenPacked::create(&self.files, key, self.segment_bytes)?)
             }
@@ -276,7 +277,10 @@ impl PackedScan {
 
     /// The next entry, verified. `Fault::Corrupt` for a damaged body does not end the walk; one for a damaged header
     /// does, as the place of what follows is not known then. Errors also: `Fault::Io`, which ends it.
-    #[expect(clippy::should_implement_trait, reason = "the entry borrows from the walk, which Iterator cannot say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the entry borrows from the walk, which Iterator cannot say"
+    )]
     pub fn next(&mut self) -> Option<Result<PackedEntry<'_>, Fault>> {
         if self.ended {
             return None;

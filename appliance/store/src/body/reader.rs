@@ -191,9 +191,10 @@ impl Core {
             return Ok(bytes);
         }
         let (key, offset) = match at {
-            Whole::Log { shard, position } => {
-                (FileKey { kind: SegmentKind::Log, shard: *shard, segment: position.segment }, position.offset)
-            }
+            Whole::Log { shard, position } => (
+                FileKey { kind: SegmentKind::Log, shard: *shard, segment: position.segment },
+                position.offset,
+            ),
             Whole::Packed { key, offset } => (*key, *offset),
         };
         let path = self.files.path(key);
@@ -402,7 +403,8 @@ impl Core {
         let core = Rc::clone(self);
         let here = matches!(header, HeaderPlace::Here);
         let data_offset = u64::from(extent.id.offset) + BLOCK_BYTES as u64;
-        let offset = if here { data_offset - BLOCK_BYTES as u64 } else { data_offset + u64::from(data.start) };
+        let offset =
+            if here { data_offset - BLOCK_BYTES as u64 } else { data_offset + u64::from(data.start) };
         let front = if here { BLOCK_BYTES } else { 0 };
         let length = front + data.len().next_multiple_of(BLOCK_BYTES);
         let key = extents_key(extent.id.shard, extent.id.segment);

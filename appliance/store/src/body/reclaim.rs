@@ -78,7 +78,7 @@ impl Reclaimer {
             if pinned || open { kept.push(*extent) } else { free.push(*extent) }
         }
         outcome.kept = kept;
-        free.sort_unstable_by_key(|extent| Run::of(extent));
+        free.sort_unstable_by_key(Run::of);
         let runs = merge(free.iter().map(Run::of).collect());
         let mut failed = Vec::new();
         for run in runs {

@@ -237,7 +237,9 @@ impl OpenSegment {
             }
             self.sync_wanted.set(false);
             let result = match self.check() {
-                Ok(()) => self.file.sync().await.map_err(|error| Fault::io("fdatasync", &self.path, 0, &error)),
+                Ok(()) => {
+                    self.file.sync().await.map_err(|error| Fault::io("fdatasync", &self.path, 0, &error))
+                }
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = &result {
@@ -256,7 +258,8 @@ impl OpenSegment {
 
 impl Drop for OpenSegment {
     fn drop(&mut self) {
-        let (open, files, key, path) = (self.open.clone(), Arc::clone(&self.files), self.key, self.path.clone());
+        let (open, files, key, path) =
+            (self.open.clone(), Arc::clone(&self.files), self.key, self.path.clone());
         let (file, length) = (Arc::clone(&self.file), self.next.get());
         self.companion.run(Box::new(move || {
             let sealed = if length == 0 {

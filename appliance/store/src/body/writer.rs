@@ -3,24 +3,20 @@
 //! adopts becomes an orphan. At most two buffers of 1 MiB belong to a writer: one fills while the other is written.
 //! Leaves to the shard: the record that adopts the body.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ring::{Buffer, Task};
-use tokio::sync::oneshot;
 
-use super::budget::BulkBudget;
-use super::companion::{Companion, run_blocking};
+use super::allocate::{Allocator, CoreBodiesParts, Grant};
 use super::extent::{ExtentHeader, SPAN_BYTES_MAX, span_bytes};
-use super::files::{Files, SegmentKind, write_fault};
-use super::lease::{Lease, Orphans, Run};
-use super::segments::{OpenSegment, OpenSegments, extents_key, make_segment};
+use super::files::write_fault;
+use super::lease::{Lease, Run};
+use super::sealed::SealedBody;
+use super::segments::OpenSegment;
 use crate::fault::Fault;
-use crate::record::BodyRef;
 use crate::types::{
-    BLOCK_BYTES, CHUNK_BYTES, EXTENT_DATA_BYTES_MAX, Extent, ExtentId, KEY_BYTES_MAX, LOG_BODY_BYTES_MAX, ShardId,
-    TableId,
+    BLOCK_BYTES, CHUNK_BYTES, EXTENT_DATA_BYTES_MAX, Extent, ExtentId, KEY_BYTES_MAX, LOG_BODY_BYTES_MAX,
+    ShardId, TableId,
 };
 
 /// The record for which a body is written; the header blocks name it, for the scrubber and for rebuilding an index.
@@ -34,68 +30,17 @@ pub struct Owner {
     pub key: Vec<u8>,
 }
 
-/// What `CoreBodies` is made of.
-pub struct CoreBodiesParts {
-    /// The shard into whose directory this core writes.
-    pub shard: ShardId,
-    /// The data directory's files.
-    pub files: Arc<Files>,
-    /// Which segments are open, process-wide.
-    pub open: OpenSegments,
-    /// Where abandoned room goes, process-wide.
-    pub orphans: Orphans,
-    /// Bulk bytes in flight, device-wide.
-    pub budget: BulkBudget,
-    /// Where blocking work goes.
-    pub companion: Arc<dyn Companion>,
-    /// Bytes of a segment file: `SEGMENT_BYTES` unless configured otherwise; a multiple of 4,096, at least 2 MiB.
-    pub segment_bytes: u32,
-    /// The first nonce; random per start, so that nonces of two runs differ.
-    pub nonce: u64,
-}
-
 /// The bodies that one core writes, into one shard's directory.
 #[derive(Clone)]
 pub struct CoreBodies {
-    core: Rc<Core>,
-}
-
-struct Core {
-    parts: CoreBodiesParts,
-    nonce: Cell<u64>,
-    next_segment: Cell<u64>,
-    current: RefCell<Option<Rc<OpenSegment>>>,
-    spare: RefCell<Spare>,
-    /// Writers that wait for a segment.
-    waiters: RefCell<Vec<oneshot::Sender<Result<(), Fault>>>>,
-    /// Preparing ahead failed; only a writer in need tries again, so that a full disk is not asked at every body.
-    ahead_failed: Cell<bool>,
-}
-
-enum Spare {
-    Absent,
-    Preparing,
-    Ready(Rc<OpenSegment>),
+    core: Rc<Allocator>,
 }
 
 impl CoreBodies {
     /// Takes up writing for a shard. Every segment that exists is sealed: nothing is written to it again. Blocks for
     /// one directory listing, so it belongs to the start. Makes no file before the first large body.
     pub fn open(parts: CoreBodiesParts) -> Result<CoreBodies, Fault> {
-        assert!(parts.segment_bytes.is_multiple_of(BLOCK_BYTES as u32), "segments are whole blocks");
-        assert!(parts.segment_bytes >= SEGMENT_BYTES_MIN, "a segment holds at least one full buffer");
-        let next_segment = parts.files.next_segment(SegmentKind::Extents, parts.shard)?;
-        parts.open.begin(parts.shard, next_segment);
-        let core = Core {
-            nonce: Cell::new(parts.nonce),
-            next_segment: Cell::new(next_segment),
-            current: RefCell::default(),
-            spare: RefCell::new(Spare::Absent),
-            waiters: RefCell::default(),
-            ahead_failed: Cell::new(false),
-            parts,
-        };
-        Ok(CoreBodies { core: Rc::new(core) })
+        Ok(CoreBodies { core: Rc::new(Allocator::open(parts)?) })
     }
 
     /// Begins a body. `hint` is its length if the caller knows it (a declared Content-Length); a body that turns out
@@ -103,8 +48,7 @@ impl CoreBodies {
     #[must_use]
     pub fn writer(&self, hint: Option<u64>, owner: Owner) -> BodyWriter {
         assert!(owner.key.len() <= KEY_BYTES_MAX, "key is longer than a record's key may be");
-        let nonce = self.core.nonce.get();
-        self.core.nonce.set(nonce.wrapping_add(1));
+        let nonce = self.core.next_nonce();
         let lease = Rc::new(Lease::new(self.core.parts.orphans.clone()));
         BodyWriter {
             core: Rc::clone(&self.core),
@@ -120,109 +64,9 @@ impl CoreBodies {
     }
 }
 
-impl Core {
-    /// Room for up to `want` bytes of data; whole buffers of it, at least one, if the segment ends before.
-    async fn allocate(self: &Rc<Self>, want: u32) -> Result<Grant, Fault> {
-        loop {
-            if let Some(grant) = self.try_allocate(want) {
-                return Ok(grant);
-            }
-            let spare = std::mem::replace(&mut *self.spare.borrow_mut(), Spare::Absent);
-            match spare {
-                Spare::Ready(segment) => {
-                    self.ahead_failed.set(false);
-                    // Bound outside the borrow: dropping the old one may run its seal.
-                    let old = self.current.borrow_mut().replace(segment);
-                    drop(old);
-                    continue;
-                }
-                Spare::Preparing => *self.spare.borrow_mut() = Spare::Preparing,
-                Spare::Absent => self.prepare(),
-            }
-            let (answer, result) = oneshot::channel();
-            self.waiters.borrow_mut().push(answer);
-            result.await.unwrap_or(Err(Fault::Closed))?;
-        }
-    }
-
-    fn try_allocate(self: &Rc<Self>, want: u32) -> Option<Grant> {
-        let segment = self.current.borrow().clone()?;
-        if segment.check().is_err() {
-            // Abandoned: the next body begins in a new segment.
-            let old = self.current.borrow_mut().take();
-            drop(old);
-            return None;
-        }
-        let data = data_that_fits(segment.room(), want)?;
-        let span = span_bytes(data);
-        let offset = segment.take(span);
-        let half = self.parts.segment_bytes / 2;
-        let absent = matches!(*self.spare.borrow(), Spare::Absent);
-        if segment.room() < half && absent && !self.ahead_failed.get() {
-            self.prepare();
-        }
-        Some(Grant { segment, offset, data_bytes: data })
-    }
-
-    /// Starts making a segment. The state is `Absent` before and `Preparing` after.
-    fn prepare(self: &Rc<Self>) {
-        *self.spare.borrow_mut() = Spare::Preparing;
-        let core = Rc::clone(self);
-        let key = extents_key(core.parts.shard, core.next_segment.get());
-        core.next_segment.set(key.segment + 1);
-        core.parts.open.open(key.shard, key.segment);
-        ring::spawn(async move {
-            let (files, segment_bytes) = (Arc::clone(&core.parts.files), core.parts.segment_bytes);
-            let made =
-                run_blocking(&*core.parts.companion, move || make_segment(&files, key, segment_bytes)).await;
-            let outcome = match made.and_then(|made| made) {
-                Ok(made) => {
-                    let parts = &core.parts;
-                    let segment = OpenSegment::new(
-                        made,
-                        segment_bytes,
-                        Arc::clone(&parts.files),
-                        parts.open.clone(),
-                        Arc::clone(&parts.companion),
-                    );
-                    *core.spare.borrow_mut() = Spare::Ready(Rc::new(segment));
-                    Ok(())
-                }
-                Err(fault) => {
-                    core.ahead_failed.set(true);
-                    core.parts.open.close(key.shard, key.segment);
-                    *core.spare.borrow_mut() = Spare::Absent;
-                    Err(fault)
-                }
-            };
-            let waiters = std::mem::take(&mut *core.waiters.borrow_mut());
-            for waiter in waiters {
-                // A writer that was dropped meanwhile does not hear it.
-                drop(waiter.send(outcome.clone()));
-            }
-        })
-        .detach();
-    }
-}
-
-/// How many data bytes to grant out of `room`: all that is wanted, or whole buffers up to the end of the segment.
-fn data_that_fits(room: u32, want: u32) -> Option<u32> {
-    if span_bytes(want) <= room {
-        return Some(want);
-    }
-    let whole_buffers = room.saturating_sub(BLOCK_BYTES as u32) / BUFFER_DATA_BYTES as u32 * BUFFER_DATA_BYTES as u32;
-    (whole_buffers > 0).then_some(whole_buffers)
-}
-
-struct Grant {
-    segment: Rc<OpenSegment>,
-    offset: u32,
-    data_bytes: u32,
-}
-
 /// Takes a body in. Dropped before `seal`, it leaves nothing behind but work for the reclaimer.
 pub struct BodyWriter {
-    core: Rc<Core>,
+    core: Rc<Allocator>,
     owner: Owner,
     nonce: u64,
     hint: Option<u64>,
@@ -254,12 +98,12 @@ impl BodyWriter {
     pub async fn seal(mut self) -> Result<SealedBody, Fault> {
         self.begin()?;
         let Some(mut large) = self.large.take() else {
-            return Ok(SealedBody { content: Content::Small(std::mem::take(&mut self.small)) });
+            return Ok(SealedBody::from_small(std::mem::take(&mut self.small)));
         };
         if self.length <= LOG_BODY_BYTES_MAX as u64 {
             // Announced longer than it is. Nothing was written yet, since less than a buffer came.
             let bytes = large.buffer.take().map_or_else(Vec::new, |buffer| buffer[large.front..].to_vec());
-            return Ok(SealedBody { content: Content::Small(bytes) });
+            return Ok(SealedBody::from_small(bytes));
         }
         self.flush(&mut large, true).await?;
         large.finish_write().await?;
@@ -268,7 +112,7 @@ impl BodyWriter {
         }
         self.lease.disarm();
         let orphans = self.core.parts.orphans.clone();
-        Ok(SealedBody { content: Content::Large { extents: std::mem::take(&mut large.extents), orphans } })
+        Ok(SealedBody::large(std::mem::take(&mut large.extents), orphans))
     }
 
     /// Bytes taken so far.
@@ -508,7 +352,8 @@ impl Large {
     fn room(&self) -> usize {
         let data = self.buffered_data();
         let of_buffer = BUFFER_DATA_BYTES - data;
-        let of_extent = self.extent.as_ref().map(|extent| (extent.data_bytes - extent.written) as usize - data);
+        let of_extent =
+            self.extent.as_ref().map(|extent| (extent.data_bytes - extent.written) as usize - data);
         of_extent.map_or(of_buffer, |room| room.min(of_buffer))
     }
 
@@ -544,7 +389,7 @@ impl Large {
     /// the caller waits for a slow client, and gives its share of the budget back when it is done.
     async fn start_write(
         &mut self,
-        core: &Core,
+        core: &Allocator,
         lease: &Rc<Lease>,
         segment: &Rc<OpenSegment>,
         buffer: Buffer,
@@ -590,77 +435,10 @@ fn pad(buffer: &mut Buffer) {
     buffer.resize(length, 0);
 }
 
-/// A complete body that no record names yet. It may travel to another core. Dropped, a large one becomes an orphan.
-#[derive(Debug)]
-pub struct SealedBody {
-    content: Content,
-}
-
-enum Content {
-    Small(Vec<u8>),
-    Large { extents: Vec<Extent>, orphans: Orphans },
-}
-
-/// What a record takes over.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Adopted {
-    /// The bytes of a small body, to go inline or into the log batch.
-    Bytes(Vec<u8>),
-    /// A large body, durable already.
-    Extents(BodyRef),
-}
-
-impl SealedBody {
-    /// A small body out of bytes at hand, at most 32 KiB.
-    #[must_use]
-    pub fn from_small(bytes: Vec<u8>) -> SealedBody {
-        assert!(bytes.len() <= LOG_BODY_BYTES_MAX, "a larger body is written through a BodyWriter");
-        SealedBody { content: Content::Small(bytes) }
-    }
-
-    /// Number of bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        match &self.content {
-            Content::Small(bytes) => bytes.len() as u64,
-            Content::Large { extents, .. } => extents.iter().map(|extent| u64::from(extent.data_bytes)).sum(),
-        }
-    }
-
-    /// Hands the body to a record: from here on the caller answers for its extents.
-    #[must_use]
-    pub fn adopt(mut self) -> Adopted {
-        match &mut self.content {
-            Content::Small(bytes) => Adopted::Bytes(std::mem::take(bytes)),
-            Content::Large { extents, .. } => Adopted::Extents(BodyRef::Extents(std::mem::take(extents))),
-        }
-    }
-}
-
-impl Drop for Content {
-    fn drop(&mut self) {
-        if let Content::Large { extents, orphans } = self {
-            for extent in extents.drain(..) {
-                orphans.push(Run::of(&extent));
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Content::Small(bytes) => write!(f, "Small({} bytes)", bytes.len()),
-            Content::Large { extents, .. } => f.debug_tuple("Large").field(extents).finish(),
-        }
-    }
-}
-
 /// Bytes of a segment file, unless configured otherwise.
 pub const SEGMENT_BYTES: u32 = 256 * 1024 * 1024;
 /// Data bytes of one write; with the header block in front a write has 4 KiB more.
 pub const BUFFER_DATA_BYTES: usize = 1024 * 1024;
-const SEGMENT_BYTES_MIN: u32 = 2 * BUFFER_DATA_BYTES as u32;
 /// A bulk sync follows this many bytes of one body.
 const BULK_SYNC_BYTES: u64 = 8 * 1024 * 1024;
 /// Sizes of the extents of a body whose length is not known.

@@ -157,7 +157,9 @@ fn a_failed_write_or_sync_gives_the_segment_up() {
         let body = writer.append(TABLE, b"key", b"body").expect("appends");
         assert!(matches!(body, BodyRef::Packed { segment: 2, .. }));
         writer.sync().expect("syncs");
-        run(async { assert_eq!(&world.reader().read_small(SHARD, &body).await.expect("reads")[..], b"body") });
+        run(async {
+            assert_eq!(&world.reader().read_small(SHARD, &body).await.expect("reads")[..], b"body")
+        });
     }
 }
 

@@ -32,8 +32,11 @@ fn ranges_around_every_border_are_exact() {
             borders.push(150_000 + chunk * CHUNK_BYTES as u64);
         }
         borders.push(150_000 + 256 * 1024);
-        let mut points: Vec<u64> =
-            borders.iter().flat_map(|at| [at.saturating_sub(1), *at, at + 1]).filter(|at| *at <= length).collect();
+        let mut points: Vec<u64> = borders
+            .iter()
+            .flat_map(|at| [at.saturating_sub(1), *at, at + 1])
+            .filter(|at| *at <= length)
+            .collect();
         points.sort_unstable();
         points.dedup();
         for from in &points {
@@ -78,7 +81,8 @@ fn a_flip_in_any_region_is_corrupt_and_never_wrong_bytes() {
     });
     let path = world.extents_path(1);
     let data = BLOCK_BYTES as u64;
-    let regions = [0, 8, 9, 11, 13, 15, 20, 35, 41, 45, 50, 57, 61, 64, 75, 2112, 2114, 2200, 4050, 4092, 4095];
+    let regions =
+        [0, 8, 9, 11, 13, 15, 20, 35, 41, 45, 50, 57, 61, 64, 75, 2112, 2114, 2200, 4050, 4092, 4095];
     let in_data = [0, 1, 65_535, 65_536, 131_071, 199_999].map(|at| data + at);
     for offset in regions.into_iter().chain(in_data) {
         disk.flip_bit(&path, offset, 3);
@@ -305,7 +309,10 @@ fn large_bodies_round_trip_on_the_machines_disk() {
                 for part in piece.chunks(4096) {
                     let from = at % MIB;
                     let whole = part.len().min(MIB - from);
-                    assert!(part[..whole] == block[from..from + whole] && part[whole..] == block[..part.len() - whole]);
+                    assert!(
+                        part[..whole] == block[from..from + whole]
+                            && part[whole..] == block[..part.len() - whole]
+                    );
                     at += part.len();
                 }
             }
