@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub send: SendQueue,
     /// The stream was dropped: the connection only lives to send what was written and to see its operations end.
     pub orphaned: bool,
+    /// It is an orphan that still has something to send.
+    pub lingering: bool,
     /// In the list of connections that send at the end of the turn.
     pub gathered: bool,
 }
@@ -55,6 +57,7 @@ impl Connection {
                 receive: ReceiveQueue::new(),
                 send: SendQueue::new(),
                 orphaned: false,
+                lingering: false,
                 gathered: false,
             }),
         }
@@ -104,6 +107,8 @@ pub(crate) struct ReceiveQueue {
     pub failure: Option<i32>,
     /// The peer's end was announced: a short read is not the last word (epoll).
     pub hung_up: bool,
+    /// The turn in which something was last received, and how much it was (epoll).
+    pub budget: (u64, usize),
     pub reader: Option<Waker>,
 }
 
@@ -117,6 +122,7 @@ impl ReceiveQueue {
             ended: false,
             failure: None,
             hung_up: false,
+            budget: (0, 0),
             reader: None,
         }
     }
@@ -211,6 +217,8 @@ pub(crate) struct SendQueue {
     sent_bytes: usize,
     /// A send of `in_flight` is with the kernel (io_uring), or the socket was full (epoll).
     pub busy: bool,
+    /// The errno with which the queue fails when the send in flight, which is being cancelled, has ended (io_uring).
+    pub doomed: Option<i32>,
     /// The errno of a failed send: nothing more will leave.
     pub failure: Option<i32>,
     /// The write side was shut down.
@@ -225,6 +233,7 @@ impl SendQueue {
             in_flight: Vec::new(),
             sent_bytes: 0,
             busy: false,
+            doomed: None,
             failure: None,
             shut: false,
             writer: None,

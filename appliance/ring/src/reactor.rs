@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which interface of the kernel a reactor uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct ReactorConfig {
     pub recv_buffer_bytes: u32,
     /// Companion threads for file operations, epoll only; at least one is started at the first operation.
     pub file_threads: usize,
+    /// How long a dropped stream may take to send what was written to it; then it is reset.
+    pub linger: Duration,
 }
 
 impl Default for ReactorConfig {
@@ -55,6 +57,7 @@ impl Default for ReactorConfig {
             recv_buffer_count: 512,
             recv_buffer_bytes: 16 << 10,
             file_threads: 1,
+            linger: Duration::from_secs(10),
         }
     }
 }

@@ -18,7 +18,8 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 /// A TCP connection of this thread's reactor.
 ///
-/// Dropping it closes the connection after what was written has been sent, or after ten seconds.
+/// Dropping it closes the connection after what was written has been sent; if that takes longer than
+/// `ReactorConfig::linger`, it is reset.
 pub struct TcpStream {
     core: Rc<Core>,
     connection: Rc<Connection>,
@@ -129,10 +130,7 @@ impl TcpStream {
 
     /// Drops what is queued and resets the connection at once: the peer sees an error, not an end.
     pub fn reset(self) {
-        // A linger of zero makes the kernel answer close with RST. It cannot fail on a TCP socket.
-        let set = self.connection.socket.set_linger(Some(std::time::Duration::ZERO));
-        debug_assert!(set.is_ok());
-        self.core.backend.discard_unsent(&self.core, &self.connection);
+        self.core.backend.reset(&self.core, &self.connection);
     }
 
     /// Puts the next unread bytes into `front`, or leaves it empty at the end of the stream.
@@ -210,7 +208,9 @@ impl AsyncRead for TcpStream {
         let stream = self.get_mut();
         if stream.front.is_none() && stream.core.backend.reads_directly() && !stream.core.closed.get() {
             let mut state = stream.connection.state.borrow_mut();
-            if state.receive.is_empty() && epoll::receive_directly(&stream.connection, &mut state, buffer) {
+            if state.receive.is_empty()
+                && epoll::receive_directly(&stream.core, &stream.connection, &mut state, buffer)
+            {
                 return Poll::Ready(Ok(()));
             }
         }

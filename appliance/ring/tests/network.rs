@@ -29,6 +29,9 @@ on_both_backends!(
     a_flood_of_connections_is_accepted_whole,
     streams_outlive_their_reactor_without_harm,
     two_buffers_are_enough,
+    a_tiny_ring_is_enough,
+    a_flooding_sender_leaves_room_for_others,
+    an_orphan_that_nobody_reads_is_reset,
     idle_readers_do_not_starve_a_busy_one,
     an_idle_connection_costs_little,
 );
@@ -305,7 +308,9 @@ fn a_reset_is_an_error_to_the_peer(backend: Backend) {
         while timeout(Duration::from_millis(100), near.write(&[0; 1 << 20])).await.is_ok() {}
         near.reset();
         settled(1).await;
-        drop(far);
+        let mut far = far;
+        let error = std::io::copy(&mut far, &mut std::io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     });
 }
 
@@ -607,6 +612,74 @@ fn two_buffers_are_enough(backend: Backend) {
             assert!(stats.enobufs > 0, "the buffers were meant to run out");
         }
         assert_eq!((stats.held_recv_buffers, stats.copied_recv_bytes), (0, 0));
+    });
+}
+
+fn a_tiny_ring_is_enough(backend: Backend) {
+    // Eight entries and 32 completions for 300 connections: entries wait their turn and completions overflow.
+    let config = ring::ReactorConfig { entries: 8, ..config(backend) };
+    run_with(&config, async {
+        let address = echo_server();
+        let mut tasks = Vec::new();
+        for client in 0..300_u32 {
+            tasks.push(spawn(async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                for round in 0..10_u32 {
+                    let data = (client * 1000 + round).to_le_bytes().repeat(500);
+                    stream.write_all(&data).await.unwrap();
+                    let mut answer = vec![0; data.len()];
+                    stream.read_exact(&mut answer).await.unwrap();
+                    assert!(answer == data);
+                }
+            }));
+        }
+        for task in tasks {
+            task.await;
+        }
+        settled(0).await;
+    });
+}
+
+fn a_flooding_sender_leaves_room_for_others(backend: Backend) {
+    run(backend, async {
+        let (mut near, far) = pair_with_std().await;
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let flood = std::thread::spawn(move || {
+            let mut far = far;
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                far.write_all(&[0; 1 << 20]).unwrap();
+            }
+        });
+        let reader = spawn(async move {
+            let mut buffer = vec![0; 64 << 10];
+            let mut total = 0_u64;
+            loop {
+                match near.read(&mut buffer).await.unwrap() {
+                    0 => return total,
+                    count => total += count as u64,
+                }
+            }
+        });
+        // Timers and other tasks still get their turns.
+        for _ in 0..20 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(timeout(Duration::from_secs(20), reader).await.unwrap() > 0);
+        flood.join().unwrap();
+    });
+}
+
+fn an_orphan_that_nobody_reads_is_reset(backend: Backend) {
+    let config = ring::ReactorConfig { linger: Duration::from_millis(50), ..config(backend) };
+    run_with(&config, async {
+        let (mut near, mut far) = pair_with_std().await;
+        while timeout(Duration::from_millis(50), near.write(&[0; 1 << 20])).await.is_ok() {}
+        drop(near);
+        settled(0).await;
+        let error = std::io::copy(&mut far, &mut std::io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     });
 }
 

@@ -389,11 +389,12 @@ fn a_thread_has_one_reactor_at_a_time(backend: Backend) {
 
 fn tasks_live_on_between_two_block_ons(backend: Backend) {
     let mut reactor = Reactor::new(&config(backend)).unwrap();
-    let task = reactor.block_on(async {
-        spawn(async {
+    let mut task = None;
+    reactor.block_on(async {
+        task = Some(spawn(async {
             sleep(Duration::from_millis(5)).await;
             9
-        })
+        }));
     });
-    assert_eq!(reactor.block_on(task), 9);
+    assert_eq!(reactor.block_on(task.unwrap()), 9);
 }

@@ -29,7 +29,8 @@ use tokio::io::ReadBuf;
 const EVENT_WORD: u64 = u64::MAX;
 /// Connections taken from the kernel in one go.
 const ACCEPTS_PER_CALL: usize = 64;
-/// A turn that cannot sleep looks for events at least this often.
+/// What one connection may receive in one turn: a fast sender must not keep its reader busy for ever.
+const RECEIVE_PER_TURN_BYTES: usize = 256 << 10;
 const CONNECTION_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 
 /// An epoll instance and its companions.
@@ -40,6 +41,8 @@ pub(crate) struct Epoll {
     ready: RefCell<Vec<Ready>>,
     /// Data is received here and then copied to its connection, so that an idle connection holds nothing.
     scratch: RefCell<Vec<u8>>,
+    /// Connections that have received as much as they may in this turn; their readers go on in the next.
+    tired: RefCell<Vec<Rc<Connection>>>,
 }
 
 impl Epoll {
@@ -52,6 +55,7 @@ impl Epoll {
             companions: Companions::new(Arc::clone(inbox), config.file_threads),
             ready: RefCell::new(Vec::new()),
             scratch: RefCell::new(Vec::with_capacity(config.recv_buffer_bytes.max(512) as usize)),
+            tired: RefCell::new(Vec::new()),
         })
     }
 
@@ -95,16 +99,20 @@ impl Epoll {
     }
 
     /// Receives one piece into the connection's queue, if the socket may have any.
-    pub fn receive(&self, core: &Core, connection: &Connection, state: &mut State) {
+    pub fn receive(&self, core: &Core, connection: &Rc<Connection>, state: &mut State) {
         let receive = &mut state.receive;
         if receive.flow != Flow::Readable || receive.ended || receive.failure.is_some() {
+            return;
+        }
+        if is_spent(core, state) {
+            self.tired.borrow_mut().push(Rc::clone(connection));
             return;
         }
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();
         let capacity = scratch.capacity();
         let received = crate::sys::receive_into_vector(&connection.socket, &mut scratch);
-        note_received(state, received, capacity);
+        note_received(core, state, received, capacity);
         if !scratch.is_empty() {
             state.receive.push_copy(core, &scratch);
         }
@@ -122,6 +130,8 @@ impl Epoll {
 
     /// Waits as told and dispatches what is ready.
     pub fn turn(&self, driver: &Driver, core: &Core, wait: Wait) {
+        let tired = std::mem::take(&mut *self.tired.borrow_mut());
+        let wait = if tired.is_empty() { wait } else { Wait::Not };
         let timeout_ms = match wait {
             Wait::Not => 0,
             Wait::Forever => -1,
@@ -145,6 +155,10 @@ impl Epoll {
             self.dispatch(driver, core, event);
         }
         *self.ready.borrow_mut() = ready;
+        for connection in tired {
+            let reader = connection.state.borrow_mut().receive.reader.take();
+            wake(reader);
+        }
     }
 
     fn dispatch(&self, driver: &Driver, core: &Core, event: Ready) {
@@ -242,18 +256,31 @@ pub(crate) fn send(core: &Core, connection: &Connection, state: &mut State) -> O
     if has_room || state.send.failure.is_some() { state.send.writer.take() } else { None }
 }
 
+/// True if the connection has received as much as it may in this turn.
+fn is_spent(core: &Core, state: &State) -> bool {
+    let (turn, bytes) = state.receive.budget;
+    turn == core.counters.turns.get() && bytes >= RECEIVE_PER_TURN_BYTES
+}
+
 /// Reads straight into the reader's buffer; false if nothing came and the stream has not ended.
-pub(crate) fn receive_directly(connection: &Connection, state: &mut State, buffer: &mut ReadBuf<'_>) -> bool {
-    if state.receive.flow != Flow::Readable || state.receive.ended || state.receive.failure.is_some() {
+pub(crate) fn receive_directly(
+    core: &Core,
+    connection: &Connection,
+    state: &mut State,
+    buffer: &mut ReadBuf<'_>,
+) -> bool {
+    let receive = &state.receive;
+    let is_open = receive.flow == Flow::Readable && !receive.ended && receive.failure.is_none();
+    if !is_open || is_spent(core, state) {
         return false;
     }
     let room = buffer.remaining();
     let received = crate::sys::receive_into(&connection.socket, buffer);
-    note_received(state, received, room)
+    note_received(core, state, received, room)
 }
 
 /// Keeps the books after a receive of up to `room` bytes; true if it brought bytes or the end.
-fn note_received(state: &mut State, received: io::Result<usize>, room: usize) -> bool {
+fn note_received(core: &Core, state: &mut State, received: io::Result<usize>, room: usize) -> bool {
     let receive = &mut state.receive;
     match received {
         Ok(0) => {
@@ -262,6 +289,9 @@ fn note_received(state: &mut State, received: io::Result<usize>, room: usize) ->
             true
         }
         Ok(bytes) => {
+            let turn = core.counters.turns.get();
+            let former = if receive.budget.0 == turn { receive.budget.1 } else { 0 };
+            receive.budget = (turn, former + bytes);
             // epoll(7): a short read of a stream socket has emptied it. The end may still be there to read.
             if bytes < room && !receive.hung_up {
                 receive.flow = Flow::Idle;

@@ -17,7 +17,7 @@ use crate::slab::{Key, Slab};
 use crate::stats::{count, uncount};
 use crate::stream::Connecting;
 use socket2::Socket;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -25,10 +25,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// How long an orphaned connection may take to send what was written.
-const LINGER: Duration = Duration::from_secs(10);
 /// More orphans than this do not linger: they are cut.
 const LINGERING_COUNT_MAX: usize = 4096;
+/// Entries of finished orphans that the queue of deadlines may keep before it is swept.
+const FINISHED_ORPHANS_MAX: usize = 4096;
 /// How long a dropped reactor lets written data leave and file operations end.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// How long it then waits for cancelled operations.
@@ -63,6 +63,8 @@ pub(crate) struct Driver {
     gathered: RefCell<Vec<Rc<Connection>>>,
     /// Orphans that still send, by the time at which they are cut. All have the same patience, so this is a queue.
     lingering: RefCell<VecDeque<(Instant, Key)>>,
+    lingering_count: Cell<usize>,
+    linger: Duration,
 }
 
 impl Driver {
@@ -76,6 +78,8 @@ impl Driver {
             slots: RefCell::new(Slab::new()),
             gathered: RefCell::new(Vec::new()),
             lingering: RefCell::new(VecDeque::new()),
+            lingering_count: Cell::new(0),
+            linger: config.linger,
         })
     }
 
@@ -176,24 +180,31 @@ impl Driver {
         state.orphaned = true;
         let wakers = (state.receive.reader.take(), state.send.writer.take());
         state.receive.clear(core);
-        let lingers = !state.send.is_empty();
+        let lingers = !state.send.is_empty() && !core.closed.get();
+        state.lingering = lingers;
         drop(state);
         drop(wakers);
         if core.closed.get() {
             return;
         }
         if lingers {
-            let mut lingering = self.lingering.borrow_mut();
-            let is_crowded = lingering.len() >= LINGERING_COUNT_MAX;
-            if !is_crowded {
-                lingering.push_back((core.now.get() + LINGER, connection.key.get()));
-            }
-            drop(lingering);
-            if is_crowded {
+            self.lingering_count.set(self.lingering_count.get() + 1);
+            self.remember_orphan(core.now.get() + self.linger, connection.key.get());
+            if self.lingering_count.get() > LINGERING_COUNT_MAX {
                 self.cut(core, connection);
             }
         }
         self.try_close(core, connection);
+    }
+
+    fn remember_orphan(&self, deadline: Instant, key: Key) {
+        let mut lingering = self.lingering.borrow_mut();
+        lingering.push_back((deadline, key));
+        if lingering.len() > 2 * self.lingering_count.get() + FINISHED_ORPHANS_MAX {
+            // Most orphans finish at once, long before their deadline.
+            let slots = self.slots.borrow();
+            lingering.retain(|(_, key)| slots.get(*key).is_some());
+        }
     }
 
     /// Lets go of an orphan's slot, and with it of the socket, as soon as nothing is in flight or queued.
@@ -209,11 +220,13 @@ impl Driver {
             uring.cancel_receive(connection);
         }
         let is_receiving = matches!(state.receive.flow, Flow::Armed | Flow::Stopping);
-        let is_sending = !state.send.is_empty();
-        drop(state);
-        if is_receiving || is_sending {
+        if is_receiving || !state.send.is_empty() {
             return;
         }
+        if std::mem::take(&mut state.lingering) {
+            self.lingering_count.set(self.lingering_count.get() - 1);
+        }
+        drop(state);
         let slot = self.slots.borrow_mut().remove(connection.key.replace(Key::VACANT));
         if slot.is_some() {
             if let Kind::Epoll(epoll) = &self.kind {
@@ -224,22 +237,24 @@ impl Driver {
         drop(slot);
     }
 
-    /// Gives up on a connection: whatever it still sends fails.
+    /// Gives up on a connection: what was not sent is dropped, and closing it will reset it, so that the peer cannot take
+    /// the part for the whole.
     fn cut(&self, core: &Core, connection: &Rc<Connection>) {
-        // The only failure is that it is not connected any more, which is what is wanted.
-        let shut = connection.socket.shutdown(std::net::Shutdown::Both);
-        drop(shut);
+        let set = connection.socket.set_linger(Some(Duration::ZERO));
+        debug_assert!(set.is_ok(), "a TCP socket takes a linger time");
         let mut state = connection.state.borrow_mut();
-        if !state.send.busy || matches!(self.kind, Kind::Epoll(_)) {
-            state.send.fail(&core.spares, libc::ETIMEDOUT);
+        match &self.kind {
+            Kind::Uring(uring) if state.send.busy => {
+                state.send.doomed = Some(libc::ECONNABORTED);
+                uring.cancel_send(connection);
+            }
+            _ => state.send.fail(&core.spares, libc::ECONNABORTED),
         }
     }
 
-    /// Drops what is queued for sending. The socket must be set up to be reset when it is closed.
-    pub fn discard_unsent(&self, core: &Core, connection: &Rc<Connection>) {
-        if !connection.state.borrow().send.is_empty() {
-            self.cut(core, connection);
-        }
+    /// Drops what is queued for sending and makes closing a reset.
+    pub fn reset(&self, core: &Core, connection: &Rc<Connection>) {
+        self.cut(core, connection);
     }
 
     /// When the first lingering orphan must be cut.

@@ -166,6 +166,10 @@ impl Uring {
         self.cancel(connection.key.get().pack(KIND_RECEIVE));
     }
 
+    pub fn cancel_send(&self, connection: &Connection) {
+        self.cancel(connection.key.get().pack(KIND_SEND));
+    }
+
     fn cancel(&self, word: u64) {
         let cancel = opcode::AsyncCancel::new(word);
         self.push(cancel.build().user_data(Key::VACANT.pack(KIND_CANCEL)));
@@ -388,7 +392,9 @@ impl Uring {
         let Some(connection) = driver.connection(key) else { return };
         let mut state = connection.state.borrow_mut();
         state.send.busy = false;
+        let doom = state.send.doomed.take();
         match result {
+            _ if doom.is_some() => state.send.fail(&core.spares, doom.unwrap_or(libc::ECONNABORTED)),
             1.. => state.send.advance(&core.spares, result as usize),
             // A send of something that takes nothing has lost its peer.
             0 => state.send.fail(&core.spares, libc::EPIPE),
