@@ -294,11 +294,8 @@ fn a_planted_header_that_counts_anywhere_is_caught() {
 
 /// Someone stores a block of another segment of this very log as an object, so that its header lies on a block boundary.
 fn payload_with_a_header(config: &LogConfig, machine: &Machine) -> Vec<u8> {
-    let elsewhere = Checkpoint {
-        lsn: Lsn(900),
-        header_checksum: 0,
-        position: LogPosition { segment: 77, offset: 4096 },
-    };
+    let elsewhere =
+        Checkpoint { lsn: Lsn(900), header_checksum: 0, position: LogPosition { segment: 77, offset: 4096 } };
     assert_eq!(machine.writer.last(), Checkpoint::START);
     let mut payload = payload(1, BLOCK_BYTES - format::HEADER_BYTES);
     payload.extend_from_slice(&header_behind(config, elsewhere, b"", Lsn(900), 1).encode());

@@ -71,7 +71,8 @@ fn any_flipped_bit_of_the_last_batch_drops_and_counts_it() {
             disk.flip_bit(&path, offset, bit);
             let (recovered, payloads) = replay(&disk, &config, None).unwrap();
             assert_eq!(payloads.len(), written.len() - 1, "offset {offset} bit {bit}");
-            let rejected = recovered.rejected.unwrap_or_else(|| panic!("offset {offset} bit {bit}: not counted"));
+            let rejected =
+                recovered.rejected.unwrap_or_else(|| panic!("offset {offset} bit {bit}: not counted"));
             assert_eq!(rejected.lsn, last.lsn());
             assert_eq!(rejected.position, last.position);
             let in_header = offset < bytes_of(last).start + format::HEADER_BYTES as u64;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::log::fuzz;
 
-const ROUNDS: u64 = 1_500;
+const ROUNDS: u64 = 600;
 
 #[test]
 fn recovery_survives_arbitrary_bytes() {

@@ -254,12 +254,7 @@ pub(super) fn put(disk: &SimDisk, config: &LogConfig, header: &BatchHeader, payl
     try_put(disk, config, header, payload).unwrap();
 }
 
-fn try_put(
-    disk: &SimDisk,
-    config: &LogConfig,
-    header: &BatchHeader,
-    payload: &[u8],
-) -> std::io::Result<()> {
+fn try_put(disk: &SimDisk, config: &LogConfig, header: &BatchHeader, payload: &[u8]) -> std::io::Result<()> {
     let mut bytes = header.encode().to_vec();
     bytes.extend_from_slice(payload);
     bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);

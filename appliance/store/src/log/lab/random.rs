@@ -79,7 +79,9 @@ fn first_failure(seeds: u64) -> Option<(u64, String)> {
 #[test]
 fn ten_thousand_crashes_lose_nothing_that_was_acknowledged_or_shown() {
     if let Some((seed, what)) = first_failure(SEEDS) {
-        panic!("seed {seed}: {what}; replay with ZEROCLOUD_LOG_SEED={seed} cargo test -p zerocloud-store one_seed");
+        panic!(
+            "seed {seed}: {what}; replay with ZEROCLOUD_LOG_SEED={seed} cargo test -p zerocloud-store one_seed"
+        );
     }
 }
 

@@ -4,17 +4,26 @@ use super::*;
 use crate::disk::sim::{CrashStates, Injection, OperationKind};
 use crate::log::planted::{self, Plant};
 
-const BATCHES: u64 = 100;
+/// Batches in the run whose crash states are enumerated.
+const ENUMERATED_BATCHES: u64 = 160;
+/// Batches in the run of which each operation fails once.
+const WALKED_BATCHES: u64 = 14;
 
 /// A run with segment rolls, a fold and recycling. Each acknowledgement is marked with the batch's LSN.
-fn workload(disk: &SimDisk, config: &LogConfig, model: &mut Model, log: &mut Vec<Model>) -> Result<(), Fault> {
+fn workload(
+    disk: &SimDisk,
+    config: &LogConfig,
+    batch_count: u64,
+    model: &mut Model,
+    log: &mut Vec<Model>,
+) -> Result<(), Fault> {
     let started = Machine::start(disk, config, 1, model);
     let mut machine = match started {
         Ok(machine) => machine,
         Err(Failure::Fault(fault)) => return Err(fault),
         Err(Failure::Wrong(what)) => panic!("{what}"),
     };
-    for number in 0..BATCHES {
+    for number in 0..batch_count {
         log.push(after_trying(model, &machine, number));
         machine.append(&sized_payload(number), model)?;
         disk.mark(log.len() as u64);
@@ -42,11 +51,11 @@ fn after_trying(model: &Model, machine: &Machine, number: u64) -> Model {
 }
 
 /// Walks all crash states. Errors: the first state that breaks a promise.
-fn walk(tear_step_sectors: usize) -> Result<u64, String> {
+fn walk(batch_count: u64, tear_step_sectors: usize) -> Result<u64, String> {
     let (disk, config) = (new_disk(1), config(4, 2));
     disk.record();
     let mut log = vec![Model::default()];
-    workload(&disk, &config, &mut Model::default(), &mut log).expect("nothing fails here");
+    workload(&disk, &config, batch_count, &mut Model::default(), &mut log).expect("nothing fails here");
     let mut count = 0;
     for state in CrashStates::new(&disk, tear_step_sectors) {
         // The mark names the model after the acknowledgement; the one behind it has the next batch on its way.
@@ -55,8 +64,8 @@ fn walk(tear_step_sectors: usize) -> Result<u64, String> {
         if let Some(next) = log.get(at + 1) {
             model.tried.extend(next.tried.clone());
         }
-        let (recovered, payloads) = replay(&state.disk, &config, model.from)
-            .map_err(|fault| format!("{}: {fault}", state.what))?;
+        let (recovered, payloads) =
+            replay(&state.disk, &config, model.from).map_err(|fault| format!("{}: {fault}", state.what))?;
         model.check(recovered.tail, payloads).map_err(|what| format!("{}: {what}", state.what))?;
         count += 1;
     }
@@ -65,23 +74,23 @@ fn walk(tear_step_sectors: usize) -> Result<u64, String> {
 
 #[test]
 fn every_crash_state_of_a_run_keeps_what_was_acknowledged() {
-    let count = walk(1).unwrap_or_else(|what| panic!("{what}"));
+    let count = walk(ENUMERATED_BATCHES, 1).unwrap_or_else(|what| panic!("{what}"));
     assert!(count > 5_000, "only {count} states");
 }
 
 #[test]
 fn a_planted_missing_sync_is_caught_by_enumeration() {
-    assert!(planted::with(Plant::SyncLeftOut, || walk(4)).is_err());
+    assert!(planted::with(Plant::SyncLeftOut, || walk(WALKED_BATCHES, 4)).is_err());
 }
 
 #[test]
 fn a_planted_missing_payload_check_is_caught_by_enumeration() {
-    assert!(planted::with(Plant::PayloadNotChecked, || walk(4)).is_err());
+    assert!(planted::with(Plant::PayloadNotChecked, || walk(WALKED_BATCHES, 4)).is_err());
 }
 
 #[test]
 fn a_planted_segment_name_without_sync_is_caught_by_enumeration() {
-    assert!(planted::with(Plant::NameNotSynced, || walk(4)).is_err());
+    assert!(planted::with(Plant::NameNotSynced, || walk(WALKED_BATCHES, 4)).is_err());
 }
 
 #[test]
@@ -94,7 +103,7 @@ fn whichever_operation_fails_nothing_acknowledged_is_lost() {
             disk.inject(Injection { kind: OperationKind::Any, nth, errno, short, sticky: false });
             let before = disk.operation_count();
             let (mut model, mut log) = (Model::default(), Vec::new());
-            let result = workload(&disk, &config, &mut model, &mut log);
+            let result = workload(&disk, &config, WALKED_BATCHES, &mut model, &mut log);
             // A process that met a fault is restarted; then the power fails.
             disk.clear_injections();
             for disk in [disk.crash(nth), disk.restart(), disk.restart().crash(nth)] {
@@ -117,7 +126,7 @@ fn whichever_operation_fails_nothing_acknowledged_is_lost() {
 fn whichever_operation_of_recovery_fails_the_next_one_finds_all() {
     let config = config(4, 2);
     let (disk, mut model, mut log) = (new_disk(1), Model::default(), Vec::new());
-    workload(&disk, &config, &mut model, &mut log).expect("nothing fails here");
+    workload(&disk, &config, WALKED_BATCHES, &mut model, &mut log).expect("nothing fails here");
     for nth in 1.. {
         let disk = disk.restart();
         disk.inject(Injection::eio(OperationKind::Any, nth));
