@@ -1,0 +1,133 @@
+"""A running `zerocloud serve` with a data directory of its own."""
+
+import configparser
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = re.compile(r"zerocloud ready on (https?://\S+)")
+
+
+def binary() -> Path:
+    """The binary under test: ZEROCLOUD_BINARY, else the release build."""
+    return Path(os.environ.get("ZEROCLOUD_BINARY", ROOT / "target" / "release" / "zerocloud"))
+
+
+class Server:
+    """One appliance. `data` survives `stop` and `kill`, so that a test can start it again."""
+
+    def __init__(self, data: Path | None = None, arguments: list[str] | None = None, config: str | None = None):
+        self.owns_data = data is None
+        parent = Path(os.environ.get("ZEROCLOUD_TEST_DIR", tempfile.gettempdir()))
+        self.data = data or Path(tempfile.mkdtemp(prefix="zerocloud-test-", dir=parent))
+        self.arguments = arguments or []
+        self.config = config
+        self.process: subprocess.Popen | None = None
+        self.url = ""
+        self.log: list[str] = []
+
+    def start(self, timeout: float = 60.0) -> "Server":
+        command = [str(binary()), "serve", "--data", str(self.data / "data"), "--listen", "127.0.0.1:0"]
+        if self.config is not None:
+            path = self.data / "zerocloud.toml"
+            path.write_text(self.config)
+            path.chmod(0o600)
+            command += ["--config", str(path)]
+        command += self.arguments
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("ZEROCLOUD_", "AWS_"))}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        self.log = []
+        threading.Thread(target=self._drain, args=(self.process,), daemon=True).start()
+        # The line comes from our own child's stdout, so the listener behind it is ours.
+        deadline = time.monotonic() + timeout
+        ready = None
+        while ready is None:
+            line = self.process.stdout.readline()
+            if line == "" or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError("the appliance did not become ready:\n" + "".join(self.log))
+            ready = READY.search(line)
+        self.url = ready.group(1)
+        threading.Thread(target=self._swallow, args=(self.process,), daemon=True).start()
+        return self
+
+    def _drain(self, process: subprocess.Popen) -> None:
+        for line in process.stderr:
+            self.log.append(line)
+
+    @staticmethod
+    def _swallow(process: subprocess.Popen) -> None:
+        for _ in process.stdout:
+            pass
+
+    @property
+    def host(self) -> str:
+        return self.url.split("//", 1)[1].split(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1].rstrip("/"))
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def credentials(self) -> tuple[str, str]:
+        profile = configparser.ConfigParser()
+        profile.read(self.data / "data" / "credentials")
+        section = profile["default"]
+        return section["aws_access_key_id"], section["aws_secret_access_key"]
+
+    def environment(self) -> dict[str, str]:
+        """What a client's process needs, and nothing of the tester's own AWS settings."""
+        key, secret = self.credentials()
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        environment |= {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        return environment
+
+    def stop(self, timeout: float = 60.0) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL, as a power failure that spares the page cache."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+        if self.process is not None:
+            self.process.wait()
+
+    def memory_kib(self) -> int:
+        """Resident memory of the process itself: RssAnon + RssShmem. Mapped index pages are not counted."""
+        fields = dict(
+            line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if ":" in line
+        )
+        return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem"))
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        if self.owns_data:
+            shutil.rmtree(self.data, ignore_errors=True)
