@@ -97,6 +97,9 @@ impl Chunk {
 
 /// Received and not yet read.
 pub(crate) struct ReceiveQueue {
+    /// The next chunk; apart from the others, so that a small request costs no allocation.
+    front: Option<Chunk>,
+    /// The chunks behind it.
     chunks: VecDeque<Chunk>,
     unread_bytes: usize,
     pooled_count: usize,
@@ -115,6 +118,7 @@ pub(crate) struct ReceiveQueue {
 impl ReceiveQueue {
     fn new() -> Self {
         ReceiveQueue {
+            front: None,
             chunks: VecDeque::new(),
             unread_bytes: 0,
             pooled_count: 0,
@@ -128,17 +132,26 @@ impl ReceiveQueue {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.front.is_none()
     }
 
     /// Takes the next chunk. Its bytes count as unread until they are `consumed`.
     pub fn pop(&mut self) -> Option<Chunk> {
-        let chunk = self.chunks.pop_front();
-        if self.chunks.is_empty() {
+        let chunk = self.front.take();
+        self.front = self.chunks.pop_front();
+        if self.chunks.is_empty() && self.chunks.capacity() > 0 {
             // An idle connection keeps no memory for its queue.
             self.chunks = VecDeque::new();
         }
         chunk
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        if self.front.is_none() {
+            self.front = Some(chunk);
+        } else {
+            self.chunks.push_back(chunk);
+        }
     }
 
     /// Takes `bytes` bytes off the front of a popped chunk.
@@ -167,21 +180,21 @@ impl ReceiveQueue {
     /// Appends what the kernel put into a provided buffer; keeps the buffer while there are plenty.
     pub fn push_pooled(&mut self, core: &Core, buffer: PooledBuffer, is_low: bool) {
         let bytes = buffer.bytes().len();
-        let is_small = bytes <= SMALL_RECEIVE_BYTES && !self.chunks.is_empty();
+        let is_small = bytes <= SMALL_RECEIVE_BYTES && !self.is_empty();
         if is_low || is_small || self.pooled_count >= POOLED_PER_CONNECTION_MAX {
             self.push_copy(core, buffer.bytes());
             return;
         }
         self.unread_bytes += bytes;
         self.pooled_count += 1;
-        self.chunks.push_back(Chunk::Pooled(buffer));
+        self.push(Chunk::Pooled(buffer));
     }
 
     /// Appends a copy of `data`.
     pub fn push_copy(&mut self, core: &Core, data: &[u8]) {
         self.unread_bytes += data.len();
         core.copied_receive_bytes.set(core.copied_receive_bytes.get() + data.len());
-        if let Some(Chunk::Copied { bytes, .. }) = self.chunks.back_mut()
+        if let Some(Chunk::Copied { bytes, .. }) = self.chunks.back_mut().or(self.front.as_mut())
             && bytes.capacity() - bytes.len() >= data.len()
         {
             bytes.extend_from_slice(data);
@@ -190,7 +203,7 @@ impl ReceiveQueue {
         // Not from the spares: a slow reader must not sit on more capacity than it has data.
         let mut bytes = Vec::with_capacity(data.len().max(COPIED_CAPACITY_BYTES));
         bytes.extend_from_slice(data);
-        self.chunks.push_back(Chunk::Copied { bytes, start: 0 });
+        self.push(Chunk::Copied { bytes, start: 0 });
     }
 
     /// Says whether so much is unread that receiving must stop.
@@ -248,8 +261,11 @@ impl SendQueue {
     /// Queues as much of `data` as there is room for and says how much that was.
     pub fn push(&mut self, spares: &Spares, data: &[u8]) -> usize {
         let taken = data.len().min(self.room_bytes());
-        if taken > 0 && self.queued.capacity() == 0 {
-            self.queued = spares.take();
+        let needed = self.queued.len() + taken;
+        if needed > self.queued.capacity() {
+            let mut larger = spares.take(needed);
+            larger.extend_from_slice(&self.queued);
+            spares.give(std::mem::replace(&mut self.queued, larger));
         }
         self.queued.extend_from_slice(&data[..taken]);
         taken
@@ -292,10 +308,8 @@ impl SendQueue {
 
     fn release(&mut self, spares: &Spares) {
         self.sent_bytes = 0;
-        if self.in_flight.capacity() > 0 {
-            spares.give(std::mem::take(&mut self.in_flight));
-        }
-        if self.queued.is_empty() && self.queued.capacity() > 0 {
+        spares.give(std::mem::take(&mut self.in_flight));
+        if self.queued.is_empty() {
             spares.give(std::mem::take(&mut self.queued));
         }
     }

@@ -4,6 +4,7 @@
 //! borrowed. Wakers are taken out first and called after.
 
 use crate::backend::{Driver, Wait};
+use crate::connection::QUEUED_BYTES_MAX;
 use crate::executor::Executor;
 use crate::hooks::Hooks;
 use crate::inbox::{Foreign, Inbox};
@@ -115,43 +116,49 @@ impl Core {
     }
 }
 
-/// Byte vectors kept for reuse, so that an idle connection holds none and a busy one does not allocate.
+/// Byte vectors kept for reuse, so that an idle connection holds none and a busy one does not allocate. There are
+/// two sizes, since a connection with a little to send must not sit on room for much.
 pub(crate) struct Spares {
-    vectors: RefCell<Vec<Vec<u8>>>,
-    bytes: Cell<usize>,
+    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
 }
 
-/// All spare vectors of a core together.
-const SPARE_BYTES_MAX: usize = 4 << 20;
-/// Larger vectors are freed: a slow reader of the next connection must not sit on them.
-const SPARE_VECTOR_BYTES_MAX: usize = 16 << 10;
-/// The capacity that a fresh vector starts with.
-const SPARE_CAPACITY_BYTES: usize = 4 << 10;
+const SMALL_CAPACITY_BYTES: usize = 4 << 10;
+const SMALL_COUNT_MAX: usize = 512;
+const LARGE_CAPACITY_BYTES: usize = QUEUED_BYTES_MAX;
+const LARGE_COUNT_MAX: usize = 16;
+/// Between the two; too rare to be kept.
+const MIDDLE_CAPACITY_BYTES: usize = 16 << 10;
 
 impl Spares {
     pub fn new() -> Self {
-        Spares { vectors: RefCell::new(Vec::new()), bytes: Cell::new(0) }
+        Spares { small: RefCell::new(Vec::new()), large: RefCell::new(Vec::new()) }
     }
 
-    /// An empty vector with some capacity.
-    pub fn take(&self) -> Vec<u8> {
-        match self.vectors.borrow_mut().pop() {
-            Some(vector) => {
-                self.bytes.set(self.bytes.get() - vector.capacity());
-                vector
-            }
-            None => Vec::with_capacity(SPARE_CAPACITY_BYTES),
-        }
+    /// An empty vector with room for at least `bytes` bytes, which are no more than a connection may queue.
+    pub fn take(&self, bytes: usize) -> Vec<u8> {
+        let (pool, capacity) = if bytes <= SMALL_CAPACITY_BYTES {
+            (&self.small, SMALL_CAPACITY_BYTES)
+        } else if bytes <= MIDDLE_CAPACITY_BYTES {
+            return Vec::with_capacity(MIDDLE_CAPACITY_BYTES);
+        } else {
+            (&self.large, LARGE_CAPACITY_BYTES)
+        };
+        let spare = pool.borrow_mut().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
     /// Takes a vector back, or frees it if enough are kept.
     pub fn give(&self, mut vector: Vec<u8>) {
-        let bytes = self.bytes.get() + vector.capacity();
-        if vector.capacity() > SPARE_VECTOR_BYTES_MAX || bytes > SPARE_BYTES_MAX {
-            return;
+        let (pool, count_max) = match vector.capacity() {
+            SMALL_CAPACITY_BYTES => (&self.small, SMALL_COUNT_MAX),
+            LARGE_CAPACITY_BYTES => (&self.large, LARGE_COUNT_MAX),
+            _ => return,
+        };
+        let mut pool = pool.borrow_mut();
+        if pool.len() < count_max {
+            vector.clear();
+            pool.push(vector);
         }
-        vector.clear();
-        self.bytes.set(bytes);
-        self.vectors.borrow_mut().push(vector);
     }
 }

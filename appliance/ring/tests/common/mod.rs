@@ -1,5 +1,8 @@
 //! What the tests of the reactor share: each test body runs once per backend.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 #![allow(dead_code, reason = "every test binary uses its own part of this module")]
+
+pub mod streams;
 
 use ring::{Backend, Reactor, ReactorConfig};
 use std::future::Future;
