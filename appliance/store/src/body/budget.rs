@@ -27,19 +27,20 @@ pub struct BulkPermit {
 }
 
 impl BulkBudget {
-    /// A budget of `limit_bytes`, at least one unit of 4 KiB.
+    /// A budget of `limit_bytes`, at least `PERMIT_BYTES_MAX`.
     #[must_use]
     pub fn new(limit_bytes: u64) -> BulkBudget {
-        let units = units(limit_bytes);
+        let units = units(limit_bytes.max(PERMIT_BYTES_MAX));
         BulkBudget {
             semaphore: Arc::new(Semaphore::new(units as usize)),
             limit: Arc::new(AtomicU32::new(units)),
         }
     }
 
-    /// Waits until `bytes` may be in flight. More than the limit counts as the limit: such a write goes alone.
+    /// Waits until `bytes` may be in flight. More than `PERMIT_BYTES_MAX` counts as that much: what nobody could ever
+    /// be given, because the limit was lowered meanwhile, would block all who wait behind it.
     pub async fn acquire(&self, bytes: u64) -> BulkPermit {
-        let wanted = units(bytes).min(self.limit.load(Ordering::Relaxed));
+        let wanted = units(bytes.min(PERMIT_BYTES_MAX));
         let units = Arc::clone(&self.semaphore).acquire_many_owned(wanted).await;
         BulkPermit { _units: units.expect("the semaphore is never closed") }
     }
@@ -50,10 +51,10 @@ impl BulkBudget {
         block_on(self.acquire(bytes))
     }
 
-    /// Sets a new limit, at least 1 MiB, for the tuner that watches the log's syncs. One caller at a time.
+    /// Sets a new limit, at least `PERMIT_BYTES_MAX`, for the tuner that watches the log's syncs. One caller at a time.
     /// A lower limit takes effect as permits come back, and only as far as they are free now.
     pub fn set_limit(&self, limit_bytes: u64) {
-        let wanted = units(limit_bytes.max(LIMIT_BYTES_MIN));
+        let wanted = units(limit_bytes.max(PERMIT_BYTES_MAX));
         let current = self.limit.load(Ordering::Relaxed);
         if wanted >= current {
             self.semaphore.add_permits((wanted - current) as usize);
@@ -102,7 +103,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// The limit at start.
 pub const LIMIT_BYTES_START: u64 = 4 * 1024 * 1024;
-const LIMIT_BYTES_MIN: u64 = 1024 * 1024;
+/// The largest permit, and the smallest limit: more than the largest write of a body.
+pub const PERMIT_BYTES_MAX: u64 = 2 * 1024 * 1024;
 const UNIT_BYTES: u64 = 4096;
 /// 1 TiB: more than any device has in flight, far below what a semaphore can count.
 const UNITS_MAX: u32 = 1 << 28;
@@ -114,36 +116,58 @@ mod tests {
     #[test]
     fn permits_never_exceed_the_limit_and_come_back() {
         let budget = BulkBudget::new(LIMIT_BYTES_START);
-        let first = budget.acquire_blocking(3 << 20);
+        let held = [budget.acquire_blocking(2 << 20), budget.acquire_blocking(1 << 20)];
         assert_eq!(budget.free_bytes(), 1 << 20);
         let other = budget.clone();
         let waiting = std::thread::spawn(move || drop(other.acquire_blocking(2 << 20)));
-        drop(first);
+        drop(held);
         waiting.join().expect("the waiting thread got its permit");
         assert_eq!(budget.free_bytes(), LIMIT_BYTES_START);
     }
 
     #[test]
-    fn a_write_larger_than_the_budget_goes_alone() {
-        let budget = BulkBudget::new(1 << 20);
+    fn no_permit_is_larger_than_the_smallest_budget() {
+        let budget = BulkBudget::new(0);
+        assert_eq!(budget.limit_bytes(), PERMIT_BYTES_MAX);
         let permit = budget.acquire_blocking(1 << 40);
         assert_eq!(budget.free_bytes(), 0);
         drop(permit);
-        assert_eq!(budget.free_bytes(), 1 << 20);
+        assert_eq!(budget.free_bytes(), PERMIT_BYTES_MAX);
     }
 
     #[test]
     fn the_limit_can_move_both_ways() {
         let budget = BulkBudget::new(4 << 20);
-        budget.set_limit(2 << 20);
-        assert_eq!((budget.limit_bytes(), budget.free_bytes()), (2 << 20, 2 << 20));
+        budget.set_limit(3 << 20);
+        assert_eq!((budget.limit_bytes(), budget.free_bytes()), (3 << 20, 3 << 20));
         budget.set_limit(8 << 20);
         assert_eq!((budget.limit_bytes(), budget.free_bytes()), (8 << 20, 8 << 20));
-        let permit = budget.acquire_blocking(7 << 20);
+        let permits: Vec<_> = (0..3).map(|_| budget.acquire_blocking(2 << 20)).collect();
         budget.set_limit(0);
-        assert_eq!(budget.limit_bytes(), 7 << 20, "only what is free can be taken at once");
-        drop(permit);
+        assert_eq!(budget.limit_bytes(), 6 << 20, "only what is free can be taken at once");
+        drop(permits);
         budget.set_limit(0);
-        assert_eq!(budget.limit_bytes(), 1 << 20);
+        assert_eq!(budget.limit_bytes(), PERMIT_BYTES_MAX);
+    }
+
+    #[test]
+    fn lowering_the_limit_never_strands_who_waits() {
+        let budget = BulkBudget::new(8 << 20);
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let budget = budget.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..500 {
+                        drop(budget.acquire_blocking(PERMIT_BYTES_MAX));
+                    }
+                })
+            })
+            .collect();
+        for round in 0..200_u64 {
+            budget.set_limit((round % 2) * (8 << 20));
+            std::thread::yield_now();
+        }
+        workers.into_iter().for_each(|worker| worker.join().expect("everybody got their permits"));
+        assert_eq!(budget.free_bytes(), budget.limit_bytes());
     }
 }

@@ -167,6 +167,14 @@ impl OpenPacked {
     }
 }
 
+impl Drop for OpenPacked {
+    fn drop(&mut self) {
+        // Gives back what was reserved ahead. If that fails the room stays taken until the segment is removed, and
+        // nothing else: what was synced lies before it.
+        drop(self.file.truncate(u64::from(self.written)));
+    }
+}
+
 struct Place {
     directory: DirectoryId,
     key: FileKey,

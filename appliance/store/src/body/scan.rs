@@ -28,7 +28,7 @@ pub enum Found {
         why: &'static str,
     },
     /// Blocks that belong to no extent with a whole header: punched, never written, or left by a body that was never
-    /// sealed.
+    /// sealed. Behind a `Damaged` block it may be the data of that extent, which a repair may still want.
     Gap {
         /// First byte.
         offset: u32,

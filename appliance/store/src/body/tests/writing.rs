@@ -86,7 +86,8 @@ fn a_body_that_fits_one_buffer_is_one_write_and_one_sync() {
 
 #[test]
 fn a_body_of_unknown_length_grows_and_gives_the_rest_back() {
-    let world = World::on(&SimDisk::new(1), 64 << 20);
+    let scratch = Scratch::new();
+    let Some(world) = scratch.world(64 << 20) else { return };
     run(async {
         let (bodies, reader) = (world.bodies(), world.reader());
         let bytes = Random::new(3).bytes(33 * MIB);
@@ -121,7 +122,8 @@ fn a_tail_with_somebody_behind_it_goes_to_the_reclaimer() {
 
 #[test]
 fn a_long_body_has_full_extents_and_splits_where_a_segment_ends() {
-    let world = World::on(&SimDisk::new(1), 48 << 20);
+    let scratch = Scratch::new();
+    let Some(world) = scratch.world(48 << 20) else { return };
     run(async {
         let bodies = world.bodies();
         let bytes = Random::new(3).bytes(70 * MIB);
