@@ -1,4 +1,4 @@
-//! Benchmarks of the reactor: echo over TCP, hops between cores, file appends with sync.
+//! Benchmarks of the reactor: echo and bulk over TCP, hops between cores, file appends with sync.
 //!
 //! Run with `cargo bench -p zerocloud-ring`. The echo server runs on the first core and its client on the last;
 //! the backends and a bare epoll loop take turns, so that a noisy machine is noisy for all.
@@ -19,6 +19,7 @@ const MESSAGE_BYTES: usize = 135;
 const CONNECTIONS: usize = 64;
 const ECHO_TIME: Duration = Duration::from_millis(700);
 const ROUNDS: usize = 5;
+const BULK_BYTES: usize = 512 << 20;
 const HOPS: u32 = 20_000;
 const APPENDS: u64 = 1000;
 
@@ -28,6 +29,7 @@ fn main() {
     let (server, client) = (cores[0], cores[cores.len() - 1]);
     println!("server on core {server}, client on core {client}");
     echo(server, client);
+    bulk(server, client);
     hops(server, client);
     appends(server);
 }
@@ -240,6 +242,57 @@ impl Drop for Epoll {
         // SAFETY: the descriptor is ours and not used again.
         unsafe { libc::close(self.0) };
     }
+}
+
+/// Sends and receives a stream in 64 KiB pieces against a blocking peer, and prints the server's CPU.
+fn bulk(server_core: usize, client_core: usize) {
+    for backend in [Backend::IoUring, Backend::Epoll] {
+        for sends in [true, false] {
+            let mut costs: Vec<f64> =
+                (0..3).map(|_| bulk_once(backend, sends, server_core, client_core)).collect();
+            let direction = if sends { "send" } else { "receive" };
+            println!("bulk {direction} {backend:?}: {:.2} GB per CPU second", 1.0 / median(&mut costs));
+        }
+    }
+}
+
+/// Seconds of the server's CPU per gigabyte.
+fn bulk_once(backend: Backend, sends: bool, server_core: usize, client_core: usize) -> f64 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = std::thread::spawn(move || {
+        pin(client_core);
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let mut data = vec![1; 256 << 10];
+        if sends {
+            while stream.read(&mut data).unwrap() > 0 {}
+        } else {
+            (0..BULK_BYTES / data.len()).for_each(|_| stream.write_all(&data).unwrap());
+        }
+    });
+    let (stream, _) = listener.accept().unwrap();
+    let cpu = std::thread::spawn(move || {
+        let config = ReactorConfig { backend, core: Some(server_core), ..ReactorConfig::default() };
+        let mut reactor = Reactor::new(&config).unwrap();
+        let start = thread_cpu();
+        reactor.block_on(async {
+            let mut stream = TcpStream::from_std(stream).unwrap();
+            let mut data = vec![1; 64 << 10];
+            if sends {
+                for _ in 0..BULK_BYTES / data.len() {
+                    stream.write_all(&data).await.unwrap();
+                }
+                stream.shutdown().await.unwrap();
+            } else {
+                while stream.read(&mut data).await.unwrap() > 0 {}
+            }
+        });
+        thread_cpu() - start
+    })
+    .join()
+    .unwrap();
+    peer.join().unwrap();
+    cpu.as_secs_f64() * 1e9 / BULK_BYTES as f64
 }
 
 fn hops(one: usize, other: usize) {

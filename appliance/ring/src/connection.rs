@@ -28,6 +28,9 @@ const SMALL_RECEIVE_BYTES: usize = 2 << 10;
 const COPIED_CAPACITY_BYTES: usize = 4 << 10;
 /// Written bytes that wait for the send in flight; as many may be in flight.
 pub(crate) const QUEUED_BYTES_MAX: usize = 256 << 10;
+/// While all connections of a core together have this much unsent, each may queue only little.
+const UNSENT_BYTES_MAX: usize = 64 << 20;
+const QUEUED_BYTES_MAX_WHEN_CROWDED: usize = 16 << 10;
 
 /// A connection.
 pub(crate) struct Connection {
@@ -254,13 +257,17 @@ impl SendQueue {
     }
 
     /// Bytes that can be queued now.
-    pub fn room_bytes(&self) -> usize {
-        QUEUED_BYTES_MAX - self.queued.len()
+    pub fn room_bytes(&self, core: &Core) -> usize {
+        let is_crowded = core.unsent_bytes.get() > UNSENT_BYTES_MAX;
+        let limit = if is_crowded { QUEUED_BYTES_MAX_WHEN_CROWDED } else { QUEUED_BYTES_MAX };
+        limit.saturating_sub(self.queued.len())
     }
 
     /// Queues as much of `data` as there is room for and says how much that was.
-    pub fn push(&mut self, spares: &Spares, data: &[u8]) -> usize {
-        let taken = data.len().min(self.room_bytes());
+    pub fn push(&mut self, core: &Core, data: &[u8]) -> usize {
+        let spares = &core.spares;
+        let taken = data.len().min(self.room_bytes(core));
+        core.unsent_bytes.set(core.unsent_bytes.get() + taken);
         let needed = self.queued.len() + taken;
         if needed > self.queued.capacity() {
             let mut larger = spares.take(needed);
@@ -289,21 +296,24 @@ impl SendQueue {
     }
 
     /// The kernel has taken `bytes` bytes of what `next` gave.
-    pub fn advance(&mut self, spares: &Spares, bytes: usize) {
+    pub fn advance(&mut self, core: &Core, bytes: usize) {
         self.sent_bytes += bytes;
+        core.unsent_bytes.set(core.unsent_bytes.get() - bytes);
         assert!(self.sent_bytes <= self.in_flight.len(), "the kernel takes no more than it was given");
         if self.sent_bytes == self.in_flight.len() {
             self.in_flight.clear();
-            self.release(spares);
+            self.release(&core.spares);
         }
     }
 
     /// Nothing more will leave; no send may be in flight.
-    pub fn fail(&mut self, spares: &Spares, errno: i32) {
+    pub fn fail(&mut self, core: &Core, errno: i32) {
         self.failure = Some(errno);
+        let unsent = self.queued.len() + self.in_flight.len() - self.sent_bytes;
+        core.unsent_bytes.set(core.unsent_bytes.get() - unsent);
         self.queued.clear();
         self.in_flight.clear();
-        self.release(spares);
+        self.release(&core.spares);
     }
 
     fn release(&mut self, spares: &Spares) {

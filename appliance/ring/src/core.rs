@@ -33,6 +33,8 @@ pub(crate) struct Core {
     pub counters: Counters,
     /// Unread received bytes on the heap, of all connections together.
     pub copied_receive_bytes: Cell<usize>,
+    /// Written bytes that the kernel has not taken, of all connections together.
+    pub unsent_bytes: Cell<usize>,
     /// Vectors that connections have done with, for the next that needs one.
     pub spares: Spares,
     /// The reactor has been dropped; streams that outlive it only give errors.

@@ -92,6 +92,7 @@ impl Reactor {
             now: Cell::new(Instant::now()),
             counters: Counters::default(),
             copied_receive_bytes: Cell::new(0),
+            unsent_bytes: Cell::new(0),
             spares: Spares::new(),
             closed: Cell::new(false),
         });

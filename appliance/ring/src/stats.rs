@@ -27,6 +27,8 @@ pub struct Stats {
     pub held_recv_buffers: u64,
     /// Unread bytes that were copied to the heap because provided buffers were short.
     pub copied_recv_bytes: u64,
+    /// Written bytes that the kernel has not taken yet.
+    pub unsent_bytes: u64,
     /// File operations in flight now.
     pub file_operations: u64,
 }
@@ -69,6 +71,7 @@ pub fn stats() -> Stats {
         connections: core.counters.connections.get(),
         held_recv_buffers: core.backend.held_receive_buffers() as u64,
         copied_recv_bytes: core.copied_receive_bytes.get() as u64,
+        unsent_bytes: core.unsent_bytes.get() as u64,
         file_operations: core.counters.file_operations.get(),
     }
 }

@@ -184,7 +184,7 @@ impl TcpStream {
         if self.core.closed.get() {
             return Poll::Ready(Err(reactor_is_gone()));
         }
-        if state.send.room_bytes() == 0 {
+        if state.send.room_bytes(&self.core) == 0 {
             state.send.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -256,7 +256,7 @@ impl AsyncWrite for TcpStream {
         std::task::ready!(self.poll_room(&mut state, context))?;
         let mut written = 0;
         for part in parts {
-            let taken = state.send.push(&self.core.spares, part);
+            let taken = state.send.push(&self.core, part);
             written += taken;
             if taken < part.len() {
                 break;

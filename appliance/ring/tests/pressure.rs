@@ -18,6 +18,7 @@ on_both_backends!(
     two_buffers_are_enough,
     a_tiny_ring_is_enough,
     a_flooding_sender_leaves_room_for_others,
+    a_crowd_of_slow_readers_is_held_to_one_bound,
     an_orphan_that_nobody_reads_is_reset,
     idle_readers_do_not_starve_a_busy_one,
     an_idle_connection_costs_little,
@@ -189,6 +190,36 @@ fn a_tiny_ring_is_enough(backend: Backend) {
         }
         for task in tasks {
             task.await;
+        }
+        settled(0).await;
+    });
+}
+
+fn a_crowd_of_slow_readers_is_held_to_one_bound(backend: Backend) {
+    run(backend, async {
+        let mut crowd = Vec::new();
+        for _ in 0..400 {
+            let (near, far) = pair_with_std().await;
+            crowd.push((near, far));
+        }
+        let data = vec![0; 512 << 10];
+        let mut stuck = 0;
+        for _ in 0..20 {
+            for (near, _) in &mut crowd {
+                // Polled once: takes what there is room for, and does not wait.
+                let written = timeout(Duration::ZERO, near.write(&data)).await;
+                stuck += u32::from(written.is_err());
+            }
+            ring::yield_now().await;
+        }
+        let unsent = ring::stats().unsent_bytes;
+        assert!(stuck > 0 && unsent > 0);
+        // The bound, and for each of the crowd what it may still queue and what it had in flight when the bound was seen.
+        let bound = (64 << 20) + 400 * (32 << 10) + (512 << 10);
+        assert!(unsent <= bound, "{unsent} bytes unsent");
+        for (near, far) in crowd {
+            near.reset();
+            drop(far);
         }
         settled(0).await;
     });

@@ -243,16 +243,16 @@ pub(crate) fn send(core: &Core, connection: &Connection, state: &mut State) -> O
     while let Some(bytes) = state.send.next() {
         let sent = connection.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT);
         match sent {
-            Ok(sent) => state.send.advance(&core.spares, sent),
+            Ok(sent) => state.send.advance(core, sent),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 state.send.busy = true;
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => state.send.fail(&core.spares, error.raw_os_error().unwrap_or(libc::EIO)),
+            Err(error) => state.send.fail(core, error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
-    let has_room = state.send.room_bytes() > 0;
+    let has_room = state.send.room_bytes(core) > 0;
     if has_room || state.send.failure.is_some() { state.send.writer.take() } else { None }
 }
 

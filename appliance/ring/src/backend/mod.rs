@@ -248,7 +248,7 @@ impl Driver {
                 state.send.doomed = Some(libc::ECONNABORTED);
                 uring.cancel_send(connection);
             }
-            _ => state.send.fail(&core.spares, libc::ECONNABORTED),
+            _ => state.send.fail(core, libc::ECONNABORTED),
         }
     }
 

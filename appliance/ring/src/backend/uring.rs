@@ -394,13 +394,13 @@ impl Uring {
         state.send.busy = false;
         let doom = state.send.doomed.take();
         match result {
-            _ if doom.is_some() => state.send.fail(&core.spares, doom.unwrap_or(libc::ECONNABORTED)),
-            1.. => state.send.advance(&core.spares, result as usize),
+            _ if doom.is_some() => state.send.fail(core, doom.unwrap_or(libc::ECONNABORTED)),
+            1.. => state.send.advance(core, result as usize),
             // A send of something that takes nothing has lost its peer.
-            0 => state.send.fail(&core.spares, libc::EPIPE),
+            0 => state.send.fail(core, libc::EPIPE),
             error => match -error {
                 libc::EINTR | libc::EAGAIN => {}
-                errno => state.send.fail(&core.spares, errno),
+                errno => state.send.fail(core, errno),
             },
         }
         self.send(&connection, &mut state);

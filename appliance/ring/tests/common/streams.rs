@@ -40,7 +40,8 @@ pub async fn settled(open: u64) {
     let settle = async {
         loop {
             let stats = ring::stats();
-            if (stats.connections, stats.held_recv_buffers, stats.copied_recv_bytes) == (open, 0, 0) {
+            let held = stats.held_recv_buffers + stats.copied_recv_bytes + stats.unsent_bytes;
+            if (stats.connections, held) == (open, 0) {
                 return;
             }
             sleep(Duration::from_millis(1)).await;
