@@ -1,8 +1,9 @@
 //! Accounts and access keys: whom a signature can belong to.
 //!
-//! Invariant: a secret never appears in debug output. Where accounts come from (configuration, later the identity
-//! service) is the caller's; it implements [`Credentials`] or fills a [`KeyRing`]. Each core should hold accounts of
-//! its own: an authentication clones the `Arc` of its account, and a count shared by cores would bounce between them.
+//! Invariant: a secret never appears in debug output. Where accounts come from (configuration, later the
+//! identity service) is the caller's; it implements [`Credentials`] or fills a [`KeyRing`]. Each core should
+//! hold accounts of its own: an authentication clones the `Arc` of its account, and a count shared by cores
+//! would bounce between them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,7 +43,8 @@ impl CanonicalId {
         digits.iter().all(u8::is_ascii_hexdigit).then_some(CanonicalId(digits))
     }
 
-    /// The id of an account whose configuration names none. The same account has the same id on every machine.
+    /// The id of an account whose configuration names none. The same account has the same id on every
+    /// machine.
     pub fn derive(account: AccountId) -> CanonicalId {
         let mut hash = Sha256::new();
         hash.update(b"zerocloud canonical id v1\0");

@@ -1,7 +1,8 @@
 //! Access control lists: canned names, grants, and the `x-amz-grant-*` headers.
 //!
-//! Invariant: a list names accounts by canonical id only; e-mail addresses and unknown ids are resolved or refused
-//! before a list exists. Where lists are kept and which operations ask for which permission belongs to the service.
+//! Invariant: a list names accounts by canonical id only; e-mail addresses and unknown ids are resolved or
+//! refused before a list exists. Where lists are kept and which operations ask for which permission belongs
+//! to the service.
 
 use http_types::HeaderMap;
 
@@ -55,8 +56,8 @@ impl CannedAcl {
         }
     }
 
-    /// The list itself, for a resource of `owner` in a bucket of `bucket_owner`; on a bucket both are the same, and
-    /// the two bucket-owner lists then mean `private`.
+    /// The list itself, for a resource of `owner` in a bucket of `bucket_owner`; on a bucket both are the
+    /// same, and the two bucket-owner lists then mean `private`.
     pub fn to_acl(self, owner: CanonicalId, bucket_owner: CanonicalId) -> Acl {
         let mut grants =
             vec![Grant { grantee: Grantee::Account(owner), permission: Permission::FullControl }];
@@ -193,7 +194,8 @@ impl Acl {
             })
     }
 
-    /// Whether the list opens anything to everyone or to every signed caller, which public access blocks forbid.
+    /// Whether the list opens anything to everyone or to every signed caller, which public access blocks
+    /// forbid.
     pub fn is_public(&self) -> bool {
         self.grants.iter().any(|grant| {
             matches!(
@@ -211,13 +213,14 @@ pub enum AclHeaders {
     Absent,
     /// A name in `x-amz-acl`.
     Canned(CannedAcl),
-    /// Grants in `x-amz-grant-*`, in the order of [`GRANT_HEADERS`]. The owner has what they give and no more.
+    /// Grants in `x-amz-grant-*`, in the order of [`GRANT_HEADERS`]. The owner has what they give and no
+    /// more.
     Grants(Vec<Grant>),
 }
 
 impl AclHeaders {
-    /// Reads `x-amz-acl` and `x-amz-grant-*`. Both at once are `InvalidRequest`; an unknown name, id or group is
-    /// `InvalidArgument`; an unknown e-mail address is `UnresolvableGrantByEmailAddress`; more than
+    /// Reads `x-amz-acl` and `x-amz-grant-*`. Both at once are `InvalidRequest`; an unknown name, id or group
+    /// is `InvalidArgument`; an unknown e-mail address is `UnresolvableGrantByEmailAddress`; more than
     /// [`GRANT_COUNT_MAX`] grants are `MalformedACLError`.
     pub fn parse(headers: &HeaderMap, directory: &dyn Directory) -> Result<AclHeaders, ErrorReply> {
         let mut grants = Vec::new();
@@ -362,7 +365,8 @@ mod tests {
         use Permission::{FullControl, Read, ReadAcp, Write, WriteAcp};
         let (owner, bucket_owner, other) = (id('0'), id('1'), id('2'));
         let rows: [(CannedAcl, [bool; 5]); 7] = [
-            // anonymous read, anonymous write, other's read, bucket owner's read, bucket owner's write of the list
+            // anonymous read, anonymous write, other's read, bucket owner's read, bucket owner's write of the
+            // list
             (CannedAcl::Private, [false, false, false, false, false]),
             (CannedAcl::PublicRead, [true, false, true, true, false]),
             (CannedAcl::PublicReadWrite, [true, true, true, true, false]),

@@ -20,8 +20,8 @@ pub struct Arn<'a> {
 }
 
 impl<'a> Arn<'a> {
-    /// Splits `text`; `None` if it does not start with `arn:`, has fewer than six parts, or an empty partition,
-    /// service or resource.
+    /// Splits `text`; `None` if it does not start with `arn:`, has fewer than six parts, or an empty
+    /// partition, service or resource.
     pub fn parse(text: &'a str) -> Option<Arn<'a>> {
         let mut parts = text.splitn(6, ':');
         if parts.next()? != "arn" {

@@ -9,9 +9,10 @@
 //! Head -> Data -> DataEnd -> Head ... -> Trailer -> Done
 //! ```
 //!
-//! Invariant: the result, data and error alike, does not depend on how the input was cut into pieces. Data is passed on
-//! before its chunk has been verified, so that no chunk is ever buffered; only [`Decoder::finish`] says that the body is
-//! right, and nothing may become visible before. An error stays: every later call repeats it.
+//! Invariant: the result, data and error alike, does not depend on how the input was cut into pieces. Data is
+//! passed on before its chunk has been verified, so that no chunk is ever buffered; only [`Decoder::finish`]
+//! says that the body is right, and nothing may become visible before. An error stays: every later call
+//! repeats it.
 
 use bytes::{Buf, Bytes};
 use http_types::HeaderMap;
@@ -84,8 +85,8 @@ struct Step {
 
 impl Decoder {
     /// A decoder for `mode`, which must be one of the streaming modes; the signed ones need `signer`.
-    /// `expected_bytes` is the length of the data, where the client promised one, and `announced` the trailers'
-    /// lower-case names.
+    /// `expected_bytes` is the length of the data, where the client promised one, and `announced` the
+    /// trailers' lower-case names.
     pub fn new(
         mode: PayloadMode,
         signer: Option<Box<ChunkSigner>>,
@@ -119,8 +120,8 @@ impl Decoder {
         }
     }
 
-    /// A decoder for a request with these headers: `x-amz-decoded-content-length` and `x-amz-trailer`. A length that
-    /// is no number is `InvalidArgument`, too many trailers are `MalformedTrailerError`.
+    /// A decoder for a request with these headers: `x-amz-decoded-content-length` and `x-amz-trailer`. A
+    /// length that is no number is `InvalidArgument`, too many trailers are `MalformedTrailerError`.
     pub fn from_headers(
         mode: PayloadMode,
         signer: Option<Box<ChunkSigner>>,
@@ -151,8 +152,9 @@ impl Decoder {
         self.expected_bytes
     }
 
-    /// Takes from the front of `input` and gives the next run of data, borrowed from it. `None` means that all of
-    /// `input` was taken and more is needed, or that the body has ended. Call it until it gives `None`.
+    /// Takes from the front of `input` and gives the next run of data, borrowed from it. `None` means that
+    /// all of `input` was taken and more is needed, or that the body has ended. Call it until it gives
+    /// `None`.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, ErrorReply> {
         let step = self.step(input)?;
         let (taken, rest) = input.split_at(step.consumed_bytes);
@@ -174,8 +176,8 @@ impl Decoder {
         matches!(self.state, State::Done(_)) && self.failed.is_none()
     }
 
-    /// Ends the body. Gives its trailers if everything was right, else the first error; `IncompleteBody` if the body
-    /// ended early.
+    /// Ends the body. Gives its trailers if everything was right, else the first error; `IncompleteBody` if
+    /// the body ended early.
     pub fn finish(mut self) -> Result<Trailers, ErrorReply> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -197,8 +199,8 @@ impl Decoder {
     fn advance(&mut self, input: &[u8]) -> Result<Step, ErrorReply> {
         let mut index = 0;
         loop {
-            // This comes before the look at the input: a chunk is judged as soon as it is whole, wherever the input
-            // was cut.
+            // This comes before the look at the input: a chunk is judged as soon as it is whole, wherever the
+            // input was cut.
             if self.state == State::Data && self.remaining_bytes == 0 {
                 self.end_chunk()?;
                 self.state = State::DataEnd(0);

@@ -1,7 +1,7 @@
 //! Hexadecimal and base64, as Amazon's headers carry digests.
 //!
-//! Invariant: decoding is strict and canonical. One value has one spelling (hexadecimal may be upper case), so
-//! that a digest that was compared once is the digest that was sent.
+//! Invariant: decoding is strict and canonical. One value has one spelling (hexadecimal may be upper case),
+//! so that a digest that was compared once is the digest that was sent.
 
 /// Appends `bytes` in lower-case hexadecimal to `out`.
 pub fn hex_append(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! The error document of S3 and its kin as data: code, status, message and the elements a code brings along.
 //!
-//! Invariant: an `ErrorReply` says what the client did wrong and never holds a secret. Which condition gives which
-//! code is the business of whoever makes one; turning it into a response is the service's.
+//! Invariant: an `ErrorReply` says what the client did wrong and never holds a secret. Which condition gives
+//! which code is the business of whoever makes one; turning it into a response is the service's.
 
 use std::borrow::Cow;
 
@@ -38,8 +38,8 @@ impl ErrorReply {
         self.extra.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The error document with its XML declaration. `resource` is the path the client asked for; `None` leaves the
-    /// element out.
+    /// The error document with its XML declaration. `resource` is the path the client asked for; `None`
+    /// leaves the element out.
     pub fn to_xml(&self, resource: Option<&str>, request_id: &str, host_id: &str) -> Vec<u8> {
         let mut writer = Writer::with_capacity(512);
         writer.declaration();

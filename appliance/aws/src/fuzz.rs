@@ -1,12 +1,20 @@
 //! Targets for fuzzing: each takes any bytes and panics if an invariant of the crate does not hold.
 //!
-//! They are plain functions, so that any fuzzer can drive them, and an ordinary test replays `corpus/` and mutations of
-//! it through them.
+//! They are plain functions, so that any fuzzer can drive them, and an ordinary test replays `corpus/` and
+//! mutations of it through them.
 
+use std::sync::Arc;
+
+use http_types::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::account::{AccessKey, Account, AccountId, KeyRing, Secret};
 use crate::chunked::{Decoder, Trailers};
 use crate::error::ErrorReply;
 use crate::payload::PayloadMode;
-use crate::sigv4::{AuthorizationHeader, ChunkSigner, Credential, PresignedQuery, SigningKey};
+use crate::sigv4::{
+    AuthorizationHeader, ChunkSigner, Credential, Dialect, Identity, PathCoding, PresignedQuery,
+};
+use crate::sigv4::{SignedRequest, SigningKey, Verifier};
 use crate::time::Timestamp;
 use crate::xml::{DEPTH_MAX, Document, ELEMENT_COUNT_MAX, Element, Writer};
 use crate::{encoding, uri};
@@ -51,8 +59,74 @@ fn credential(credential: &Credential<'_>) {
     assert!(credential.text.ends_with(credential.scope_text()));
 }
 
-/// The chunk decoder: whole, byte by byte and in odd pieces it must give the same. The first byte chooses the mode, the
-/// second the pieces.
+/// Authentication as a whole. The input is the head of a request; the time is what the request says it is, so
+/// that the checks behind that of the clock are reached.
+pub fn request(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut lines = text.split("\r\n");
+    let mut first = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(target)) = (first.next(), first.next()) else { return };
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':')) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value.trim())) {
+            headers.append(name, value);
+        }
+    }
+    let date = headers.get("x-amz-date").or_else(|| headers.get("date")).map(|value| value.as_bytes());
+    let parameter = |wanted: &str| {
+        uri::query_pairs(query.unwrap_or_default()).find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
+    let now = date
+        .and_then(|date| Timestamp::parse_basic(date).or_else(|| Timestamp::parse_http(date, Timestamp(0))))
+        .or_else(|| Timestamp::parse_basic(parameter("X-Amz-Date")?.as_bytes()))
+        .or_else(|| {
+            Some(Timestamp::from_seconds(parameter("Expires")?.parse::<i64>().ok()?.saturating_sub(1)))
+        })
+        .unwrap_or_default();
+    let authority = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let request = SignedRequest {
+        method,
+        path,
+        query,
+        headers: &headers,
+        authority,
+        bucket_of_host: None,
+        body_sha256: None,
+    };
+    let mut verifier = Verifier::new(Dialect {
+        service: "s3",
+        region: "us-east-1".to_owned(),
+        path_coding: PathCoding::Once,
+        sigv2: true,
+    });
+    let mut ring = KeyRing::default();
+    let Some(account) = AccountId::parse("000000000000") else { return };
+    ring.add_key(AccessKey {
+        id: "AKIAIOSFODNN7EXAMPLE".into(),
+        secret: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        session: None,
+        account: Arc::new(Account::new(account, "fuzz")),
+    });
+    match verifier.authenticate(&request, &ring, now) {
+        Ok(Identity::Key(who)) => {
+            let is_streaming_signed =
+                matches!(who.payload, PayloadMode::StreamingSigned | PayloadMode::StreamingSignedTrailer);
+            assert_eq!(who.chunk_signer.is_some(), is_streaming_signed);
+        }
+        Ok(Identity::Anonymous { payload }) => {
+            assert!(!matches!(payload, PayloadMode::StreamingSigned | PayloadMode::StreamingSignedTrailer));
+            assert!(
+                headers.get("authorization").is_none_or(|value| value.as_bytes().trim_ascii().is_empty())
+            );
+        }
+        Err(error) => assert!(matches!(error.status, 400 | 403 | 501), "{error:?}"),
+    }
+}
+
+/// The chunk decoder: whole, byte by byte and in odd pieces it must give the same. The first byte chooses the
+/// mode, the second the pieces.
 pub fn chunked(input: &[u8]) {
     let [mode, pieces, body @ ..] = input else { return };
     let mode = match mode % 3 {

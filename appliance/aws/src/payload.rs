@@ -25,8 +25,8 @@ pub enum PayloadMode {
 }
 
 impl PayloadMode {
-    /// Reads the value of the header. Anything unknown is `InvalidArgument`; the streaming forms of SigV4A are
-    /// `NotImplemented`.
+    /// Reads the value of the header. Anything unknown is `InvalidArgument`; the streaming forms of SigV4A
+    /// are `NotImplemented`.
     pub fn parse(value: &[u8]) -> Result<PayloadMode, ErrorReply> {
         match value {
             b"UNSIGNED-PAYLOAD" => Ok(PayloadMode::Unsigned),
@@ -52,9 +52,10 @@ impl PayloadMode {
         }
     }
 
-    /// What the headers of a request say whose signature does not cover its body: anonymous or Signature Version 2.
-    /// Amazon's SDKs frame such bodies as `aws-chunked` without `x-amz-content-sha256`, so the Content-Encoding counts
-    /// as well. Signed chunks are refused, since there is no signature for them to follow.
+    /// What the headers of a request say whose signature does not cover its body: anonymous or Signature
+    /// Version 2. Amazon's SDKs frame such bodies as `aws-chunked` without `x-amz-content-sha256`, so the
+    /// Content-Encoding counts as well. Signed chunks are refused, since there is no signature for them to
+    /// follow.
     pub fn announced(headers: &HeaderMap) -> Result<PayloadMode, ErrorReply> {
         let Some(value) = headers.get(HEADER) else {
             let codings = headers.get_all("content-encoding");

@@ -1,9 +1,9 @@
 //! `decide`: the one function that every operation passes before it runs.
 //!
-//! Invariant: what is not allowed is denied. This is the first form of the decision: the keys of an account may do
-//! everything in their account and nothing elsewhere, and an access control list, which the service evaluates and
-//! passes in the context, may open more. The policy language comes behind the same signature: its inputs, principal,
-//! action, resource and condition keys, are already here.
+//! Invariant: what is not allowed is denied. This is the first form of the decision: the keys of an account
+//! may do everything in their account and nothing elsewhere, and an access control list, which the service
+//! evaluates and passes in the context, may open more. The policy language comes behind the same signature:
+//! its inputs, principal, action, resource and condition keys, are already here.
 
 use std::borrow::Cow;
 
@@ -28,8 +28,8 @@ pub struct Action(pub &'static str);
 pub struct Resource<'a> {
     /// The full name, for the denial's text and for policies.
     pub arn: &'a str,
-    /// Whose it is. `None` for what belongs to nobody yet, such as a bucket about to be made, or `*`: any account
-    /// may ask that of itself.
+    /// Whose it is. `None` for what belongs to nobody yet, such as a bucket about to be made, or `*`: any
+    /// account may ask that of itself.
     pub owner: Option<AccountId>,
 }
 

@@ -39,8 +39,8 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// The `x-amz-id-2` of a reply: 76 characters of base64 that stand for the node and the request. It carries no
-/// information; support tools only expect it to be there and to be long.
+/// The `x-amz-id-2` of a reply: 76 characters of base64 that stand for the node and the request. It carries
+/// no information; support tools only expect it to be there and to be long.
 pub fn host_id(node: u64, request: u64) -> String {
     let mut state = node ^ request.rotate_left(32);
     let mut bytes = [0u8; 56];

@@ -1,7 +1,8 @@
-//! Signature Version 2, which S3 alone ever had: HMAC-SHA1 over a handful of headers and the resource. It is behind
-//! the switch in [`crate::sigv4::Dialect`]; old clients and the public conformance suite sign with it.
+//! Signature Version 2, which S3 alone ever had: HMAC-SHA1 over a handful of headers and the resource. It is
+//! behind the switch in [`crate::sigv4::Dialect`]; old clients and the public conformance suite sign with it.
 //!
-//! Invariant: as in `sigv4`, nothing is authenticated but by a comparison in constant time. The body is not covered.
+//! Invariant: as in `sigv4`, nothing is authenticated but by a comparison in constant time. The body is not
+//! covered.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub(crate) struct Presigned<'a> {
     signature: Cow<'a, str>,
 }
 
-/// Reads a query. `None` if it has neither a signature nor a key; `AccessDenied` if it has not all three parameters.
+/// Reads a query. `None` if it has neither a signature nor a key; `AccessDenied` if it has not all three
+/// parameters.
 pub(crate) fn presigned(query: &str) -> Result<Option<Presigned<'_>>, ErrorReply> {
     let (mut access_key, mut expires, mut signature) = (None, None, None);
     for (name, value) in uri::query_pairs(query) {
@@ -83,8 +85,7 @@ pub(crate) fn verify_header(
     let key = find_key(credentials, access_key)?;
     let token = request.headers.get("x-amz-security-token").map(|value| value.as_bytes());
     check_token(key, token, now)?;
-    let to_sign = string_to_sign(request, date_line, AmzSource::Headers);
-    verify(key, &to_sign, signature)?;
+    verify(key, request, date_line, AmzSource::Headers, signature)?;
     let payload = PayloadMode::announced(request.headers)?;
     Ok(authenticated(key, AuthMethod::V2Header, payload, signed_at))
 }
@@ -114,16 +115,17 @@ pub(crate) fn verify_presigned(
         .and_then(|(_, value)| uri::decode_query(value).ok());
     let header_token = request.headers.get("x-amz-security-token").map(|value| value.as_bytes());
     check_token(key, query_token.as_deref().map(str::as_bytes).or(header_token), now)?;
-    let to_sign = string_to_sign(request, presigned.expires.as_bytes(), AmzSource::HeadersAndQuery);
     // A plus that was not escaped has become a blank; base64 has no blanks.
-    verify(key, &to_sign, &presigned.signature.replace(' ', "+"))?;
+    let signature = presigned.signature.replace(' ', "+");
+    verify(key, request, presigned.expires.as_bytes(), AmzSource::HeadersAndQuery, &signature)?;
     let payload = PayloadMode::announced(request.headers)?;
     // This kind of URL does not say when it was signed.
     Ok(authenticated(key, AuthMethod::V2Query, payload, now))
 }
 
-/// This signature leaves most parameters out. Whoever was given a URL for an object must not be able to turn it into
-/// one for its retention by adding a parameter that is younger than the signature, so only harmless ones may be there.
+/// This signature leaves most parameters out. Whoever was given a URL for an object must not be able to turn
+/// it into one for its retention by adding a parameter that is younger than the signature, so only harmless
+/// ones may be there.
 fn check_unsigned_parameters(query: &str) -> Result<(), ErrorReply> {
     for (name, _) in uri::query_pairs(query) {
         let name = decoded(name);
@@ -152,7 +154,9 @@ pub(crate) fn verify_post(
     let signature = fields.signature_v2.ok_or_else(|| missing_field("signature"))?;
     let key = find_key(credentials, access_key)?;
     check_token(key, fields.security_token.map(str::as_bytes), now)?;
-    verify(key, fields.policy.as_bytes(), signature)?;
+    if !is_signature_of(key, fields.policy.as_bytes(), signature) {
+        return Err(refusal::mismatch(&key.id, signature, fields.policy.as_bytes(), None));
+    }
     Ok(authenticated(key, AuthMethod::V2Form, PayloadMode::Unsigned, now))
 }
 
@@ -172,16 +176,36 @@ fn authenticated(
     }
 }
 
-fn verify(key: &AccessKey, to_sign: &[u8], signature: &str) -> Result<(), ErrorReply> {
+fn verify(
+    key: &AccessKey,
+    request: &SignedRequest<'_>,
+    date_line: &[u8],
+    source: AmzSource,
+    signature: &str,
+) -> Result<(), ErrorReply> {
+    let to_sign = string_to_sign(request, date_line, source, "");
+    if is_signature_of(key, &to_sign, signature) {
+        return Ok(());
+    }
+    // Amazon's clients sign a bucket named in the path with a slash that they do not send.
+    let names_bucket = |path: &str| !path.is_empty() && !path.contains('/');
+    let is_bucket =
+        request.bucket_of_host.is_none() && request.path.strip_prefix('/').is_some_and(names_bucket);
+    if is_bucket && is_signature_of(key, &string_to_sign(request, date_line, source, "/"), signature) {
+        return Ok(());
+    }
+    Err(refusal::mismatch(&key.id, signature, &to_sign, None))
+}
+
+fn is_signature_of(key: &AccessKey, to_sign: &[u8], signature: &str) -> bool {
     let mut mac =
         Hmac::<Sha1>::new_from_slice(key.secret.reveal().as_bytes()).expect("HMAC takes a key of any length");
     mac.update(to_sign);
-    let right = unbase64(signature.as_bytes()).is_some_and(|signature| mac.verify_slice(&signature).is_ok());
-    if right { Ok(()) } else { Err(refusal::mismatch(&key.id, signature, to_sign, None)) }
+    unbase64(signature.as_bytes()).is_some_and(|signature| mac.verify_slice(&signature).is_ok())
 }
 
-/// The time of a header signature and the line that it has in the string to sign: empty if `x-amz-date` is there,
-/// since that is then among the signed headers.
+/// The time of a header signature and the line that it has in the string to sign: empty if `x-amz-date` is
+/// there, since that is then among the signed headers.
 fn request_date(headers: &HeaderMap, now: Timestamp) -> Result<(Timestamp, &[u8]), ErrorReply> {
     let (value, line) = match (headers.get("x-amz-date"), headers.get("date")) {
         (Some(value), _) => (Some(value.as_bytes()), &[][..]),
@@ -205,7 +229,7 @@ enum AmzSource {
     HeadersAndQuery,
 }
 
-fn string_to_sign(request: &SignedRequest<'_>, date: &[u8], source: AmzSource) -> Vec<u8> {
+fn string_to_sign(request: &SignedRequest<'_>, date: &[u8], source: AmzSource, path_end: &str) -> Vec<u8> {
     let header = |name| request.headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
     let mut out = Vec::with_capacity(256);
     for line in [request.method.as_bytes(), header("content-md5"), header("content-type"), date] {
@@ -213,7 +237,7 @@ fn string_to_sign(request: &SignedRequest<'_>, date: &[u8], source: AmzSource) -
         out.push(b'\n');
     }
     append_amz_lines(&mut out, request, source);
-    append_resource(&mut out, request);
+    append_resource(&mut out, request, path_end);
     out
 }
 
@@ -250,13 +274,15 @@ fn append_amz_lines(out: &mut Vec<u8>, request: &SignedRequest<'_>, source: AmzS
     }
 }
 
-/// The path as it was sent, the bucket before it if the host named it, and the parameters that choose what is asked.
-fn append_resource(out: &mut Vec<u8>, request: &SignedRequest<'_>) {
+/// The path as it was sent and `path_end`, the bucket before it if the host named it, and the parameters that
+/// choose what is asked.
+fn append_resource(out: &mut Vec<u8>, request: &SignedRequest<'_>, path_end: &str) {
     if let Some(bucket) = request.bucket_of_host {
         out.push(b'/');
         out.extend_from_slice(bucket.as_bytes());
     }
     out.extend_from_slice(if request.path.is_empty() { b"/" } else { request.path.as_bytes() });
+    out.extend_from_slice(path_end.as_bytes());
     let mut parameters: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> = request
         .query
         .unwrap_or_default()
@@ -318,7 +344,8 @@ const SIGNED_PARAMETERS: [&str; 35] = [
     "website",
 ];
 
-/// Parameters that a presigned URL may carry unsigned: its own three, what shapes a listing, and what changes nothing.
+/// Parameters that a presigned URL may carry unsigned: its own three, what shapes a listing, and what changes
+/// nothing.
 const HARMLESS_PARAMETERS: [&str; 22] = [
     "AWSAccessKeyId",
     "Expires",

@@ -129,7 +129,8 @@ impl Timestamp {
     }
 
     /// Reads ISO 8601 as XML bodies and POST policies carry it: `YYYY-MM-DD` alone (midnight UTC) or with
-    /// `THH:MM:SS`, an optional fraction and `Z` or `+HH:MM`. Digits of the fraction after the third are dropped.
+    /// `THH:MM:SS`, an optional fraction and `Z` or `+HH:MM`. Digits of the fraction after the third are
+    /// dropped.
     pub fn parse_iso8601(text: &[u8]) -> Option<Timestamp> {
         if text.len() < 10 || text.len() > ISO_TEXT_BYTES_MAX || text[4] != b'-' || text[7] != b'-' {
             return None;
@@ -167,7 +168,8 @@ impl Timestamp {
         Timestamp::from_civil(civil).map(|local| Timestamp(local.0 - offset_ms))
     }
 
-    /// Writes the preferred HTTP form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7), without milliseconds.
+    /// Writes the preferred HTTP form, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7), without
+    /// milliseconds.
     pub fn to_http(self) -> String {
         let civil = self.to_civil();
         let day_number = self.0.clamp(CIVIL_MS_MIN, CIVIL_MS_MAX).div_euclid(DAY_SECONDS * 1000);
@@ -189,8 +191,8 @@ impl Timestamp {
     }
 
     /// Reads any of HTTP's three date forms (RFC 9110 5.6.7), and the numeric zone that old S3 clients send
-    /// instead of `GMT`. `now` places the two-digit years of the RFC 850 form: one that would lie more than 50
-    /// years ahead is of the past. The day's name is not checked against the date.
+    /// instead of `GMT`. `now` places the two-digit years of the RFC 850 form: one that would lie more than
+    /// 50 years ahead is of the past. The day's name is not checked against the date.
     pub fn parse_http(text: &[u8], now: Timestamp) -> Option<Timestamp> {
         let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= HTTP_TEXT_BYTES_MAX)?.trim();
         let (first, rest) = text.split_once(' ')?;

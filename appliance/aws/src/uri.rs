@@ -41,8 +41,8 @@ pub fn decode_query(raw: &str) -> Result<Cow<'_, str>, UriError> {
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| UriError::NotUtf8)
 }
 
-/// The raw `(name, value)` pairs of a query, in order, undecoded. Empty pairs (`&&`) are skipped; a name without
-/// `=` has an empty value.
+/// The raw `(name, value)` pairs of a query, in order, undecoded. Empty pairs (`&&`) are skipped; a name
+/// without `=` has an empty value.
 pub fn query_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
@@ -95,8 +95,8 @@ pub(crate) fn canonical_query_append(out: &mut Vec<u8>, raw: &[u8]) {
     }
 }
 
-/// Appends the canonical form of a raw path: decoded, then encoded once, slashes kept. A `%` without its digits
-/// is taken as itself; such a path is refused later, when it is decoded for use.
+/// Appends the canonical form of a raw path: decoded, then encoded once, slashes kept. A `%` without its
+/// digits is taken as itself; such a path is refused later, when it is decoded for use.
 pub(crate) fn canonical_path_append(out: &mut Vec<u8>, raw: &[u8]) {
     let mut index = 0;
     while index < raw.len() {

@@ -6,7 +6,8 @@ use crate::fuzz;
 use crate::sigv4::SigningKey;
 use crate::time::Timestamp;
 
-/// "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks", S3 API reference.
+/// "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks", S3 API
+/// reference.
 fn documented(seed: &str) -> ChunkSigner {
     let key = SigningKey::derive("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524", "us-east-1", "s3");
     let signed_at = Timestamp::parse_basic(b"20130524T000000Z").unwrap();

@@ -1,8 +1,8 @@
 //! The canonical request: the bytes that a signature is about.
 //!
-//! Invariant: two requests that mean different things to a service have different canonical requests. Where clients
-//! spell the same thing in several ways, the forms below are tried in turn; all of them decode to what the service will
-//! decode. One [`Canonical`] is used over and over and keeps its buffers.
+//! Invariant: two requests that mean different things to a service have different canonical requests. Where
+//! clients spell the same thing in several ways, the forms below are tried in turn; all of them decode to
+//! what the service will decode. One [`Canonical`] is used over and over and keeps its buffers.
 
 use std::ops::Range;
 
@@ -94,8 +94,8 @@ struct Pair {
 }
 
 impl Canonical {
-    /// Builds the canonical request of `source`. `SignatureDoesNotMatch` if a header that is said to be signed is not
-    /// there.
+    /// Builds the canonical request of `source`. `SignatureDoesNotMatch` if a header that is said to be
+    /// signed is not there.
     pub(crate) fn build(&mut self, source: &Source<'_>, form: Form) -> Result<&[u8], ErrorReply> {
         self.out.clear();
         self.out.extend_from_slice(source.method.as_bytes());
@@ -220,7 +220,8 @@ fn normalise(out: &mut Vec<u8>, path: &str) {
         out.push(b'/');
         out.extend_from_slice(segment.as_bytes());
     }
-    if kept.is_empty() || path.ends_with('/') {
+    // RFC 3986 5.2.4: a path that ends in a dot segment names a directory, as one that ends in a slash does.
+    if kept.is_empty() || matches!(path.rsplit('/').next(), Some("" | "." | "..")) {
         out.push(b'/');
     }
 }
@@ -289,6 +290,8 @@ mod tests {
     fn the_path_of_other_services_is_normalised_and_encoded_again() {
         assert_eq!(canonical("/a//x/./../y%20z/", "", PathCoding::Twice, 0)[1], "/a/y%2520z/");
         assert_eq!(canonical("/../..", "", PathCoding::Twice, 0)[1], "/");
+        assert_eq!(canonical("/a/b/..", "", PathCoding::Twice, 0)[1], "/a/");
+        assert_eq!(canonical("/a/.", "", PathCoding::Twice, 0)[1], "/a/");
         assert_eq!(canonical("/a//%2F", "", PathCoding::Twice, 1)[1], "/a//%252F");
     }
 

@@ -9,8 +9,8 @@ use super::keys::SigningKey;
 use crate::encoding::{hex, hex_append};
 use crate::time::Timestamp;
 
-/// What it takes to verify the chunks of a streaming body: the signing key, what every string to sign shares, and the
-/// signature before.
+/// What it takes to verify the chunks of a streaming body: the signing key, what every string to sign shares,
+/// and the signature before.
 #[derive(Clone)]
 pub struct ChunkSigner {
     key: SigningKey,

@@ -1,8 +1,9 @@
 //! Signing keys and their cache.
 //!
-//! A signing key is four HMACs away from the secret and the same for a whole day, region and service. With the cache a
-//! request costs one HMAC. Invariant: an entry is used only for the very secret that it was made from, so a changed
-//! secret takes effect at once; the cache never holds more than twice [`GENERATION_COUNT_MAX`] entries.
+//! A signing key is four HMACs away from the secret and the same for a whole day, region and service. With
+//! the cache a request costs one HMAC. Invariant: an entry is used only for the very secret that it was made
+//! from, so a changed secret takes effect at once; the cache never holds more than twice
+//! [`GENERATION_COUNT_MAX`] entries.
 
 use std::collections::HashMap;
 
@@ -43,8 +44,8 @@ impl SigningKey {
     }
 }
 
-/// Signing keys by credential, in two generations: when the younger is full it becomes the older, and the older is
-/// dropped; what is used moves up. So a busy key stays and memory is bounded without a list of uses.
+/// Signing keys by credential, in two generations: when the younger is full it becomes the older, and the
+/// older is dropped; what is used moves up. So a busy key stays and memory is bounded without a list of uses.
 #[derive(Default)]
 pub(crate) struct KeyCache {
     young: HashMap<Box<str>, Entry>,

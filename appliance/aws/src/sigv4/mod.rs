@@ -1,14 +1,15 @@
-//! Who signed a request: Signature Version 4 in the Authorization header, in a presigned URL and in a POST form.
+//! Who signed a request: Signature Version 4 in the Authorization header, in a presigned URL and in a POST
+//! form.
 //!
 //! ```text
 //! request -> which mechanism? -> parse -> scope and clock -> key and token -> what must be signed -> signature
 //!             none: anonymous     400      400, 403            403, 400        403                    403
 //! ```
 //!
-//! Invariant: an [`Authenticated`] exists only for a request whose signature was computed with the secret of its key and
-//! compared in constant time. The order of the checks is that of the diagram: a request that fails two of them gets the
-//! refusal that comes first. Bodies are not looked at here; [`crate::payload`] and [`crate::chunked`] hold them to what
-//! was promised.
+//! Invariant: an [`Authenticated`] exists only for a request whose signature was computed with the secret of
+//! its key and compared in constant time. The order of the checks is that of the diagram: a request that
+//! fails two of them gets the refusal that comes first. Bodies are not looked at here; [`crate::payload`] and
+//! [`crate::chunked`] hold them to what was promised.
 
 mod canonical;
 mod chain;
@@ -69,7 +70,8 @@ pub struct SignedRequest<'a> {
     pub authority: &'a str,
     /// The bucket, where the host named it; Signature Version 2 signs it as part of the path.
     pub bucket_of_host: Option<&'a str>,
-    /// The SHA-256 of a body that was read already, for services whose clients need not announce it. S3 passes `None`.
+    /// The SHA-256 of a body that was read already, for services whose clients need not announce it. S3
+    /// passes `None`.
     pub body_sha256: Option<[u8; 32]>,
 }
 
@@ -129,7 +131,8 @@ pub enum AuthMethod {
     V2Form,
 }
 
-/// Verifies signatures for one service on one core. It keeps its buffers and signing keys from request to request.
+/// Verifies signatures for one service on one core. It keeps its buffers and signing keys from request to
+/// request.
 pub struct Verifier {
     dialect: Dialect,
     cache: KeyCache,
@@ -278,8 +281,8 @@ impl Verifier {
         let token = presigned.security_token.as_deref().map(str::as_bytes).or(header_token);
         check_token(key, token, now)?;
         check_all_signed(request.headers, &presigned.signed_headers, |name| {
-            // Amazon's SDKs leave these two out of what they presign and send them nevertheless. The digest of the
-            // body is taken care of below.
+            // Amazon's SDKs leave these two out of what they presign and send them nevertheless. The digest
+            // of the body is taken care of below.
             matches!(name, "x-amz-user-agent" | "x-amz-checksum-mode" | payload::HEADER)
         })?;
         let payload = self.presigned_payload(request, presigned)?;
@@ -295,8 +298,8 @@ impl Verifier {
         self.verify_signature(request, &claim)
     }
 
-    /// What a presigned URL says about the body: nothing by default, else its signed parameter or signed header. A
-    /// header that is not signed may only say that the body is not either.
+    /// What a presigned URL says about the body: nothing by default, else its signed parameter or signed
+    /// header. A header that is not signed may only say that the body is not either.
     fn presigned_payload(
         &mut self,
         request: &SignedRequest<'_>,
@@ -481,7 +484,8 @@ pub(crate) fn check_token(key: &AccessKey, token: Option<&[u8]>, now: Timestamp)
     }
 }
 
-/// Refuses headers of Amazon's that are there but not signed: whoever passes the request on could have added them.
+/// Refuses headers of Amazon's that are there but not signed: whoever passes the request on could have added
+/// them.
 fn check_all_signed(
     headers: &HeaderMap,
     signed_headers: &str,

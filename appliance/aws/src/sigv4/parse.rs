@@ -1,7 +1,8 @@
-//! Reading of what claims to be a signature: the Authorization header, the presigned query, the credential scope.
+//! Reading of what claims to be a signature: the Authorization header, the presigned query, the credential
+//! scope.
 //!
-//! Invariant: what leaves this file has all its parts, each once, in their right form; whether it is true is decided in
-//! `mod.rs`. Nothing here looks at keys or the clock.
+//! Invariant: what leaves this file has all its parts, each once, in their right form; whether it is true is
+//! decided in `mod.rs`. Nothing here looks at keys or the clock.
 
 use std::borrow::Cow;
 
@@ -38,7 +39,8 @@ impl<'a> Credential<'a> {
         &self.text[self.access_key.len() + 1..]
     }
 
-    /// Reads a credential; `None` unless it has all five parts, a date of eight digits and the terminal string.
+    /// Reads a credential; `None` unless it has all five parts, a date of eight digits and the terminal
+    /// string.
     pub fn parse(text: &'a str) -> Option<Credential<'a>> {
         let mut parts = text.rsplitn(5, '/');
         if parts.next()? != TERMINAL {
@@ -206,8 +208,8 @@ pub(crate) fn is_signature(raw_name: &str) -> bool {
     parameter_index(raw_name) == Some(SIGNATURE_INDEX)
 }
 
-/// Which of [`PARAMETERS`] a raw query name is. Names are compared decoded, so that an escaped spelling cannot smuggle
-/// one past us.
+/// Which of [`PARAMETERS`] a raw query name is. Names are compared decoded, so that an escaped spelling
+/// cannot smuggle one past us.
 fn parameter_index(raw_name: &str) -> Option<usize> {
     // Every spelling of the names starts with this, escaped or not.
     if !raw_name.starts_with(['X', '%']) {

@@ -1,7 +1,7 @@
 //! POST forms: the signature is over the base64 text of the policy, and nothing else.
 //!
-//! Invariant: what is verified is the very text that the service then decodes and evaluates. Whether the policy has
-//! expired, and whether the form satisfies it, is the service's to decide.
+//! Invariant: what is verified is the very text that the service then decodes and evaluates. Whether the
+//! policy has expired, and whether the form satisfies it, is the service's to decide.
 
 use super::keys::SigningKey;
 use super::refusal::{self, Place};
@@ -35,8 +35,8 @@ pub struct PostFields<'a> {
 }
 
 impl Verifier {
-    /// Verifies the signature of a POST form that has a policy. A missing field is `InvalidArgument`; the rest is as
-    /// for other requests. A form has no clock skew: its policy says until when it holds.
+    /// Verifies the signature of a POST form that has a policy. A missing field is `InvalidArgument`; the
+    /// rest is as for other requests. A form has no clock skew: its policy says until when it holds.
     pub fn verify_post_policy(
         &mut self,
         fields: &PostFields<'_>,

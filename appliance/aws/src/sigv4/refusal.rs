@@ -1,4 +1,5 @@
-//! The refusals of authentication: one function per code and wording, so that the rules elsewhere read as rules.
+//! The refusals of authentication: one function per code and wording, so that the rules elsewhere read as
+//! rules.
 
 use crate::error::ErrorReply;
 use crate::time::Timestamp;
@@ -30,7 +31,8 @@ pub(crate) fn two_mechanisms(value: &[u8]) -> ErrorReply {
         "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
          parameter or the Authorization header should be specified",
         "Authorization",
-        // The scheme only: the rest of the header holds a signature, which has no place in a reply that may be logged.
+        // The scheme only: the rest of the header holds a signature, which has no place in a reply that may
+        // be logged.
         String::from_utf8_lossy(value.split(|byte| *byte == b' ').next().unwrap_or_default()),
     )
 }
@@ -96,7 +98,8 @@ pub(crate) fn skewed(request_time: &str, now: Timestamp) -> ErrorReply {
     .with("MaxAllowedSkewMilliseconds", SKEW_MS_MAX.to_string())
 }
 
-/// 403 AccessDenied: a presigned URL past its end. `expires` is the text of X-Amz-Expires, which SigV2 has not.
+/// 403 AccessDenied: a presigned URL past its end. `expires` is the text of X-Amz-Expires, which SigV2 has
+/// not.
 pub(crate) fn expired(expires: Option<&str>, end: Timestamp, now: Timestamp) -> ErrorReply {
     let mut error = ErrorReply::new("AccessDenied", 403, "Request has expired");
     if let Some(expires) = expires {
@@ -144,10 +147,10 @@ pub(crate) fn bare_mismatch() -> ErrorReply {
 fn spaced_hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 3);
     for (index, byte) in bytes.iter().enumerate() {
-        if index > 0 {
-            text.push(' ');
-        }
-        text.push_str(&crate::encoding::hex(&[*byte]));
+        text.push_str(if index > 0 { " " } else { "" });
+        text.extend(
+            [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')),
+        );
     }
     text
 }

@@ -1,12 +1,13 @@
 //! Reading of request documents into a small read-only tree.
 //!
-//! Invariant: depth, element count and size are bounded before anything is built; a document type declaration, an
-//! entity other than the five predefined ones, or bytes that are not UTF-8 refuse the document. Namespaces and prefixes
-//! are dropped, so that the same request reads alike with the namespace, without it, and with a prefix. Which elements
-//! must be there is the caller's to check; those it does not ask for are thereby ignored.
+//! Invariant: depth, element count and size are bounded before anything is built; a document type
+//! declaration, an entity other than the five predefined ones, or bytes that are not UTF-8 refuse the
+//! document. Namespaces and prefixes are dropped, so that the same request reads alike with the namespace,
+//! without it, and with a prefix. Which elements must be there is the caller's to check; those it does not
+//! ask for are thereby ignored.
 //!
-//! The tree is one vector in document order; each element knows where its subtree ends. Names and most text are
-//! borrowed from the request.
+//! The tree is one vector in document order; each element knows where its subtree ends. Names and most text
+//! are borrowed from the request.
 
 use std::borrow::Cow;
 
@@ -197,7 +198,7 @@ impl<'a> Builder<'a> {
             return Err(XmlError::Malformed);
         }
         let inside = self.inside_tag(tag, tag_position)?;
-        let name = local_name(inside.get(..tag.name().as_ref().len()).ok_or(XmlError::Malformed)?);
+        let name = local_name(inside.get(..tag.name().as_ref().len()).ok_or(XmlError::Malformed)?)?;
         let attributes = attributes(&inside[tag.name().as_ref().len()..])?;
         let end = self.nodes.len() + 1;
         self.open.push(self.nodes.len());
@@ -237,14 +238,14 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// XML 1.0 2.11: a line end in the document is one line feed. A carriage return that is meant is written `&#13;`,
-/// which is an event of its own and does not pass here.
+/// XML 1.0 2.11: a line end in the document is one line feed. A carriage return that is meant is written
+/// `&#13;`, which is an event of its own and does not pass here.
 fn line_ends(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { text }
 }
 
-/// A character reference or one of the five predefined entities. NUL is refused as XML does; other characters that
-/// XML 1.0 forbids are accepted as references, since that is how clients name keys that hold them.
+/// A character reference or one of the five predefined entities. NUL is refused as XML does; other characters
+/// that XML 1.0 forbids are accepted as references, since that is how clients name keys that hold them.
 fn resolve(reference: &BytesRef<'_>) -> Result<char, XmlError> {
     resolve_name(reference.as_ref())
 }
@@ -283,7 +284,7 @@ fn attributes<'a>(rest: &'a str) -> Result<Vec<(&'a str, Cow<'a, str>)>, XmlErro
         if key == "xmlns" || key.starts_with("xmlns:") {
             continue;
         }
-        found.push((local_name(key), unescape(attribute.value)?));
+        found.push((local_name(key)?, unescape(attribute.value)?));
     }
     Ok(found)
 }
@@ -305,8 +306,15 @@ fn unescape(value: Cow<'_, str>) -> Result<Cow<'_, str>, XmlError> {
     Ok(Cow::Owned(text))
 }
 
-fn local_name(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(_, local)| local)
+/// A name without its prefix; both must be names. What XML allows beyond ASCII is not told apart.
+fn local_name(name: &str) -> Result<&str, XmlError> {
+    let is_name = |part: &str| {
+        let is_start = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
+        let is_inner = |byte: u8| is_start(byte) || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        part.bytes().next().is_some_and(is_start) && part.bytes().all(is_inner)
+    };
+    let (prefix, local) = name.split_once(':').unwrap_or(("_", name));
+    if is_name(prefix) && is_name(local) { Ok(local) } else { Err(XmlError::Malformed) }
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -415,6 +423,12 @@ mod tests {
             "<a b=c/>",
             "<a b='1' b='2'/>",
             "<>x</>",
+            "<-/>",
+            "<1a/>",
+            "<a:b:c/>",
+            "<:a/>",
+            "<a:/>",
+            "<a x:y:z='1'/>",
             "<a>]]",
         ] {
             refused(text);

@@ -1,8 +1,8 @@
 //! Writing of reply documents: one growing buffer, names as they are, text escaped.
 //!
-//! Invariant: what is written is well-formed as long as every `open` has its `close` with the same name. Characters
-//! that XML 1.0 cannot carry become U+FFFD: one odd key must not make a whole listing unreadable, and a client that
-//! has such keys asks for `encoding-type=url`.
+//! Invariant: what is written is well-formed as long as every `open` has its `close` with the same name.
+//! Characters that XML 1.0 cannot carry become U+FFFD: one odd key must not make a whole listing unreadable,
+//! and a client that has such keys asks for `encoding-type=url`.
 
 /// A document in the making.
 #[derive(Debug, Default)]
