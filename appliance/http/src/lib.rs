@@ -16,9 +16,13 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod client;
 mod core;
 mod date;
 mod exchange;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http1;
 mod http2;
 mod limits;

@@ -1,10 +1,10 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112).
 //! Left to others: telling it apart from HTTP/2 (`server`).
 
-mod chunked;
+pub(crate) mod chunked;
 mod connection;
 mod encode;
-mod head;
+pub(crate) mod head;
 mod outgoing;
 mod serve;
 mod turn;
@@ -12,4 +12,6 @@ mod turn;
 pub(crate) use connection::Connection;
 pub(crate) use encode::is_ours;
 pub(crate) use head::{parse_host, parse_length};
+pub(crate) use outgoing::Outgoing;
 pub(crate) use serve::serve;
+pub(crate) use turn::{Incoming, Turn};

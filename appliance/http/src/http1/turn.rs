@@ -65,6 +65,19 @@ pub(crate) enum Answer {
     Complete,
 }
 
+impl Incoming {
+    pub(crate) fn new(framing: BodyLength, limits: &Limits) -> Self {
+        match framing {
+            BodyLength::None | BodyLength::Known(0) => Self::Done,
+            BodyLength::Known(length) => Self::Length(length),
+            BodyLength::Unknown => {
+                let (extensions, trailers) = (limits.chunk_extension_bytes_max, limits.trailer_bytes_max);
+                Self::Chunked(ChunkedDecoder::new(extensions, trailers))
+            }
+        }
+    }
+}
+
 impl Turn {
     /// The turn of a connection that has not seen a request: nothing to read, nothing to answer.
     pub(crate) fn none() -> Self {
@@ -84,16 +97,8 @@ impl Turn {
     }
 
     pub(crate) fn new(parsed: &ParsedHead, limits: &Limits) -> Self {
-        let body = match parsed.framing {
-            BodyLength::None | BodyLength::Known(0) => Incoming::Done,
-            BodyLength::Known(length) => Incoming::Length(length),
-            BodyLength::Unknown => {
-                let (extensions, trailers) = (limits.chunk_extension_bytes_max, limits.trailer_bytes_max);
-                Incoming::Chunked(ChunkedDecoder::new(extensions, trailers))
-            }
-        };
         Self {
-            body,
+            body: Incoming::new(parsed.framing, limits),
             expect: if parsed.expects_continue { Expect::Waiting } else { Expect::Told },
             answer: Answer::Unsent,
             keep_alive: parsed.keep_alive,
