@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::body::{Companion, PinKey};
-use crate::fault::Fault;
 use crate::fold::{FoldOrder, FoldReport, Folder};
 use crate::grace;
 use crate::log::SegmentSupply;
@@ -133,9 +132,4 @@ fn tell(shared: &Shared, shard: ShardId, message: Message) {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A fault as text for a log line.
-pub(crate) fn describe(fault: &Fault) -> String {
-    fault.to_string()
 }

@@ -21,7 +21,8 @@ use crate::overlay::Overlay;
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
 use crate::tables::{APPLIED_KEY, PACKED, record_key};
-use crate::types::{INLINE_BYTES_MAX, Lsn, ShardId, TableId};
+use crate::warm::{ColdMeter, warm_overlay};
+use crate::types::{INLINE_BYTES_MAX, ShardId, TableId};
 
 /// Entries in one LMDB transaction at most: near 131,000 dirty pages LMDB begins to spill.
 const TXN_ENTRY_COUNT_MAX: usize = 100_000;
@@ -53,6 +54,8 @@ pub(crate) struct Folder {
     pub(crate) log: LogReader,
     pub(crate) ballast: Option<Ballast>,
     pub(crate) scratch: Vec<u8>,
+    /// Made by the folding thread itself, whose faults it counts.
+    pub(crate) cold: Option<ColdMeter>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -64,6 +67,11 @@ struct Usage {
 impl Folder {
     /// Folds; on a full disk once more after the ballast was let go, so that deletes can still free space.
     pub(crate) fn fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
+        let cold = self.cold.get_or_insert_with(ColdMeter::new).look();
+        order.shared.shard(order.shard).counts.fold_cold.store(cold, std::sync::atomic::Ordering::Relaxed);
+        if cold {
+            warm_overlay(&order.shared, order.shard, &order.frozen);
+        }
         match self.try_fold(order) {
             Err(Fault::Full) => {
                 if let Some(ballast) = &self.ballast {
@@ -276,5 +284,15 @@ pub(crate) fn applied(index: &Index) -> Result<Option<Checkpoint>, Fault> {
     index.get(&txn, APPLIED_KEY)?.map(Checkpoint::decode).transpose()
 }
 
-/// Nothing was applied yet.
-pub(crate) const NEVER_APPLIED: Lsn = Lsn::ZERO;
+/// Live and total bytes of every packed segment, as the last fold booked them.
+pub(crate) fn packed_usage(index: &Index) -> Result<BTreeMap<u64, (u64, u64)>, Fault> {
+    let txn = index.read()?;
+    let start = [PACKED.0];
+    let mut books = BTreeMap::new();
+    for item in index.range(&txn, std::ops::Bound::Included(&start[..]))? {
+        let (key, value) = item.map_err(|error| index.fault("walk", error))?;
+        let Some(segment) = packed_segment(key) else { break };
+        books.insert(segment, decode_usage(value)?);
+    }
+    Ok(books)
+}

@@ -34,6 +34,7 @@ use crate::transact::{Prepared, PreparedContent};
 use crate::tx_status::{CommitCounter, TxStatus};
 use crate::types::{DirectoryId, Lsn, ShardId};
 use crate::view::{Direction, Overlays, View};
+use crate::warm::WarmPool;
 
 /// LMDB readers per shard: cores, companions and offline tools, four times over.
 const READERS_MAX: u32 = 1_024;
@@ -53,6 +54,7 @@ pub struct Opened {
     open_segments: OpenSegments,
     orphans: Orphans,
     budget: BulkBudget,
+    warm: Arc<WarmPool>,
     notes: Vec<String>,
     _lock: Option<DataLock>,
 }
@@ -105,8 +107,8 @@ impl Opened {
             }
         };
         let files = Arc::new(Files::new(Arc::clone(&config.disk), &config.data, format.directory, OPEN_FILES_MAX));
-        let recoveries = recover_shards(&config, format)?;
-        Self::assemble(config, format, files, recoveries, lock, &mut random).map_err(OpenError::Fault)
+        let recoveries = recover_shards(&config, format, &mut random)?;
+        Self::assemble(config, format, files, recoveries, lock).map_err(OpenError::Fault)
     }
 
     fn assemble(
@@ -115,7 +117,6 @@ impl Opened {
         files: Arc<Files>,
         recoveries: Vec<Recovery>,
         lock: Option<DataLock>,
-        random: &mut Random,
     ) -> Result<Opened, Fault> {
         let mut shards = Vec::new();
         let mut rest = Vec::new();
@@ -176,8 +177,10 @@ impl Opened {
                 companions,
             }));
         }
-        random.next();
+        let warm = WarmPool::start(&shared, &mut threads)
+            .map_err(|error| Fault::io("start thread", Path::new("warm"), 0, &error))?;
         Ok(Opened {
+            warm: Arc::new(warm),
             shared,
             budget: BulkBudget::new(config.bulk_bytes_in_flight),
             config,
@@ -190,6 +193,10 @@ impl Opened {
             notes,
             _lock: lock,
         })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// What FORMAT says.
@@ -257,7 +264,8 @@ impl Opened {
             pins,
             random: Cell::new(random.next()),
             hops: Cell::new(0),
-            hook: RefCell::new(Some(hook)),
+            warm: Arc::clone(&self.warm),
+            _hook: hook,
         };
         Ok(Store { core: Rc::new(core) })
     }
@@ -322,8 +330,9 @@ impl Opened {
 
     /// Waits for the companions to end. Call it after every core has dropped its `Store`.
     pub fn close(self) {
-        let Opened { shared, seeds, threads, .. } = self;
+        let Opened { shared, seeds, threads, warm, .. } = self;
         drop(seeds);
+        drop(warm);
         drop(shared);
         for thread in threads.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             // A companion that panicked has said so on its way out.
@@ -349,6 +358,7 @@ fn start_companions(
         log: shared.shard(id).log.reader(),
         ballast,
         scratch: Vec::new(),
+        cold: None,
     };
     let (folds, thread) = start_fold_thread(format!("fold-{}", id.0), folder).map_err(started)?;
     threads.push(thread);
@@ -364,11 +374,17 @@ fn start_companions(
 }
 
 /// Recovers all shards, each on a thread of its own: most of the time goes into reading.
-fn recover_shards(config: &StoreConfig, format: Format) -> Result<Vec<Recovery>, OpenError> {
+fn recover_shards(config: &StoreConfig, format: Format, random: &mut Random) -> Result<Vec<Recovery>, OpenError> {
+    // Drawn at random: a client that knew them could choose keys that make an overlay slow.
+    let seeds: Vec<u64> = (0..format.shard_count).map(|_| random.next()).collect();
+    let seeds = &seeds;
     let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX);
     let recoveries: Vec<Result<Recovery, Fault>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..format.shard_count)
-            .map(|number| scope.spawn(move || recover_shard(config, format, ShardId(number), map_bytes as usize)))
+            .map(|number| scope.spawn(move || {
+                    let seed = seeds[usize::from(number)];
+                    recover_shard(config, format, ShardId(number), map_bytes as usize, seed)
+                }))
             .collect();
         threads
             .into_iter()
@@ -378,7 +394,13 @@ fn recover_shards(config: &StoreConfig, format: Format) -> Result<Vec<Recovery>,
     recoveries.into_iter().collect::<Result<Vec<_>, _>>().map_err(OpenError::Fault)
 }
 
-fn recover_shard(config: &StoreConfig, format: Format, id: ShardId, map_bytes: usize) -> Result<Recovery, Fault> {
+fn recover_shard(
+    config: &StoreConfig,
+    format: Format,
+    id: ShardId,
+    map_bytes: usize,
+    seed: u64,
+) -> Result<Recovery, Fault> {
     let dir = config.data.join(id.to_string());
     let log_dir = dir.join("log");
     let index_dir = index_dir(config, id);
@@ -397,7 +419,7 @@ fn recover_shard(config: &StoreConfig, format: Format, id: ShardId, map_bytes: u
         ..LogConfig::new(log_dir, format.directory, id)
     };
     let from: Option<Checkpoint> = applied(&index)?;
-    let (mut writer, active) = overlay(config.limits.arena_hint_bytes, u64::from_le_bytes(format.directory.0[..8].try_into().expect("eight of sixteen bytes")));
+    let (mut writer, active) = overlay(config.limits.arena_hint_bytes, seed);
     let mut log_reference_low = u64::MAX;
     let recovered = recover(disk, &log_config, from, &mut |batch| {
         replay(&mut writer, batch.lsn, batch.payload, &mut log_reference_low)

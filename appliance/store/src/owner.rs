@@ -2,7 +2,8 @@
 //! go when what they rest on is durable.
 //! Invariant: one batch is in flight and one is filling; `durable_lsn` is stored before any reply of its batch leaves; a
 //! reply also waits for what its operation merely looked at; after a failed batch nothing is acknowledged any more.
-//! Leaves to apply.rs: turning effects into log items and overlay entries. Leaves to fold.rs: the index.
+//! Leaves to apply.rs: turning effects into log items and overlay entries. Leaves to freeze.rs: when overlays are exchanged
+//! and folded. Leaves to proof.rs: the last batch of a quiet shard.
 //!
 //! ```text
 //! queue -> run -> filling batch + active overlay -> (sealed) in flight -> durable: replies leave
@@ -21,14 +22,14 @@ use tokio::sync::oneshot;
 use crate::companion::Companions;
 use crate::config::OwnerLimits;
 use crate::fault::Fault;
-use crate::fold::{FoldOrder, FoldReport};
+use crate::fold::FoldReport;
 use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
-use crate::overlay::{Overlay, OverlayWriter, overlay};
+use crate::overlay::{Overlay, OverlayWriter};
 use crate::shared::{ShardShared, Shared};
 use crate::transact::{PrepareInfo, Prepared};
 use crate::tx::{Tx, TxInputs};
 use crate::types::{ExtentId, Lsn, ShardId, Timestamp};
-use crate::view::Overlays;
+use crate::warm::ColdMeter;
 
 /// A unit of work on its way through an owner, its type erased.
 pub(crate) trait Job: Send {
@@ -87,31 +88,31 @@ pub(crate) struct Owner {
     pub(crate) scratch: Vec<u8>,
     /// The lowest log segment that an entry of the active overlay points to, apart from its own batches.
     pub(crate) log_reference_low: u64,
-    log: LogWriter,
-    supply: SegmentSupply,
-    companions: Companions,
-    frozen: Option<Arc<Overlay>>,
-    frozen_reference_low: u64,
+    pub(crate) log: LogWriter,
+    pub(crate) supply: SegmentSupply,
+    pub(crate) companions: Companions,
+    pub(crate) frozen: Option<Arc<Overlay>>,
+    pub(crate) frozen_reference_low: u64,
     /// The frozen overlay ends with this batch; folding starts when it is durable.
-    fold_after: Option<Lsn>,
-    active_since: Option<Instant>,
-    log_bytes_since_freeze: u64,
-    filling: Option<BatchBuilder>,
+    pub(crate) fold_after: Option<Lsn>,
+    pub(crate) active_since: Option<Instant>,
+    pub(crate) log_bytes_since_freeze: u64,
+    pub(crate) filling: Option<BatchBuilder>,
     /// An operation did not fit any more; room comes with the next batch.
     filling_is_full: bool,
-    in_flight: Option<Lsn>,
-    last_checkpoint: Checkpoint,
+    pub(crate) in_flight: Option<Lsn>,
+    pub(crate) last_checkpoint: Checkpoint,
     /// The last batch is named by a later one, or there is nothing to prove.
-    proven: bool,
-    proof_timer_runs: bool,
+    pub(crate) proven: bool,
+    pub(crate) proof_timer_runs: bool,
     queue: VecDeque<Message>,
     parked: Vec<Parked>,
     waiting_in_flight: Vec<Waiter>,
     waiting_filling: Vec<Waiter>,
     positions: u64,
-    random: u64,
-    draining: bool,
-    me: Weak<RefCell<Owner>>,
+    pub(crate) random: u64,
+    cold: ColdMeter,
+    pub(crate) me: Weak<RefCell<Owner>>,
 }
 
 /// What recovery hands to an owner.
@@ -161,7 +162,7 @@ impl Owner {
             waiting_filling: Vec::new(),
             positions: 0,
             random: start.seed,
-            draining: false,
+            cold: ColdMeter::new(),
             me: Weak::new(),
         };
         let owner = Rc::new(RefCell::new(owner));
@@ -198,7 +199,6 @@ impl Owner {
 
     /// From now on only what is under way is finished; the last batch gets its proof.
     pub(crate) fn drain(&mut self) {
-        self.draining = true;
         if !self.proven && self.in_flight.is_none() {
             self.write_proof();
         }
@@ -219,6 +219,8 @@ impl Owner {
         for parked in late {
             parked.job.complete(Err(Fault::InDoubt));
         }
+        let cold = self.cold.look();
+        self.shard().counts.owner_cold.store(cold, Ordering::Relaxed);
         if self.supply.wants() {
             self.order_segments();
         }
@@ -399,7 +401,7 @@ impl Owner {
         self.filling.as_mut()
     }
 
-    fn start_batch(&mut self) {
+    pub(crate) fn start_batch(&mut self) {
         if self.in_flight.is_some() || self.shard().check_writable().is_err() {
             return;
         }
@@ -430,7 +432,7 @@ impl Owner {
         .detach();
     }
 
-    fn written(&mut self, lsn: Lsn, result: Result<WrittenBatch, Fault>) {
+    pub(crate) fn written(&mut self, lsn: Lsn, result: Result<WrittenBatch, Fault>) {
         self.in_flight = None;
         match result {
             Ok(batch) => {
@@ -463,153 +465,6 @@ impl Owner {
             parked.job.complete(Err(Fault::Unknown(Arc::clone(&why))));
         }
         self.turn();
-    }
-
-    // --- freezing and folding ---
-
-    /// Exchanges the overlays if the active one is large or old, or log space is short. Called on a batch boundary.
-    fn consider_freeze(&mut self, short_of_log: bool) {
-        if self.frozen.is_some() || self.filling.is_some() {
-            return;
-        }
-        let active = self.overlay.overlay();
-        let (entries, bytes) = (active.entry_count(), active.arena_bytes());
-        let old = self.active_since.is_some_and(|since| ring::now() - since > self.limits.fold_age_max);
-        let due = entries >= self.limits.fold_entries
-            || bytes >= self.limits.fold_bytes
-            || self.log_bytes_since_freeze >= self.limits.fold_log_bytes
-            || short_of_log
-            || old;
-        if entries == 0 || !due {
-            return;
-        }
-        // The frozen overlay is durable when the batch in flight is; without one it is already.
-        let last = self.in_flight.unwrap_or(self.last_checkpoint.lsn);
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let (writer, fresh) = overlay(self.limits.arena_hint_bytes, self.random);
-        let old_writer = std::mem::replace(&mut self.overlay, writer);
-        let frozen = Arc::clone(old_writer.overlay());
-        self.carry_intents();
-        let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
-        self.shard().overlays.replace(overlays);
-        self.frozen = Some(frozen);
-        self.frozen_reference_low = std::mem::replace(&mut self.log_reference_low, u64::MAX);
-        self.log_bytes_since_freeze = 0;
-        self.active_since = None;
-        self.fold_after = Some(last);
-        if self.in_flight.is_none() {
-            self.start_fold(self.last_checkpoint);
-        }
-    }
-
-    fn start_fold(&mut self, checkpoint: Checkpoint) {
-        let Some(frozen) = &self.frozen else { return };
-        self.fold_after = None;
-        let order = FoldOrder {
-            shared: Arc::clone(&self.shared),
-            shard: self.id,
-            frozen: Arc::clone(frozen),
-            checkpoint,
-        };
-        self.companions.fold(order);
-    }
-
-    fn folded(&mut self, result: Result<FoldReport, Fault>) {
-        let report = match result {
-            Ok(report) => report,
-            Err(fault) => {
-                // The frozen overlay stays and shadows the index, so reads go on; writers stop when memory is used up.
-                self.shard().stop_writes(&format!("fold failed: {fault}"));
-                return;
-            }
-        };
-        let counts = &self.shard().counts;
-        counts.folds.fetch_add(1, Ordering::Relaxed);
-        counts.folded_entries.fetch_add(report.entries, Ordering::Relaxed);
-        counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);
-        counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
-        self.frozen = None;
-        self.frozen_reference_low = u64::MAX;
-        self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });
-        let keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
-        let retired = self.log.retirable_below(keep_from);
-        self.companions.retire(retired);
-        self.companions.reclaim(report);
-    }
-
-    /// Fold now, whatever the size: drain and tests. Returns whether there is nothing left to fold.
-    pub(crate) fn fold_now(&mut self) -> bool {
-        if self.frozen.is_some() {
-            return false;
-        }
-        if self.overlay.overlay().entry_count() == 0 {
-            return true;
-        }
-        if self.filling.as_ref().is_some_and(BatchBuilder::is_empty) {
-            self.filling = None;
-        }
-        if self.in_flight.is_none() && self.filling.is_none() {
-            self.consider_freeze(true);
-        }
-        false
-    }
-
-    // --- the proof of the last batch ---
-
-    /// The last batch of a quiet shard is indistinguishable from a torn one until a later batch names it.
-    fn want_proof(&mut self) {
-        self.proven = self.last_checkpoint.lsn == Lsn::ZERO;
-        if self.proven || self.proof_timer_runs {
-            return;
-        }
-        self.proof_timer_runs = true;
-        let me = self.me.clone();
-        let delay = self.limits.proof_delay;
-        ring::spawn(async move {
-            loop {
-                let Some(before) = me.upgrade().map(|owner| owner.borrow().last_checkpoint.lsn) else { return };
-                ring::sleep(delay).await;
-                let Some(owner) = me.upgrade() else { return };
-                let mut owner = owner.borrow_mut();
-                if owner.last_checkpoint.lsn == before && owner.in_flight.is_none() {
-                    owner.proof_timer_runs = false;
-                    owner.write_proof();
-                    return;
-                }
-            }
-        })
-        .detach();
-    }
-
-    fn write_proof(&mut self) {
-        if self.shard().check_writable().is_err() || self.in_flight.is_some() {
-            return;
-        }
-        if self.filling.as_ref().is_some_and(|batch| !batch.is_empty()) {
-            return self.start_batch();
-        }
-        let Some(batch) = self.filling.take().or_else(|| self.log.open_batch().ok()) else { return };
-        let lsn = batch.lsn();
-        self.in_flight = Some(lsn);
-        let durable = Lsn(self.shard().durable_lsn.load(Ordering::Relaxed));
-        let write = self.log.write(batch, durable, Timestamp::from_system_clock());
-        let me = self.me.clone();
-        ring::spawn(async move {
-            let result = write.await;
-            let Some(owner) = me.upgrade() else { return };
-            let mut owner = owner.borrow_mut();
-            let is_written = result.is_ok();
-            let had_entries = owner.active_since.is_some();
-            owner.written(lsn, result);
-            // An empty batch needs no proof of its own: it holds nothing that could be lost.
-            if is_written && owner.last_checkpoint.lsn == lsn {
-                owner.proven = true;
-            }
-            if had_entries {
-                owner.consider_freeze(false);
-            }
-        })
-        .detach();
     }
 
     // --- space ---

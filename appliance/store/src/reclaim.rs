@@ -3,10 +3,12 @@
 //! Leaves to body/reclaim.rs: the punching itself.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::body::{FileKey, PinKey, Reclaimer, SegmentKind};
 use crate::fault::Fault;
 use crate::fold::FoldReport;
+use crate::forward::copy_forward;
 use crate::grace;
 use crate::record::Record;
 use crate::shared::Shared;
@@ -27,7 +29,7 @@ impl ReclaimState {
     /// Gives back what the last fold left behind; names the extents whose `DEAD` entries may go.
     pub(crate) fn run(
         &mut self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         shard: ShardId,
         report: FoldReport,
     ) -> Result<Vec<ExtentId>, Fault> {
@@ -39,6 +41,9 @@ impl ReclaimState {
         self.emptied.sort_unstable();
         self.emptied.dedup();
         self.remove_packed(shared, shard)?;
+        if let Some(segment) = report.sparse_packed.first() {
+            copy_forward(shared, shard, *segment)?;
+        }
         match reclaimed.fault {
             Some(fault) if reclaimed.done.is_empty() => Err(fault),
             Some(_) | None => Ok(reclaimed.done.iter().map(|extent| extent.id).collect()),

@@ -2,7 +2,7 @@
 //! Invariant: `durable_lsn` only grows, is stored before any reply of its batch leaves, and every view reads it afresh.
 //! Leaves to owner.rs: all writing.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::body::{Files, Pins};
@@ -46,7 +46,10 @@ pub(crate) struct ShardCounts {
     pub(crate) fold_micros: AtomicU64,
     pub(crate) applied_lsn: AtomicU64,
     pub(crate) log_stalls: AtomicU64,
-    pub(crate) dead_bytes: AtomicU64,
+    /// The folding thread takes page faults.
+    pub(crate) fold_cold: AtomicBool,
+    /// The owner's thread takes page faults.
+    pub(crate) owner_cold: AtomicBool,
 }
 
 impl ShardShared {
@@ -98,6 +101,11 @@ impl ShardShared {
     pub(crate) fn stop_reads(&self, reason: &str) {
         self.stop_writes(reason);
         self.state.store(UNREADABLE, Ordering::Release);
+    }
+
+    /// Whether keys should be touched before they are needed.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.counts.owner_cold.load(Ordering::Relaxed)
     }
 
     /// Why the shard is not healthy, if it is not.

@@ -23,9 +23,11 @@ use crate::record::BodyRef;
 use crate::shared::Shared;
 use crate::transact::{PrepareInfo, TransactFailure};
 use crate::tx::{NewBody, Operation, Outcome, Tx};
+use crate::tables::record_key;
 use crate::tx_status::TxStatus;
 use crate::types::{DirectoryId, LogPosition, ShardId, TableId};
 use crate::view::View;
+use crate::warm::WarmPool;
 
 /// One core's door to all shards. Cheap to clone; stays on its core.
 #[derive(Clone)]
@@ -43,7 +45,9 @@ pub(crate) struct Core {
     pub(crate) pins: CorePins,
     pub(crate) random: Cell<u64>,
     pub(crate) hops: Cell<u64>,
-    pub(crate) hook: RefCell<Option<ring::TurnHook>>,
+    pub(crate) warm: Arc<WarmPool>,
+    /// Held for its drop, which ends the owners' turns.
+    pub(crate) _hook: ring::TurnHook,
 }
 
 /// The record for which a body is written.
@@ -167,10 +171,30 @@ impl Store {
     /// Executes an operation on a shard. The reply comes when all that it rests on is durable. Dropping the future does
     /// not cancel the operation. Errors: those of the operation, and `ReadOnly`, `Unknown`, `InDoubt`, `Busy`, `Closed`.
     pub async fn submit<O: Operation>(&self, shard: ShardId, operation: O) -> Result<O::Reply, Fault> {
+        if self.core.shared.shard(shard).is_cold() {
+            let mut keys = Vec::new();
+            operation.keys(&mut |table, key| keys.push(record_key(table, key)));
+            self.touch(shard, keys).await;
+        }
         let (answer, reply) = oneshot::channel();
         self.send(shard, Message::Job(Box::new(OperationJob { operation, reply: None, answer, prepare: None })))?;
         match reply.await.map_err(|_| Fault::Closed)?? {
             Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
+        }
+    }
+
+    /// Brings the index pages of keys into memory before a view looks at them; nothing to do while the shard is warm.
+    pub async fn warm(&self, shard: ShardId, keys: impl IntoIterator<Item = (TableId, Vec<u8>)>) {
+        if self.core.shared.shard(shard).is_cold() {
+            let keys = keys.into_iter().map(|(table, key)| record_key(table, &key)).collect();
+            self.touch(shard, keys).await;
+        }
+    }
+
+    async fn touch(&self, shard: ShardId, keys: Vec<Vec<u8>>) {
+        if !keys.is_empty() {
+            // An error means that the pool has ended: the caller goes on and takes the faults itself.
+            drop(self.core.warm.touch(shard, keys).await);
         }
     }
 
@@ -330,6 +354,12 @@ impl<O: Operation> Job for OperationJob<O> {
         // The caller may have gone away; the operation stands all the same.
         drop(answer.send(outcome.and_then(|()| reply.ok_or(Fault::Closed))));
     }
+}
+
+/// A job for whose reply nobody waits.
+pub(crate) fn detached_job<O: Operation>(operation: O) -> Box<dyn Job> {
+    let (answer, _) = oneshot::channel();
+    Box::new(OperationJob { operation, reply: None, answer, prepare: None })
 }
 
 /// Reads bodies that are still in a log, for this core.

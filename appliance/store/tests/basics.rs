@@ -238,3 +238,37 @@ fn a_second_process_or_store_cannot_open_the_same_directory() {
     assert!(matches!(store::Opened::open(config, true, 2), Err(store::OpenError::Locked { .. })));
     drop(first);
 }
+
+#[test]
+fn verify_finds_a_sound_directory_sound_and_names_each_flipped_body() {
+    let dir = TempDir::new("verify");
+    let config = small_config(&dir.0, 2);
+    with_store(config.clone(), Backend::Epoll, |store| async move {
+        for number in 0..600 {
+            let size = [600, 5_000, 40_000, 100_000][number % 4];
+            let shard = store.place(&key(number));
+            let owner = BodyOwner { shard, table: TABLE, key: key(number) };
+            let mut writer = store.body_writer(Some(size as u64), owner);
+            writer.write(&pattern(size, number)).await.expect("written");
+            let body = writer.seal().await.expect("sealed");
+            put(&store, key(number), b"v".to_vec(), Some(body)).await;
+        }
+        store.fold_all().await;
+    });
+    let report = store::verify::verify(&config, 5, &mut |_| ()).expect("runs");
+    assert_eq!((report.failure_count, report.bodies), (0, 600), "{:?}", report.failures);
+    // One bit in each kind of body file.
+    for kind in ["packed", "extents"] {
+        let files = std::fs::read_dir(dir.0.join("shard-000").join(kind)).expect("list");
+        let path = files.flatten().map(|entry| entry.path()).min().expect("a segment");
+        let mut bytes = std::fs::read(&path).expect("read");
+        // Beyond the first entry's header, inside the data of some body.
+        let place = if kind == "packed" { 200 } else { 4096 + 5000 };
+        bytes[place] ^= 1;
+        std::fs::write(&path, &bytes).expect("flip");
+        let report = store::verify::verify(&config, 5, &mut |_| ()).expect("runs");
+        assert_eq!(report.failure_count, 1, "{kind}: {:?}", report.failures);
+        bytes[place] ^= 1;
+        std::fs::write(&path, &bytes).expect("flip back");
+    }
+}

@@ -25,6 +25,7 @@ pub use allocate::CoreBodiesParts;
 pub use ballast::Ballast;
 pub use budget::BulkBudget;
 pub use companion::{Companion, run_blocking};
+pub use extent::ExtentHeader;
 pub use files::{FileKey, Files, SegmentKind};
 pub use lease::{Orphans, Run};
 pub use packed::{PackedEntry, PackedScan, PackedWriter};

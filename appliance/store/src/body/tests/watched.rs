@@ -170,8 +170,10 @@ impl DiskFile for WatchedFile {
     fn sync(&self) -> LocalFuture<'_, io::Result<()>> {
         Box::pin(async move {
             self.watch.syncs.fetch_add(1, Ordering::Relaxed);
+            // A sync promises only what was written when it began: what is written while it dawdles is not covered.
+            let result = self.inner.sync().await;
             self.watch.dawdle().await;
-            self.inner.sync().await
+            result
         })
     }
 }

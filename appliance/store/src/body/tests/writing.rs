@@ -247,6 +247,32 @@ fn a_seal_waits_for_a_sync_that_began_after_its_write() {
 }
 
 #[test]
+fn a_seal_that_comes_while_a_sync_runs_waits_for_the_next_one() {
+    let disk = SimDisk::new(1);
+    let world = World::on(&disk, 4 << 20);
+    let (body, crashed) = run(async {
+        let bodies = world.bodies();
+        put(&bodies, &[1; 40_000]).await;
+        world.watch.slow_turns.store(500, Ordering::Relaxed);
+        let first = bodies.clone();
+        let first = ring::spawn(async move { put(&first, &[2; 40_000]).await.length() });
+        while Watch::get(&world.watch.syncs) < 2 {
+            ring::yield_now().await;
+        }
+        // The first body's sync has begun. This one writes at once, long before that sync returns.
+        world.watch.slow_turns.store(0, Ordering::Relaxed);
+        let body = put(&bodies, &[3; 40_000]).await;
+        let crashed = disk.crash(4);
+        assert_eq!(first.await, 40_000);
+        (body, crashed)
+    });
+    assert_eq!(Watch::get(&world.watch.syncs), 3);
+    let after = World::on(&crashed, 4 << 20);
+    let back = run(async { read(&after.reader(), &body, 0..u64::MAX).await });
+    assert!(back.is_ok_and(|back| back == [3; 40_000]));
+}
+
+#[test]
 fn a_failed_write_fails_the_body_and_its_segment_but_not_the_next_body() {
     for short in [false, true] {
         let disk = SimDisk::new(1);

@@ -1,0 +1,107 @@
+//! Copying forward: what still lives in a packed segment that is mostly dead is written anew, so that the segment empties.
+//! Invariant: a body moves only if its record still points to the old place; the move is an operation like any other, so it
+//! takes part in the order of all writes, and the old segment goes only when the index names nothing in it.
+//! Leaves to fold.rs: finding such segments. Leaves to reclaim.rs: removing them.
+
+use std::sync::Arc;
+
+use crate::body::PackedScan;
+use crate::fault::Fault;
+use crate::owner::Message;
+use crate::record::{BodyRef, Record};
+use crate::shared::Shared;
+use crate::store::detached_job;
+use crate::tables::record_key;
+use crate::tx::{Body, NewBody, Operation, Outcome, Tx};
+use crate::types::{ShardId, TableId};
+
+/// Body bytes in one operation.
+const MOVE_BYTES_MAX: usize = 128 * 1024;
+/// Body bytes after one fold, so that copying never takes over the shard.
+const ROUND_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+struct Moved {
+    table: TableId,
+    key: Vec<u8>,
+    old: BodyRef,
+    new: NewBody,
+}
+
+/// Points records to new copies of their bodies.
+struct Move {
+    bodies: Vec<Moved>,
+}
+
+impl Operation for Move {
+    type Reply = ();
+
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        for moved in &self.bodies {
+            declare(moved.table, &moved.key);
+        }
+    }
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        for moved in &self.bodies {
+            let Some(record) = tx.get(moved.table, &moved.key)? else { continue };
+            if !record.bodies.contains(&moved.old) {
+                continue;
+            }
+            let bodies = record
+                .bodies
+                .into_iter()
+                .map(|body| if body == moved.old { Body::New(moved.new.clone()) } else { Body::Kept(body) })
+                .collect();
+            tx.put(moved.table, &moved.key, &record.value, bodies, false);
+        }
+        Ok(Outcome::Commit(()))
+    }
+}
+
+/// Sends operations that copy what lives in `segment`. Blocks: for the file thread.
+/// Errors: `Fault::Corrupt` and `Fault::Io` of the segment; the records are left as they are then.
+pub(crate) fn copy_forward(shared: &Arc<Shared>, shard: ShardId, segment: u64) -> Result<(), Fault> {
+    let index = &shared.shard(shard).index;
+    let mut scan = PackedScan::open(&shared.files, shard, segment)?;
+    let mut round_bytes = 0;
+    let mut batch = Vec::new();
+    let mut batch_bytes = 0;
+    while let Some(entry) = scan.next() {
+        let entry = entry?;
+        let key = record_key(entry.table, entry.key);
+        let lives = {
+            let txn = index.read()?;
+            match index.get(&txn, &key)? {
+                Some(encoded) => Record::decode(encoded)?.bodies.contains(&entry.body),
+                None => false,
+            }
+        };
+        if !lives {
+            continue;
+        }
+        batch_bytes += entry.bytes.len();
+        round_bytes += entry.bytes.len();
+        batch.push(Moved {
+            table: entry.table,
+            key: entry.key.to_vec(),
+            old: entry.body.clone(),
+            new: NewBody::from_bytes(entry.bytes.to_vec()),
+        });
+        if batch_bytes >= MOVE_BYTES_MAX {
+            send(shared, shard, std::mem::take(&mut batch));
+            batch_bytes = 0;
+        }
+        if round_bytes >= ROUND_BYTES_MAX {
+            break;
+        }
+    }
+    send(shared, shard, batch);
+    Ok(())
+}
+
+fn send(shared: &Arc<Shared>, shard: ShardId, bodies: Vec<Moved>) {
+    if !bodies.is_empty() {
+        // Nobody waits: a move that does not happen is tried again after a later fold.
+        drop(shared.shard(shard).mailbox.send(Message::Job(detached_job(Move { bodies }))));
+    }
+}

@@ -1,0 +1,103 @@
+//! When a shard's overlays are exchanged, and what happens once the frozen one is in the index.
+//! Invariant: overlays are exchanged on batch boundaries only, at most one is frozen, and its fold begins when all of it is
+//! durable. Undecided intents move to the new active overlay.
+//! Leaves to fold.rs: the folding.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::fault::Fault;
+use crate::fold::{FoldOrder, FoldReport};
+use crate::log::{BatchBuilder, Checkpoint};
+use crate::overlay::overlay;
+use crate::owner::Owner;
+use crate::view::Overlays;
+
+impl Owner {
+    /// Exchanges the overlays if the active one is large or old, or log space is short. Called on a batch boundary.
+    pub(crate) fn consider_freeze(&mut self, short_of_log: bool) {
+        if self.frozen.is_some() || self.filling.is_some() {
+            return;
+        }
+        let active = self.overlay.overlay();
+        let (entries, bytes) = (active.entry_count(), active.arena_bytes());
+        let old = self.active_since.is_some_and(|since| ring::now() - since > self.limits.fold_age_max);
+        let due = entries >= self.limits.fold_entries
+            || bytes >= self.limits.fold_bytes
+            || self.log_bytes_since_freeze >= self.limits.fold_log_bytes
+            || short_of_log
+            || old;
+        if entries == 0 || !due {
+            return;
+        }
+        // The frozen overlay is durable when the batch in flight is; without one it is already.
+        let last = self.in_flight.unwrap_or(self.last_checkpoint.lsn);
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (writer, fresh) = overlay(self.limits.arena_hint_bytes, self.random);
+        let old_writer = std::mem::replace(&mut self.overlay, writer);
+        let frozen = Arc::clone(old_writer.overlay());
+        self.carry_intents();
+        let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
+        self.shard().overlays.replace(overlays);
+        self.frozen = Some(frozen);
+        self.frozen_reference_low = std::mem::replace(&mut self.log_reference_low, u64::MAX);
+        self.log_bytes_since_freeze = 0;
+        self.active_since = None;
+        self.fold_after = Some(last);
+        if self.in_flight.is_none() {
+            self.start_fold(self.last_checkpoint);
+        }
+    }
+
+    pub(crate) fn start_fold(&mut self, checkpoint: Checkpoint) {
+        let Some(frozen) = &self.frozen else { return };
+        self.fold_after = None;
+        let order = FoldOrder {
+            shared: Arc::clone(&self.shared),
+            shard: self.id,
+            frozen: Arc::clone(frozen),
+            checkpoint,
+        };
+        self.companions.fold(order);
+    }
+
+    pub(crate) fn folded(&mut self, result: Result<FoldReport, Fault>) {
+        let report = match result {
+            Ok(report) => report,
+            Err(fault) => {
+                // The frozen overlay stays and shadows the index, so reads go on; writers stop when memory is used up.
+                self.shard().stop_writes(&format!("fold failed: {fault}"));
+                return;
+            }
+        };
+        let counts = &self.shard().counts;
+        counts.folds.fetch_add(1, Ordering::Relaxed);
+        counts.folded_entries.fetch_add(report.entries, Ordering::Relaxed);
+        counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);
+        counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
+        self.frozen = None;
+        self.frozen_reference_low = u64::MAX;
+        self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });
+        let keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
+        let retired = self.log.retirable_below(keep_from);
+        self.companions.retire(retired);
+        self.companions.reclaim(report);
+    }
+
+    /// Fold now, whatever the size: drain and tests. Returns whether there is nothing left to fold.
+    pub(crate) fn fold_now(&mut self) -> bool {
+        if self.frozen.is_some() {
+            return false;
+        }
+        if self.overlay.overlay().entry_count() == 0 {
+            return true;
+        }
+        if self.filling.as_ref().is_some_and(BatchBuilder::is_empty) {
+            self.filling = None;
+        }
+        if self.in_flight.is_none() && self.filling.is_none() {
+            self.consider_freeze(true);
+        }
+        false
+    }
+}
