@@ -20,6 +20,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(limits: Limits) -> Rc<Self> {
+        let limits = limits.clamped();
         let watches = Watches::new(limits.timer_resolution);
         Rc::new(Self {
             limits,

@@ -217,8 +217,9 @@ mod tests {
 
     use super::*;
 
-    const TARGETS: [(&str, fn(&[u8])); 3] =
-        [("head", head), ("chunked", chunked), ("connection", connection)];
+    type Target = fn(&[u8]);
+
+    const TARGETS: [(&str, Target); 3] = [("head", head), ("chunked", chunked), ("connection", connection)];
 
     fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::http1::HEADER_COUNT_CEILING;
+
 /// The bounds of a server. All fields may be changed before the server starts.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -97,5 +99,74 @@ impl Default for Limits {
             h2_ping_interval: None,
             timer_resolution: Duration::from_millis(250),
         }
+    }
+}
+
+/// No wait is longer, so that adding one to an instant cannot overflow.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// RFC 9113 section 6.9.1.
+const WINDOW_BYTES_CEILING: u32 = (1 << 31) - 1;
+/// RFC 9113 section 4.2.
+const FRAME_BYTES_FLOOR: u32 = 1 << 14;
+const FRAME_BYTES_CEILING: u32 = (1 << 24) - 1;
+/// Below this a request cannot be sent at all.
+const HEAD_BYTES_FLOOR: usize = 256;
+
+impl Limits {
+    /// The same bounds with each brought into the range that the code and the protocols can keep.
+    pub(crate) fn clamped(mut self) -> Self {
+        for wait in [
+            &mut self.tls_handshake,
+            &mut self.first_byte,
+            &mut self.head_time,
+            &mut self.idle,
+            &mut self.body_idle,
+            &mut self.rate_grace,
+            &mut self.write_stall,
+            &mut self.drain_time,
+        ] {
+            *wait = (*wait).min(WAIT_MAX);
+        }
+        self.h2_ping_interval = self.h2_ping_interval.map(|wait| wait.min(WAIT_MAX));
+        self.timer_resolution =
+            self.timer_resolution.clamp(Duration::from_millis(1), Duration::from_secs(10));
+        self.connections_per_core = self.connections_per_core.max(1);
+        self.requests_per_connection = self.requests_per_connection.max(1);
+        self.head_bytes_max = self.head_bytes_max.max(HEAD_BYTES_FLOOR);
+        self.header_count_max = self.header_count_max.min(HEADER_COUNT_CEILING);
+        self.h2_streams_max = self.h2_streams_max.max(1);
+        self.h2_stream_window_bytes = self.h2_stream_window_bytes.min(WINDOW_BYTES_CEILING);
+        self.h2_connection_window_bytes = self.h2_connection_window_bytes.min(WINDOW_BYTES_CEILING);
+        self.h2_frame_bytes_max = self.h2_frame_bytes_max.clamp(FRAME_BYTES_FLOOR, FRAME_BYTES_CEILING);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn limits_out_of_range_are_brought_back() {
+        let limits = Limits {
+            idle: Duration::MAX,
+            timer_resolution: Duration::ZERO,
+            h2_frame_bytes_max: 0,
+            h2_streams_max: 0,
+            header_count_max: usize::MAX,
+            ..Limits::default()
+        }
+        .clamped();
+        assert!(Instant::now().checked_add(limits.idle).is_some());
+        assert!(limits.timer_resolution > Duration::ZERO && limits.h2_streams_max == 1);
+        assert_eq!((limits.h2_frame_bytes_max, limits.header_count_max), (16_384, 256));
+    }
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        let limits = Limits::default();
+        assert_eq!(format!("{:?}", limits.clone().clamped()), format!("{limits:?}"));
     }
 }

@@ -223,3 +223,47 @@ async fn sniff<S: Stream>(stream: &mut S, core: &Rc<Core>) -> Sniffed {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of_val;
+    use std::net::Ipv4Addr;
+
+    use tokio::io::BufReader;
+
+    use super::*;
+    use crate::Request;
+    use crate::testing::on_reactor;
+
+    #[derive(Clone)]
+    struct Large;
+
+    impl Handler for Large {
+        async fn call(&self, request: Request) {
+            let state = [0_u8; 16 * 1024];
+            ring::yield_now().await;
+            assert_eq!(state[request.head.path.len()], 0);
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_small_whatever_its_handler_needs() {
+        on_reactor(async {
+            // Ten thousand idle connections lie in 30 MB, sockets apart.
+            const IDLE_BYTES_MAX: usize = 3_000;
+            let core = Core::new(Limits::default());
+            let (stream, _other) = tokio::io::duplex(64);
+            let stream = BufReader::new(stream);
+            let stream_bytes = size_of_val(&stream);
+            let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            let state_bytes = http1::connection_bytes::<BufReader<tokio::io::DuplexStream>>();
+            let task = serve_sniffed(stream, Large, core, peer, false);
+            let total = size_of_val(&task) + state_bytes;
+            assert!(
+                total < IDLE_BYTES_MAX,
+                "task {} state {state_bytes} stream {stream_bytes}",
+                size_of_val(&task)
+            );
+        });
+    }
+}

@@ -1,4 +1,5 @@
 //! HTTP/1 on real sockets: what is answered, in what order, and whether the connection outlives it.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! HTTP/2 on real sockets: prior knowledge and ALPN, flow control, resets, floods, drains. The pooled client is the
 //! other side, or the `h2` crate where the other side misbehaves.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod common;
 
@@ -245,7 +246,8 @@ fn a_reset_flood_ends_the_connection_and_bounds_the_handlers() {
         };
         ring::timeout(Duration::from_secs(10), flood).await.expect("the flood is stopped");
         let error = driver.await.unwrap_err();
-        assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+        // The GOAWAY may be lost to the reset that closing on unread frames causes.
+        assert!(error.is_io() || error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
         assert!(server.seen.requests.get() <= 10);
         // The handlers of reset streams ran to their end, and the server serves on.
         while server.seen.finished.get() < server.seen.requests.get() {

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Weak;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -27,8 +27,7 @@ pub(super) struct Idle {
 /// A call on a connection of its own. Dropping it before both bodies are complete closes the connection.
 pub struct Call {
     state: RefCell<State>,
-    pool: Weak<Inner>,
-    limits: Limits,
+    client: Rc<Inner>,
 }
 
 struct State {
@@ -66,7 +65,7 @@ impl Idle {
         request: &RequestTo,
         length: Option<u64>,
         first: Bytes,
-        pool: Weak<Inner>,
+        client: &Rc<Inner>,
     ) -> Result<Call, ClientError> {
         let clean = |text: &str| !text.is_empty() && !text.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
         if !clean(&request.target) || !clean(&request.authority) {
@@ -94,7 +93,7 @@ impl Idle {
             body: None,
             until_close: false,
         };
-        Ok(Call { state: RefCell::new(state), pool, limits: Limits::default() })
+        Ok(Call { state: RefCell::new(state), client: Rc::clone(client) })
     }
 }
 
@@ -168,7 +167,7 @@ impl Call {
             let searched = before.saturating_sub(3);
             let end = memchr::memmem::find(&state.partial[searched..], b"\r\n\r\n");
             let Some(end) = end.map(|at| searched + at + 4) else {
-                if state.partial.len() > self.limits.head_bytes_max {
+                if state.partial.len() > self.client.limits.head_bytes_max {
                     return Poll::Ready(Err(ClientError::Malformed("the head is too large")));
                 }
                 Pin::new(stream).consume(length);
@@ -176,12 +175,12 @@ impl Call {
             };
             Pin::new(stream).consume(end - before);
             state.partial.truncate(end);
-            let (head, http11) = parse_head(&state.partial, &self.limits)?;
+            let (head, http11) = parse_head(&state.partial, &self.client.limits)?;
             state.partial.clear();
             if head.status.is_informational() {
                 continue;
             }
-            state.receive(&head, http11, &self.limits)?;
+            state.receive(&head, http11, &self.client.limits)?;
             return Poll::Ready(Ok(head));
         }
     }
@@ -207,7 +206,7 @@ impl Call {
                 state.stream = None;
                 return Poll::Ready(Some(Err(ClientError::Closed)));
             }
-            let taken = body.take_body(buffer, &self.limits);
+            let taken = body.take_body(buffer, &self.client.limits);
             let Ok((used, data)) = taken else {
                 state.stream = None;
                 return Poll::Ready(Some(Err(ClientError::Malformed("the body's framing"))));
@@ -223,9 +222,8 @@ impl Call {
         if state.reusable
             && state.sending == Sending::Done
             && let Some(stream) = state.stream.take()
-            && let Some(pool) = self.pool.upgrade()
         {
-            pool.give_back(Idle { stream });
+            self.client.give_back(Idle { stream });
         }
     }
 }

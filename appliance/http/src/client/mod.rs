@@ -20,7 +20,7 @@ use http_types::{HeaderMap, Method};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use crate::{ResponseHead, Stream};
+use crate::{Limits, ResponseHead, Stream};
 
 /// Which protocol a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,8 @@ struct Inner {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     idle: RefCell<Vec<http1::Idle>>,
     http2: RefCell<Option<http2::Sender>>,
+    /// What is demanded of answers: the bounds of heads and framing.
+    limits: Limits,
 }
 
 /// Idle HTTP/1 connections kept per client.
@@ -127,7 +129,7 @@ impl Client {
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     ) -> Self {
         let (idle, http2) = Default::default();
-        Self { inner: Rc::new(Inner { address, protocol, tls, idle, http2 }) }
+        Self { inner: Rc::new(Inner { address, protocol, tls, idle, http2, limits: Limits::default() }) }
     }
 
     /// Sends the head of a request whose body follows by `Call::write`: of `length` bytes, or of any length.
@@ -175,7 +177,7 @@ impl Client {
                     Some(connection) => connection,
                     None => http1::Idle::new(self.connect().await?),
                 };
-                Call::Http1(connection.begin(request, length, first, Rc::downgrade(&self.inner))?)
+                Call::Http1(Box::new(connection.begin(request, length, first, &self.inner)?))
             }
             Protocol::Http2 => {
                 let sender = match self.inner.http2.borrow().clone() {
@@ -230,7 +232,7 @@ impl Inner {
 pub enum Call {
     /// Over HTTP/1.1.
     #[doc(hidden)]
-    Http1(http1::Call),
+    Http1(Box<http1::Call>),
     /// Over HTTP/2.
     #[doc(hidden)]
     Http2(http2::Call),

@@ -436,6 +436,12 @@ impl<S: Stream> Exchange for Connection<S> {
     }
 }
 
+/// What a connection allocates for itself.
+#[cfg(test)]
+pub(crate) fn connection_bytes<S>() -> usize {
+    size_of::<Connection<S>>()
+}
+
 impl<S> State<S> {
     fn check(&self, turn: u64) -> Result<(), SendError> {
         if self.turn_number == turn && !self.broken { Ok(()) } else { Err(SendError::Closed) }

@@ -10,8 +10,10 @@ mod serve;
 mod turn;
 
 pub(crate) use connection::Connection;
+#[cfg(test)]
+pub(crate) use connection::connection_bytes;
 pub(crate) use encode::is_ours;
-pub(crate) use head::{parse_host, parse_length};
+pub(crate) use head::{HEADER_COUNT_CEILING, parse_host, parse_length};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use serve::serve;
 pub(crate) use turn::{Incoming, Turn};

@@ -16,7 +16,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn on_reactor<F: Future>(future: F) -> F::Output {
-    let mut reactor = ring::Reactor::new(&ring::ReactorConfig::default()).unwrap();
+    let mut config = ring::ReactorConfig::default();
+    // `HTTP_TEST_EPOLL=1` runs every test on the other backend.
+    if std::env::var_os("HTTP_TEST_EPOLL").is_some() {
+        config.backend = ring::Backend::Epoll;
+    }
+    let mut reactor = ring::Reactor::new(&config).unwrap();
     reactor.block_on(async { ring::timeout(PATIENCE, future).await.expect("the test hangs") })
 }
 
