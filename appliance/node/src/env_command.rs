@@ -30,7 +30,16 @@ pub fn run(args: &EnvArgs) -> Result<(), Failure> {
         eprintln!("zerocloud: no node is running on {}; assuming {url}", data.display());
         Endpoint { url, region: environment.region.clone().unwrap_or_else(|| "us-east-1".into()) }
     });
-    let text = render(args, &endpoint, &key.access_key, key.secret_key.reveal());
+    let secret = key.secret_key.reveal();
+    let text = if args.json {
+        let object: serde_json::Map<String, serde_json::Value> = pairs(&endpoint, &key.access_key, secret)
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value.into()))
+            .collect();
+        format!("{}\n", serde_json::Value::Object(object))
+    } else {
+        render(args.shell, &endpoint, &key.access_key, secret)
+    };
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::storage(format!("stdout: {error}")))
 }
 
@@ -65,21 +74,20 @@ impl Endpoint {
     }
 }
 
-fn render(args: &EnvArgs, endpoint: &Endpoint, access_key: &str, secret: &str) -> String {
-    let pairs = [
-        ("AWS_ENDPOINT_URL", endpoint.url.as_str()),
+fn pairs<'a>(endpoint: &'a Endpoint, access_key: &'a str, secret: &'a str) -> [(&'static str, &'a str); 5] {
+    [
+        ("AWS_ENDPOINT_URL", &endpoint.url),
         ("AWS_ACCESS_KEY_ID", access_key),
         ("AWS_SECRET_ACCESS_KEY", secret),
-        // boto3 reads only the second of these, the others the first.
-        ("AWS_REGION", endpoint.region.as_str()),
-        ("AWS_DEFAULT_REGION", endpoint.region.as_str()),
-    ];
-    if args.json {
-        let object: serde_json::Map<String, serde_json::Value> =
-            pairs.iter().map(|(name, value)| ((*name).to_string(), (*value).into())).collect();
-        return format!("{}\n", serde_json::Value::Object(object));
-    }
-    pairs.iter().map(|(name, value)| line(args.shell, name, value)).collect()
+        ("AWS_REGION", &endpoint.region),
+        // boto3 reads only this one, the others the one before.
+        ("AWS_DEFAULT_REGION", &endpoint.region),
+    ]
+}
+
+/// The lines for one shell.
+pub fn render(shell: Shell, endpoint: &Endpoint, access_key: &str, secret: &str) -> String {
+    pairs(endpoint, access_key, secret).iter().map(|(name, value)| line(shell, name, value)).collect()
 }
 
 fn line(shell: Shell, name: &str, value: &str) -> String {
@@ -100,9 +108,8 @@ mod tests {
     use super::*;
 
     fn text(shell: Shell, secret: &str) -> String {
-        let args = EnvArgs { data: None, shell, json: false };
         let endpoint = Endpoint { url: "http://127.0.0.1:8080".into(), region: "us-east-1".into() };
-        render(&args, &endpoint, "AKEY", secret)
+        render(shell, &endpoint, "AKEY", secret)
     }
 
     #[test]

@@ -3,17 +3,72 @@
 //! Leaves to serve.rs: serving. Leaves to the services: what requests mean.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod cli;
 mod config;
+mod core;
 mod credentials;
+mod drive;
 mod env_command;
 mod exit;
+mod handler;
 mod log;
 mod machine;
 mod metrics;
 mod private_file;
 mod random;
+mod route;
 #[cfg(test)]
 mod scratch;
+mod serve;
+mod services;
+mod status;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_usage(&error),
+    };
+    if cli.version {
+        print_version();
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match &cli.command {
+        None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
+        Some(Command::Serve(args)) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Env(args)) => env_command::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Doctor(_) | Command::Verify(_) | Command::Licenses(_)) => {
+            Err(Failure::usage("not here yet"))
+        }
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("zerocloud: {failure}");
+        failure.exit.into()
+    })
+}
+
+fn refuse_usage(error: &clap::Error) -> ExitCode {
+    // Help and version come this way too and are no failure.
+    drop(error.print());
+    if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+}
+
+fn print_version() {
+    let backend = match ring::probe_io_uring() {
+        Ok(_) => "io_uring",
+        Err(_) => "epoll",
+    };
+    println!(
+        "zerocloud {} (commit {}, on-disk format {}, backend {backend})",
+        env!("CARGO_PKG_VERSION"),
+        env!("ZEROCLOUD_COMMIT"),
+        store::format::LAYOUT_VERSION,
+    );
+}

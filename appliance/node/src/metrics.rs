@@ -313,6 +313,38 @@ fn render_cores(cores: &[Arc<CoreMetrics>], text: &mut Text) {
     }
 }
 
+/// Writes what each shard says of itself.
+pub fn render_shards(shards: &[store::ShardStatus], text: &mut Text) {
+    type Figure = fn(&store::ShardStatus) -> u64;
+    let figures: [(&str, &str, &str, Figure); 13] = [
+        ("zerocloud_shard_writable", "1 when the shard acknowledges writes.", "gauge", |s| {
+            u64::from(s.trouble.is_none())
+        }),
+        ("zerocloud_shard_durable_lsn", "The last durable batch.", "counter", |s| s.durable_lsn.0),
+        ("zerocloud_shard_applied_lsn", "The last batch in the index.", "counter", |s| s.applied_lsn.0),
+        ("zerocloud_shard_overlay_bytes", "Bytes that are not folded yet.", "gauge", |s| s.overlay_bytes),
+        ("zerocloud_shard_overlay_entries", "Entries that are not folded yet.", "gauge", |s| {
+            s.overlay_entries
+        }),
+        ("zerocloud_shard_queued", "Operations that wait for their turn.", "gauge", |s| s.queued),
+        ("zerocloud_shard_batches_total", "Batches written.", "counter", |s| s.batches),
+        ("zerocloud_shard_batch_bytes_total", "Bytes in these batches.", "counter", |s| s.batch_bytes),
+        ("zerocloud_shard_operations_total", "Operations executed.", "counter", |s| s.operations),
+        ("zerocloud_shard_folds_total", "Folds into the index.", "counter", |s| s.folds),
+        ("zerocloud_shard_folded_entries_total", "Entries folded.", "counter", |s| s.folded_entries),
+        ("zerocloud_shard_fold_microseconds_total", "Time spent folding.", "counter", |s| s.fold_micros),
+        ("zerocloud_shard_log_stalls_total", "Times without a ready log segment.", "counter", |s| {
+            s.log_stalls
+        }),
+    ];
+    for (name, help, kind, value) in figures {
+        text.head(name, help, kind);
+        for shard in shards {
+            text.line(name, &format!("shard=\"{}\"", shard.shard.0), value(shard));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

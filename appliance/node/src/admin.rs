@@ -1,0 +1,75 @@
+//! `/-/`: health and metrics.
+//! Invariant: anyone learns whether the node lives and is ready; reasons and figures only loopback or the root key.
+
+use aws::sigv4::Identity;
+use http::RequestHead;
+use http_types::{HeaderValue, Method, StatusCode, header};
+use plan::Reply;
+
+use crate::core::Core;
+use crate::handler::identify;
+use crate::metrics::{self, Text};
+
+/// Answers a request below `/-/`.
+pub fn answer(core: &Core, head: &RequestHead) -> Reply {
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n")
+            .with(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    match head.path.as_str() {
+        "/-/live" if core.status.is_live() => plain(StatusCode::OK, "live\n"),
+        "/-/live" => plain(StatusCode::SERVICE_UNAVAILABLE, "stuck\n"),
+        "/-/ready" => ready(core, head),
+        "/-/metrics" => match may_see(core, head) {
+            Ok(()) => render(core),
+            Err(reply) => reply,
+        },
+        _ => plain(StatusCode::NOT_FOUND, "known here: /-/live /-/ready /-/metrics\n"),
+    }
+    .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+fn ready(core: &Core, head: &RequestHead) -> Reply {
+    let shards = shards(core);
+    let status = if core.status.is_ready(&shards) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    match may_see(core, head) {
+        Ok(()) => Reply::bytes(status, "application/json", format!("{}\n", core.status.describe(&shards))),
+        Err(_) => plain(status, if status == StatusCode::OK { "ready\n" } else { "not ready\n" }),
+    }
+}
+
+fn shards(core: &Core) -> Vec<store::ShardStatus> {
+    core.store_if_started().map_or_else(Vec::new, store::Store::status)
+}
+
+fn render(core: &Core) -> Reply {
+    let shards = shards(core);
+    let mut text = Text::new();
+    text.head("zerocloud_build_info", "The version that runs.", "gauge");
+    let labels = format!("version=\"{}\",backend=\"{}\"", env!("CARGO_PKG_VERSION"), core.status.backend);
+    text.line("zerocloud_build_info", &labels, 1);
+    text.head("zerocloud_ready", "1 when requests are answered, reads and writes.", "gauge");
+    text.line("zerocloud_ready", "", u8::from(core.status.is_ready(&shards)));
+    text.head("zerocloud_uptime_seconds", "Seconds since the process began.", "gauge");
+    text.line("zerocloud_uptime_seconds", "", core.status.uptime_ms() as f64 / 1e3);
+    metrics::render(&core.status.cores, &mut text);
+    metrics::render_shards(&shards, &mut text);
+    Reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.finish())
+}
+
+/// Loopback, unless a proxy in front speaks for somebody else; or a request signed with the root key.
+fn may_see(core: &Core, head: &RequestHead) -> Result<(), Reply> {
+    const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+    let forwarded = FORWARDED.iter().any(|name| head.headers.contains_key(*name));
+    if head.peer.ip().to_canonical().is_loopback() && !forwarded {
+        return Ok(());
+    }
+    match identify(core, head) {
+        Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key) => Ok(()),
+        _ => Err(plain(StatusCode::FORBIDDEN, "from loopback, or signed with the root key\n")),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Reply {
+    Reply::bytes(status, "text/plain; charset=utf-8", text)
+}

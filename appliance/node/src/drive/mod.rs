@@ -1,0 +1,59 @@
+//! Drives plans: does what a service asked for, and hands it each result, until the plan is a reply.
+//! Invariant: closures of a service run between awaits, never across one; dropping the drive frees everything.
+
+pub mod intake;
+pub mod lanes;
+pub mod receive;
+pub mod reply;
+#[cfg(test)]
+pub mod testing;
+
+use plan::{Context, Plan, Reply};
+use store::Store;
+
+use intake::Intake;
+use lanes::Lanes;
+
+/// What a plan needs from its core.
+pub trait Host {
+    /// The shards.
+    fn store(&self) -> &Store;
+    /// MD5 for many uploads.
+    fn lanes(&self) -> &Lanes;
+    /// Runs one closure of a service with what it may use.
+    fn with_context<R>(&self, run: impl FnOnce(&mut Context<'_>) -> R) -> R;
+}
+
+/// Runs a plan to its reply.
+pub async fn drive(host: &impl Host, mut plan: Plan, intake: &mut Intake) -> Reply {
+    loop {
+        plan = match plan {
+            Plan::Reply(reply) => return reply,
+            Plan::Collect { limit_bytes, then } => {
+                let body = intake.collect(limit_bytes).await;
+                host.with_context(|cx| then(cx, body))
+            }
+            Plan::Next { then } => {
+                let piece = intake.next().await;
+                host.with_context(|cx| then(cx, piece))
+            }
+            // Boxed: these two are large and rarer than the rest, and a future is as large as its largest part.
+            Plan::Receive(receive, then) => {
+                let received = Box::pin(receive::receive(host.store(), host.lanes(), intake, receive)).await;
+                host.with_context(|cx| then(cx, received))
+            }
+            Plan::Copy(copy, then) => {
+                let received = Box::pin(receive::copy(host.store(), host.lanes(), copy)).await;
+                host.with_context(|cx| then(cx, received))
+            }
+            Plan::Step(step) => {
+                let resume = step.run(host.store().clone()).await;
+                host.with_context(resume)
+            }
+            Plan::Pause(then) => {
+                ring::yield_now().await;
+                host.with_context(|cx| then(cx, ()))
+            }
+        };
+    }
+}

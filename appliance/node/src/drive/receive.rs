@@ -1,0 +1,181 @@
+//! Bytes into the store: from a request's body, or from other stored bodies.
+//! Invariant: what is not sealed is lost. A sink that is dropped, because its client left or its body was wrong, gives its
+//! space back by itself, and nothing of it was ever visible.
+//! Leaves to the store: where the bytes go and when they are durable.
+
+use bytes::{Bytes, BytesMut};
+use hash::{Digest, Md5State};
+use plan::{BodyFailure, BodyFilter, Copy, Digests, Receive, Received};
+use store::{BodyOwner, BodyWriter, Fault, Store};
+
+use super::intake::Intake;
+use super::lanes::Lanes;
+
+/// Takes the bytes of one body: hashes them and writes them.
+struct Sink<'a> {
+    lanes: &'a Lanes,
+    writer: BodyWriter,
+    md5: Option<Md5State>,
+    digests: Vec<Digest>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(
+        store: &Store,
+        lanes: &'a Lanes,
+        hint: Option<u64>,
+        owner: BodyOwner,
+        digests: &Digests,
+    ) -> Sink<'a> {
+        Sink {
+            lanes,
+            writer: store.body_writer(hint, owner),
+            md5: digests.md5.then(Md5State::new),
+            digests: digests.algorithms.iter().map(|algorithm| Digest::new(*algorithm)).collect(),
+        }
+    }
+
+    /// Appends `pieces` in order. The MD5 is computed at the end of this turn, together with other uploads', while the
+    /// writes are on their way.
+    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), Fault> {
+        for digest in &mut self.digests {
+            for piece in &pieces {
+                digest.update(piece);
+            }
+        }
+        let hashed = self.md5.take().map(|state| self.lanes.update(state, pieces.clone()));
+        for piece in &pieces {
+            self.writer.write(piece).await?;
+        }
+        if let Some(hashed) = hashed {
+            self.md5 = Some(hashed.await);
+        }
+        Ok(())
+    }
+
+    async fn seal(self, trailers: Vec<(String, String)>) -> Result<Received, Fault> {
+        let length = self.writer.length();
+        let checksums =
+            self.digests.into_iter().map(|digest| (digest.algorithm(), digest.finish())).collect();
+        let md5 = self.md5.map(Md5State::finish);
+        Ok(Received { body: self.writer.seal().await?, length, md5, checksums, trailers })
+    }
+}
+
+/// Streams the body of a request into the store.
+pub async fn receive(
+    store: &Store,
+    lanes: &Lanes,
+    intake: &mut Intake,
+    receive: Receive,
+) -> Result<Received, BodyFailure> {
+    let Receive { length_hint, length_max, owner, digests, prefix, mut filter } = receive;
+    // Before the first read, which is what sends 100-continue: a client that is made to wait here has sent nothing.
+    store.admit(owner.shard).await?;
+    let announced = intake.announced_bytes();
+    if filter.is_none() && announced.is_some_and(|length| length > length_max) {
+        return Err(BodyFailure::TooLarge);
+    }
+    let hint = length_hint.or(if filter.is_none() { announced } else { None });
+    let mut sink = Sink::new(store, lanes, hint, owner, &digests);
+    let mut pieces = if prefix.is_empty() { intake.batch().await? } else { vec![prefix] };
+    while !pieces.is_empty() {
+        if let Some(filter) = &mut filter {
+            pieces = filtered(filter.as_mut(), &pieces)?;
+        }
+        let more: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if sink.writer.length() + more > length_max {
+            return Err(BodyFailure::TooLarge);
+        }
+        sink.write(pieces).await?;
+        pieces = intake.batch().await?;
+    }
+    if let Some(filter) = &mut filter {
+        filter.finish()?;
+    }
+    Ok(sink.seal(intake.take_trailers()).await?)
+}
+
+/// What the filter lets through; parts of a piece share its memory.
+fn filtered(filter: &mut dyn BodyFilter, pieces: &[Bytes]) -> Result<Vec<Bytes>, BodyFailure> {
+    let mut through = Vec::with_capacity(pieces.len());
+    // Bytes that the filter held back from earlier pieces come from its own memory and are copied together.
+    let mut held = BytesMut::new();
+    for piece in pieces {
+        filter.feed(piece, &mut |data| {
+            if data.is_empty() {
+            } else if piece.as_ptr_range().contains(&data.as_ptr()) {
+                if !held.is_empty() {
+                    through.push(held.split().freeze());
+                }
+                through.push(piece.slice_ref(data));
+            } else {
+                held.extend_from_slice(data);
+            }
+        })?;
+    }
+    if !held.is_empty() {
+        through.push(held.freeze());
+    }
+    Ok(through)
+}
+
+/// Streams pieces of stored bodies into a new one.
+pub async fn copy(store: &Store, lanes: &Lanes, copy: Copy) -> Result<Received, BodyFailure> {
+    let Copy { pieces, owner, digests } = copy;
+    store.admit(owner.shard).await?;
+    let length = pieces.iter().map(|piece| piece.length).sum();
+    let mut sink = Sink::new(store, lanes, Some(length), owner, &digests);
+    for piece in pieces {
+        let before = sink.writer.length();
+        let mut stream = store.read(&piece.pin, &piece.body, piece.start..piece.start + piece.length);
+        while let Some(data) = stream.next().await {
+            sink.write(vec![data?]).await?;
+        }
+        if sink.writer.length() - before != piece.length {
+            return Err(BodyFailure::Fault(Fault::corrupt(format!(
+                "a body ended after {} of {} bytes",
+                sink.writer.length() - before,
+                piece.length
+            ))));
+        }
+    }
+    Ok(sink.seal(Vec::new()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets through what is between the first `<` and the next `>`, as one run per piece and one byte late.
+    struct Late {
+        open: bool,
+        held: Option<u8>,
+    }
+
+    impl BodyFilter for Late {
+        fn feed(&mut self, input: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<(), BodyFailure> {
+            if let Some(byte) = self.held.take() {
+                data(&[byte]);
+            }
+            let (last, front) = input.split_last().expect("pieces are not empty");
+            data(front);
+            self.held = Some(*last);
+            self.open = true;
+            Ok(())
+        }
+        fn finish(&mut self) -> Result<(), BodyFailure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn filtered_bytes_keep_their_order_whether_shared_or_copied() {
+        let mut filter = Late { open: false, held: None };
+        let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"d"), Bytes::from_static(b"efg")];
+        let through = filtered(&mut filter, &pieces).expect("passes");
+        let text: Vec<u8> = through.iter().flatten().copied().collect();
+        assert_eq!(text, b"abcdef");
+        assert_eq!(filter.held, Some(b'g'));
+    }
+}

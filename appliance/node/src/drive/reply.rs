@@ -1,0 +1,176 @@
+//! Replies on their way out.
+//! Invariant: every byte that leaves was verified by the store. A fault before the head becomes an error reply; a fault
+//! behind it cuts the answer short, so that the client can tell. Never wrong bytes, never silence.
+//! Leaves to http: framing and pace.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use http::{Responder, ResponseHead, SendError};
+use http_types::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use plan::{Piece, Reply, ReplyBody};
+use store::{BodyStream, Fault, Store};
+
+/// What became of a reply.
+#[derive(Debug)]
+pub struct Sent {
+    /// The status that left.
+    pub status: StatusCode,
+    /// Body bytes that left.
+    pub bytes: u64,
+    /// Why the answer was cut short, if it was.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why an answer was not sent whole.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The client.
+    Client(SendError),
+    /// The store.
+    Store(Fault),
+}
+
+/// The identifiers of one request.
+pub struct Ids {
+    /// `x-amz-request-id`.
+    pub request: String,
+    /// `x-amz-id-2`.
+    pub host: String,
+}
+
+impl Ids {
+    /// Adds the headers that every reply has.
+    pub fn stamp(&self, headers: &mut HeaderMap) {
+        let value = |text: &str| HeaderValue::from_str(text).expect("ids are letters, digits, + / and =");
+        headers.insert(HeaderName::from_static("x-amz-request-id"), value(&self.request));
+        headers.insert(HeaderName::from_static("x-amz-id-2"), value(&self.host));
+        headers.insert(header::SERVER, HeaderValue::from_static("ZeroCloud"));
+    }
+}
+
+/// Sends a reply.
+pub async fn send(
+    store: Option<&Store>,
+    method: &Method,
+    ids: &Ids,
+    reply: Reply,
+    responder: Responder,
+) -> Sent {
+    let length = reply.length();
+    let Reply { status, mut headers, body } = reply;
+    ids.stamp(&mut headers);
+    let head = ResponseHead { status, headers };
+    match (body, store) {
+        (ReplyBody::Pieces { pieces, .. }, Some(store)) if *method != Method::HEAD => {
+            stream(Source::new(store, pieces), head, length, ids, responder).await
+        }
+        (ReplyBody::Bytes(bytes), _) if *method != Method::HEAD => whole(head, bytes, responder).await,
+        (ReplyBody::Empty, _) => whole(head, Bytes::new(), responder).await,
+        (ReplyBody::Pieces { .. } | ReplyBody::Bytes(_) | ReplyBody::Head { .. }, _) => {
+            let mut head = head;
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            whole(head, Bytes::new(), responder).await
+        }
+    }
+}
+
+async fn whole(head: ResponseHead, body: Bytes, responder: Responder) -> Sent {
+    let (status, bytes) = (head.status, body.len() as u64);
+    match responder.send(head, body).await {
+        Ok(()) => Sent { status, bytes, trouble: None },
+        Err(error) => Sent { status, bytes: 0, trouble: Some(Trouble::Client(error)) },
+    }
+}
+
+/// Pieces of stored bodies as one stream.
+struct Source<'a> {
+    store: &'a Store,
+    pieces: VecDeque<Piece>,
+    /// The piece being read. Its pin is dropped with it, after its stream.
+    current: Option<(BodyStream, Piece, u64)>,
+}
+
+impl<'a> Source<'a> {
+    fn new(store: &'a Store, pieces: Vec<Piece>) -> Source<'a> {
+        Source { store, pieces: pieces.into(), current: None }
+    }
+
+    /// The next verified bytes; None behind the last piece. Errors: the store's, and a body shorter than its record says.
+    async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
+        loop {
+            if let Some((stream, _piece, missing)) = &mut self.current {
+                match stream.next().await {
+                    Some(Ok(data)) => {
+                        *missing = missing.saturating_sub(data.len() as u64);
+                        return Some(Ok(data));
+                    }
+                    Some(Err(fault)) => return Some(Err(fault)),
+                    None if *missing > 0 => {
+                        return Some(Err(Fault::corrupt(format!("a stored body is {missing} bytes short"))));
+                    }
+                    None => self.current = None,
+                }
+            }
+            let piece = self.pieces.pop_front()?;
+            let stream = self.store.read(&piece.pin, &piece.body, piece.start..piece.start + piece.length);
+            let length = piece.length;
+            self.current = Some((stream, piece, length));
+        }
+    }
+}
+
+async fn stream(
+    mut source: Source<'_>,
+    head: ResponseHead,
+    length: u64,
+    ids: &Ids,
+    responder: Responder,
+) -> Sent {
+    // The first bytes before the head: damage that shows at once is an error that a client understands.
+    let first = match source.next().await {
+        None => return whole(head, Bytes::new(), responder).await,
+        Some(Err(fault)) => {
+            let sent = whole_error(ids, responder).await;
+            return Sent { trouble: Some(Trouble::Store(fault)), ..sent };
+        }
+        Some(Ok(first)) if first.len() as u64 == length => return whole(head, first, responder).await,
+        Some(Ok(first)) => first,
+    };
+    let mut sent = Sent { status: head.status, bytes: 0, trouble: None };
+    let mut writer = match responder.start(head, Some(length)).await {
+        Ok(writer) => writer,
+        Err(error) => return Sent { trouble: Some(Trouble::Client(error)), ..sent },
+    };
+    let mut next = Some(Ok(first));
+    while let Some(piece) = next {
+        let data = match piece {
+            Ok(data) => data,
+            Err(fault) => {
+                writer.abort();
+                return Sent { trouble: Some(Trouble::Store(fault)), ..sent };
+            }
+        };
+        let count = data.len() as u64;
+        if let Err(error) = writer.write(data).await {
+            return Sent { trouble: Some(Trouble::Client(error)), ..sent };
+        }
+        sent.bytes += count;
+        next = source.next().await;
+    }
+    // A sum of pieces that differs from the announced length is caught here and cuts the answer short.
+    if let Err(error) = writer.finish().await {
+        sent.trouble = Some(Trouble::Client(error));
+    }
+    sent
+}
+
+/// 500 for stored bytes that cannot be read. The reason goes to the log, not to the client.
+async fn whole_error(ids: &Ids, responder: Responder) -> Sent {
+    let error =
+        aws::ErrorReply::new("InternalError", 500, "We encountered an internal error. Please try again.");
+    let mut head = ResponseHead::new(StatusCode::INTERNAL_SERVER_ERROR);
+    ids.stamp(&mut head.headers);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    whole(head, error.to_xml(None, &ids.request, &ids.host).into(), responder).await
+}

@@ -1,0 +1,326 @@
+//! `zerocloud serve`: the order of the start, the life, and the end of the process.
+//!
+//! ```text
+//! configuration -> data directory, lock -> ports -> threads (503) -> recovery -> root key -> ready -> drain -> end
+//! ```
+//! Invariant: nothing is written to a directory that is not ours or that another process holds, and the ready line
+//! appears once every shard answers.
+
+mod listen;
+mod signals;
+mod start;
+mod worker;
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use http::{Shutdown, TlsAcceptor};
+use store::Opened;
+
+use crate::cli::{ServeArgs, Shell};
+use crate::config::{self, Config, Layer};
+use crate::credentials::{self, KeySource, RootKey};
+use crate::env_command::{self, Endpoint};
+use crate::exit::Failure;
+use crate::log::Log;
+use crate::status::{Phase, Status};
+use worker::{Command, Worker, WorkerStart};
+
+/// What the main thread hears.
+pub enum Event {
+    /// A core has its shards.
+    Started,
+    /// Recovery is carried out.
+    Recovered,
+    /// A core has its accounts.
+    Accounted,
+    /// A core has ended, with so many connections cut.
+    Stopped {
+        /// Connections that had not ended.
+        connection_count: usize,
+    },
+    /// A core cannot go on.
+    Failed(String),
+    /// SIGTERM or SIGINT.
+    Stop {
+        /// Which.
+        signal: i32,
+    },
+    /// SIGHUP.
+    Reload,
+}
+
+/// After the drain's own time, folding and closing get this much before the process just ends.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(25);
+
+/// Reads and merges the configuration of a command line.
+pub fn load(args: &ServeArgs) -> Result<Config, Failure> {
+    let file = match &args.config {
+        Some(path) => Some((path.clone(), config::from_file(path)?)),
+        None => None,
+    };
+    let environment: Layer = config::from_environment(&|name| std::env::var_os(name))?;
+    Config::merge(args.layer(), environment, file, args.debug)
+}
+
+/// Serves until told to stop.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let config = Arc::new(load(args)?);
+    let over = config::root_key_override(&|name| std::env::var_os(name))?;
+    let tls = config.tls.as_ref().map(start::read_tls).transpose()?;
+    if args.check {
+        start::check_accounts(&config)?;
+        return Ok(());
+    }
+    let acceptor = tls.as_ref().map(start::acceptor).transpose()?;
+    let log = Log::to_stderr(config.log.level, config.log.access);
+    start::die_on_panic(&log);
+    let mut warnings = start::warn_of_variables();
+    let descriptors = crate::machine::raise_descriptor_limit();
+    let _lock = start::claim(&config, &mut warnings)?;
+    let cores = start::cores(&config)?;
+    let bound = listen::open(&config.listen, cores.len())?;
+    let (backend, reactor) = start::backend(&config, &mut warnings)?;
+    start::warn_of_exposure(&config, &mut warnings);
+    for warning in &warnings {
+        log.warn(warning, &[]);
+    }
+    let status = Status::new(cores.len(), backend, warnings);
+    let (sender, events) = channel();
+    let failed = |error| Failure::storage(format!("cannot watch signals: {error}"));
+    signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone()).map_err(failed)?;
+    let addresses: Vec<SocketAddr> = bound.iter().map(|one| one.address).collect();
+    let shutdown = Shutdown::new();
+    let limits = start::limits(&config, cores.len(), descriptors);
+    let mut sockets: Vec<_> = bound.into_iter().map(|one| one.sockets.into_iter()).collect();
+    let mut workers = Vec::new();
+    for (index, core) in cores.iter().enumerate() {
+        let start = WorkerStart {
+            index,
+            reactor: ring::ReactorConfig { core: config.pin.then_some(*core), ..reactor.clone() },
+            sockets: sockets.iter_mut().filter_map(Iterator::next).collect(),
+            tls: acceptor.clone(),
+            limits: limits.clone(),
+            config: config.clone(),
+            status: status.clone(),
+            log: log.clone(),
+            shutdown: shutdown.clone(),
+            events: sender.clone(),
+        };
+        let failed = |error| Failure::storage(format!("cannot start a thread for core {core}: {error}"));
+        workers.push(worker::start(start).map_err(failed)?);
+    }
+    let node = Node { args, config, log, status, workers, events, shutdown, acceptor, addresses };
+    node.serve(over)
+}
+
+/// The process between its start and its end.
+struct Node<'a> {
+    args: &'a ServeArgs,
+    config: Arc<Config>,
+    log: Log,
+    status: Arc<Status>,
+    workers: Vec<Worker>,
+    events: Receiver<Event>,
+    shutdown: Shutdown,
+    acceptor: Option<TlsAcceptor>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Node<'_> {
+    fn serve(self, over: Option<(String, aws::account::Secret)>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let opened = Arc::new(start::open_store(&self.config)?);
+        for note in opened.notes() {
+            self.log.warn(note, &[]);
+            self.status.warn(note.clone());
+        }
+        let root = credentials::load_or_make(&self.config.data, over)?;
+        self.accounts(&self.config, &root)?;
+        self.tell_all(|| Command::Start { opened: opened.clone(), core_count: self.workers.len() });
+        self.await_all(|event| matches!(event, Event::Started))?;
+        // Sent to one core; the answers of all are awaited by their number.
+        self.tell(0, Command::FinishRecovery(opened.clone()));
+        self.await_one(|event| matches!(event, Event::Recovered))?;
+        self.status.advance(Phase::Serving);
+        self.announce(&root, begun.elapsed())?;
+        let deadline = self.live();
+        Endpoint::remove(&self.config.data);
+        self.end(opened, deadline);
+        Ok(())
+    }
+
+    fn tell(&self, core: usize, command: Command) {
+        // A core that is gone has said why in an event of its own.
+        drop(self.workers[core].commands.send(command));
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for core in 0..self.workers.len() {
+            self.tell(core, command());
+        }
+    }
+
+    fn await_all(&self, wanted: impl Fn(&Event) -> bool) -> Result<(), Failure> {
+        (0..self.workers.len()).try_for_each(|_| self.await_one(&wanted))
+    }
+
+    fn await_one(&self, wanted: impl Fn(&Event) -> bool) -> Result<(), Failure> {
+        loop {
+            match self.events.recv() {
+                Ok(event) if wanted(&event) => return Ok(()),
+                Ok(Event::Failed(message)) => return Err(Failure::storage(message)),
+                // A reload before the start is over finds nothing newer than what is being read.
+                Ok(_) => {}
+                Err(_) => return Err(Failure::storage("every core has ended during the start")),
+            }
+        }
+    }
+
+    fn accounts(&self, config: &Arc<Config>, root: &RootKey) -> Result<(), Failure> {
+        // Built once here first, so that a contradiction is this thread's error.
+        config.key_ring(&root.access_key, &root.secret_key)?;
+        self.tell_all(|| Command::Accounts(config.clone(), root.clone()));
+        self.await_all(|event| matches!(event, Event::Accounted))
+    }
+
+    fn announce(&self, root: &RootKey, recovery: Duration) -> Result<(), Failure> {
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        let url = |address: &SocketAddr| format!("{scheme}://{address}");
+        let first = url(&start::reachable(self.addresses[0]));
+        let endpoint = Endpoint {
+            url: self.config.public_url.clone().unwrap_or(first),
+            region: self.config.region.clone(),
+        };
+        endpoint.write(&self.config.data).map_err(|error| {
+            let path = self.config.data.join(env_command::ENDPOINT_FILE);
+            Failure::storage(format!(
+                "{}: cannot be written: {error}; see its permissions and the free space",
+                path.display()
+            ))
+        })?;
+        let mut out = String::new();
+        for address in &self.addresses {
+            out.push_str(&format!("zerocloud ready on {}\n", url(address)));
+        }
+        if std::io::stdout().is_terminal() && root.source == KeySource::FirstStart {
+            out.push_str("\nRoot keys were made. To use them in a shell, paste:\n\n");
+            out.push_str(&env_command::render(
+                Shell::Sh,
+                &endpoint,
+                &root.access_key,
+                root.secret_key.reveal(),
+            ));
+            out.push('\n');
+        } else {
+            out.push_str(&format!("run: zerocloud env --data {}\n", self.config.data.display()));
+        }
+        let mut stdout = std::io::stdout().lock();
+        // A closed stdout is no reason not to serve.
+        drop(stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()));
+        let listeners: Vec<String> = self.addresses.iter().map(url).collect();
+        self.log.info(
+            "ready",
+            &[
+                ("version", &env!("CARGO_PKG_VERSION")),
+                ("listeners", &listeners.join(" ")),
+                ("data", &self.config.data.display()),
+                ("cores", &self.workers.len()),
+                ("backend", &self.status.backend),
+                ("start_ms", &recovery.as_millis()),
+            ],
+        );
+        Ok(())
+    }
+
+    /// Serves until a signal or a core's end; returns by when everything should be over.
+    fn live(&self) -> Instant {
+        loop {
+            match self.events.recv() {
+                Ok(Event::Stop { signal }) => {
+                    self.log.info("draining", &[("signal", &signal)]);
+                    break;
+                }
+                Ok(Event::Reload) => self.reload(),
+                Ok(Event::Failed(message)) => {
+                    self.log.error("a core has failed", &[("cause", &message)]);
+                    break;
+                }
+                Ok(Event::Stopped { .. }) | Err(_) => {
+                    self.log.error("a core has ended by itself", &[]);
+                    break;
+                }
+                Ok(Event::Started | Event::Recovered | Event::Accounted) => {}
+            }
+        }
+        self.status.advance(Phase::Draining);
+        self.shutdown.begin(self.config.drain_timeout);
+        Instant::now() + self.config.drain_timeout + CLOSE_PATIENCE
+    }
+
+    fn reload(&self) {
+        let loaded = load(self.args).and_then(|config| {
+            let over = config::root_key_override(&|name| std::env::var_os(name))?;
+            let root = credentials::load(&self.config.data, over)?;
+            let tls = config.tls.as_ref().map(start::read_tls).transpose()?;
+            Ok((config, root, tls))
+        });
+        let (config, root, tls) = match loaded {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                self.log.error("configuration not reloaded", &[("cause", &failure)]);
+                return;
+            }
+        };
+        let restart = self.config.needs_restart(&config);
+        if !restart.is_empty() {
+            self.log.warn("these settings change with a restart only", &[("keys", &restart.join(", "))]);
+        }
+        if let (Some(acceptor), Some(tls)) = (&self.acceptor, &tls)
+            && let Err(error) = acceptor.reload(tls)
+        {
+            self.log.error("certificate not reloaded, the former one stays", &[("cause", &error)]);
+        }
+        if let Some(root) = root
+            && let Err(failure) = self.accounts(&Arc::new(config.clone()), &root)
+        {
+            self.log.error("accounts not reloaded, the former ones stay", &[("cause", &failure)]);
+        }
+        self.log.set(config.log.level, config.log.access);
+        self.log.info("configuration reloaded", &[]);
+    }
+
+    fn end(self, opened: Arc<Opened>, deadline: Instant) {
+        let mut cut = 0;
+        let mut running = self.workers.len();
+        while running > 0 {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Stopped { connection_count }) => {
+                    cut += connection_count;
+                    running -= 1;
+                }
+                Ok(Event::Failed(_)) => running -= 1,
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if cut > 0 {
+            self.log.warn("connections cut at the end of the drain", &[("count", &cut)]);
+        }
+        if running == 0 {
+            for worker in self.workers {
+                drop(worker.thread.join());
+            }
+            if let Ok(opened) = Arc::try_unwrap(opened) {
+                opened.close();
+            }
+        } else {
+            self.log.warn("ended before every core had", &[("cores", &running)]);
+        }
+        self.log.info("stopped", &[]);
+        self.log.flush();
+    }
+}
