@@ -21,7 +21,7 @@ const COPIED_BYTES_MAX: usize = 32 << 20;
 /// What little means.
 const UNREAD_BYTES_MAX_WHEN_CROWDED: usize = 16 << 10;
 /// Provided buffers that one connection may hold.
-const POOLED_PER_CONNECTION_MAX: usize = 8;
+const POOLED_PER_CONNECTION_MAX: usize = 16;
 /// Data up to this size is copied behind unread data: dribbled bytes must not hold a whole buffer each.
 const SMALL_RECEIVE_BYTES: usize = 2 << 10;
 /// The least capacity of a copy, so that what is dribbled after it fits behind.
@@ -78,7 +78,7 @@ pub(crate) enum Flow {
     Stopping,
     /// It ended for want of buffers and is armed again as soon as there are some (io_uring).
     Starved,
-    /// The socket may have data (epoll).
+    /// The socket may have data, to be received directly.
     Readable,
 }
 
@@ -113,7 +113,10 @@ pub(crate) struct ReceiveQueue {
     pub failure: Option<i32>,
     /// The peer's end was announced: a short read is not the last word (epoll).
     pub hung_up: bool,
-    /// The turn in which something was last received, and how much it was (epoll).
+    /// The connection brings more than a multishot receive should take: it is received from directly, and awaited one
+    /// buffer at a time (io_uring).
+    pub is_bulk: bool,
+    /// The turn in which something was last received directly, and how much it was.
     pub budget: (u64, usize),
     pub reader: Option<Waker>,
 }
@@ -129,6 +132,7 @@ impl ReceiveQueue {
             ended: false,
             failure: None,
             hung_up: false,
+            is_bulk: false,
             budget: (0, 0),
             reader: None,
         }

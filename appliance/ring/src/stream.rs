@@ -3,7 +3,7 @@
 //! Writing only queues: everything that is written in one turn leaves in one send at its end. `poll_flush`
 //! therefore does nothing; `flushed` and `poll_shutdown` wait until the kernel has it all.
 
-use crate::backend::{Slot, epoll};
+use crate::backend::{Slot, direct};
 use crate::connection::{Chunk, Connection, QUEUED_BYTES_MAX, State};
 use crate::core::Core;
 use crate::slab::Key;
@@ -206,10 +206,10 @@ impl AsyncRead for TcpStream {
             return Poll::Ready(Ok(()));
         }
         let stream = self.get_mut();
-        if stream.front.is_none() && stream.core.backend.reads_directly() && !stream.core.closed.get() {
+        if stream.front.is_none() && !stream.core.closed.get() {
             let mut state = stream.connection.state.borrow_mut();
             if state.receive.is_empty()
-                && epoll::receive_directly(&stream.core, &stream.connection, &mut state, buffer)
+                && direct::receive_into(&stream.core, &stream.connection, &mut state, buffer)
             {
                 return Poll::Ready(Ok(()));
             }

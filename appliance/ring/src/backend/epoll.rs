@@ -23,14 +23,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
-use tokio::io::ReadBuf;
 
 /// Stands for the wake-up event among the keys of slots.
 const EVENT_WORD: u64 = u64::MAX;
 /// Connections taken from the kernel in one go.
 const ACCEPTS_PER_CALL: usize = 64;
-/// What one connection may receive in one turn: a fast sender must not keep its reader busy for ever.
-const RECEIVE_PER_TURN_BYTES: usize = 256 << 10;
 const CONNECTION_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 
 /// An epoll instance and its companions.
@@ -39,10 +36,6 @@ pub(crate) struct Epoll {
     inbox: Arc<Inbox>,
     companions: Companions,
     ready: RefCell<Vec<Ready>>,
-    /// Data is received here and then copied to its connection, so that an idle connection holds nothing.
-    scratch: RefCell<Vec<u8>>,
-    /// Connections that have received as much as they may in this turn; their readers go on in the next.
-    tired: RefCell<Vec<Rc<Connection>>>,
 }
 
 impl Epoll {
@@ -54,8 +47,6 @@ impl Epoll {
             inbox: Arc::clone(inbox),
             companions: Companions::new(Arc::clone(inbox), config.file_threads),
             ready: RefCell::new(Vec::new()),
-            scratch: RefCell::new(Vec::with_capacity(config.recv_buffer_bytes.max(512) as usize)),
-            tired: RefCell::new(Vec::new()),
         })
     }
 
@@ -98,26 +89,6 @@ impl Epoll {
         self.epoll.remove(socket.as_fd())
     }
 
-    /// Receives one piece into the connection's queue, if the socket may have any.
-    pub fn receive(&self, core: &Core, connection: &Rc<Connection>, state: &mut State) {
-        let receive = &mut state.receive;
-        if receive.flow != Flow::Readable || receive.ended || receive.failure.is_some() {
-            return;
-        }
-        if is_spent(core, state) {
-            self.tired.borrow_mut().push(Rc::clone(connection));
-            return;
-        }
-        let mut scratch = self.scratch.borrow_mut();
-        scratch.clear();
-        let capacity = scratch.capacity();
-        let received = crate::sys::receive_into_vector(&connection.socket, &mut scratch);
-        note_received(core, state, received, capacity);
-        if !scratch.is_empty() {
-            state.receive.push_copy(core, &scratch);
-        }
-    }
-
     pub fn start_job(&self, key: Key, slot: &mut FileSlot) {
         let mut job = slot.job.take().expect("a new slot holds its job");
         job.key = key;
@@ -130,8 +101,6 @@ impl Epoll {
 
     /// Waits as told and dispatches what is ready.
     pub fn turn(&self, driver: &Driver, core: &Core, wait: Wait) {
-        let tired = std::mem::take(&mut *self.tired.borrow_mut());
-        let wait = if tired.is_empty() { wait } else { Wait::Not };
         let timeout_ms = match wait {
             Wait::Not => 0,
             Wait::Forever => -1,
@@ -155,10 +124,6 @@ impl Epoll {
             self.dispatch(driver, core, event);
         }
         *self.ready.borrow_mut() = ready;
-        for connection in tired {
-            let reader = connection.state.borrow_mut().receive.reader.take();
-            wake(reader);
-        }
     }
 
     fn dispatch(&self, driver: &Driver, core: &Core, event: Ready) {
@@ -254,62 +219,6 @@ pub(crate) fn send(core: &Core, connection: &Connection, state: &mut State) -> O
     }
     let has_room = state.send.room_bytes(core) > 0;
     if has_room || state.send.failure.is_some() { state.send.writer.take() } else { None }
-}
-
-/// True if the connection has received as much as it may in this turn.
-fn is_spent(core: &Core, state: &State) -> bool {
-    let (turn, bytes) = state.receive.budget;
-    turn == core.counters.turns.get() && bytes >= RECEIVE_PER_TURN_BYTES
-}
-
-/// Reads straight into the reader's buffer; false if nothing came and the stream has not ended.
-pub(crate) fn receive_directly(
-    core: &Core,
-    connection: &Connection,
-    state: &mut State,
-    buffer: &mut ReadBuf<'_>,
-) -> bool {
-    let receive = &state.receive;
-    let is_open = receive.flow == Flow::Readable && !receive.ended && receive.failure.is_none();
-    if !is_open || is_spent(core, state) {
-        return false;
-    }
-    let room = buffer.remaining();
-    let received = crate::sys::receive_into(&connection.socket, buffer);
-    note_received(core, state, received, room)
-}
-
-/// Keeps the books after a receive of up to `room` bytes; true if it brought bytes or the end.
-fn note_received(core: &Core, state: &mut State, received: io::Result<usize>, room: usize) -> bool {
-    let receive = &mut state.receive;
-    match received {
-        Ok(0) => {
-            receive.ended = true;
-            receive.flow = Flow::Idle;
-            true
-        }
-        Ok(bytes) => {
-            let turn = core.counters.turns.get();
-            let former = if receive.budget.0 == turn { receive.budget.1 } else { 0 };
-            receive.budget = (turn, former + bytes);
-            // epoll(7): a short read of a stream socket has emptied it. The end may still be there to read.
-            if bytes < room && !receive.hung_up {
-                receive.flow = Flow::Idle;
-            }
-            true
-        }
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EAGAIN) => {
-                receive.flow = Flow::Idle;
-                false
-            }
-            Some(libc::EINTR) => false,
-            errno => {
-                receive.failure = Some(errno.unwrap_or(libc::EIO));
-                false
-            }
-        },
-    }
 }
 
 /// Takes connections until there are none, up to a bound.

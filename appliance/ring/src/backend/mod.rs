@@ -3,6 +3,7 @@
 //! Invariant: a slot leaves the slab only when no operation of the kernel names it any more.
 
 pub(crate) mod companion;
+pub(crate) mod direct;
 pub(crate) mod epoll;
 pub(crate) mod pool;
 pub(crate) mod uring;
@@ -58,6 +59,7 @@ enum Kind {
 /// A backend with its slots.
 pub(crate) struct Driver {
     kind: Kind,
+    direct: direct::Direct,
     pub slots: RefCell<Slab<Slot>>,
     /// Connections that have something to send at the end of this turn.
     gathered: RefCell<Vec<Rc<Connection>>>,
@@ -75,6 +77,7 @@ impl Driver {
         };
         Ok(Driver {
             kind,
+            direct: direct::Direct::new(),
             slots: RefCell::new(Slab::new()),
             gathered: RefCell::new(Vec::new()),
             lingering: RefCell::new(VecDeque::new()),
@@ -111,27 +114,18 @@ impl Driver {
         Ok(connection)
     }
 
-    /// Sees to it that the reader is woken when there is something to read. With epoll, and if the reader `is_empty`,
-    /// this receives at once.
+    /// Sees to it that the reader is woken when there is something to read. If the reader `is_empty`, this may receive
+    /// directly.
     pub fn want_receive(&self, core: &Core, connection: &Rc<Connection>, state: &mut State, is_empty: bool) {
-        match &self.kind {
-            Kind::Uring(uring) => {
-                if state.receive.wants_more(core) {
-                    state.receive.flow = Flow::Armed;
-                    uring.arm_receive(connection);
-                }
-            }
-            Kind::Epoll(epoll) => {
-                if is_empty {
-                    epoll.receive(core, connection, state);
-                }
-            }
+        if is_empty {
+            self.direct.receive(core, connection, state);
         }
-    }
-
-    /// True if a read may go straight from the socket into the reader's buffer.
-    pub fn reads_directly(&self) -> bool {
-        matches!(self.kind, Kind::Epoll(_))
+        if let Kind::Uring(uring) = &self.kind
+            && state.receive.wants_more(core)
+        {
+            state.receive.flow = Flow::Armed;
+            uring.arm_receive(connection, &state.receive);
+        }
     }
 
     /// Remembers to send at the end of the turn.
@@ -399,9 +393,15 @@ impl Driver {
 
     /// Submits, waits, and hands out what the kernel has done.
     pub fn turn(&self, core: &Core, wait: Wait) {
+        let tired = self.direct.take_tired();
+        let wait = if tired.is_empty() { wait } else { Wait::Not };
         match &self.kind {
             Kind::Uring(uring) => uring.turn(self, core, wait),
             Kind::Epoll(epoll) => epoll.turn(self, core, wait),
+        }
+        for connection in tired {
+            let reader = connection.state.borrow_mut().receive.reader.take();
+            wake(reader);
         }
     }
 

@@ -7,7 +7,7 @@
 
 use super::pool::{BUFFER_GROUP, Pool};
 use super::{Driver, Slot, Wait, wake};
-use crate::connection::{Connection, Flow, State};
+use crate::connection::{Connection, Flow, ReceiveQueue, State};
 use crate::core::Core;
 use crate::file::{FileSlot, Operation};
 use crate::inbox::Inbox;
@@ -50,6 +50,8 @@ const BUFFER_COUNT_WHEN_SMALL: u16 = 128;
 /// A closed ring gives its locked memory back a little later, so a start is tried again before it fails.
 const START_ATTEMPTS: u32 = 20;
 const START_PAUSE: Duration = Duration::from_millis(5);
+/// A receive in bulk mode that brings less than this ends it.
+const BULK_BYTES_MIN: i32 = 4 << 10;
 /// Connections that one listener keeps for its acceptor; beyond that the kernel's backlog keeps them.
 const ACCEPTED_COUNT_MAX: usize = 256;
 
@@ -157,9 +159,16 @@ impl Uring {
         self.push(read.build().user_data(Key::VACANT.pack(KIND_EVENT)));
     }
 
-    pub fn arm_receive(&self, connection: &Connection) {
-        let receive = opcode::RecvMulti::new(Fd(connection.socket.as_raw_fd()), BUFFER_GROUP);
-        self.push(receive.build().user_data(connection.key.get().pack(KIND_RECEIVE)));
+    pub fn arm_receive(&self, connection: &Connection, queue: &ReceiveQueue) {
+        let socket = Fd(connection.socket.as_raw_fd());
+        let receive = if queue.is_bulk {
+            // One buffer; the length of zero stands for the buffer's own.
+            let receive = opcode::Recv::new(socket, std::ptr::null_mut(), 0).buf_group(BUFFER_GROUP);
+            receive.build().flags(Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(socket, BUFFER_GROUP).build()
+        };
+        self.push(receive.user_data(connection.key.get().pack(KIND_RECEIVE)));
     }
 
     pub fn cancel_receive(&self, connection: &Connection) {
@@ -332,13 +341,16 @@ impl Uring {
         let receive = &mut state.receive;
         let is_last = !cqueue::more(completion.flags());
         if is_last {
-            receive.flow = Flow::Idle;
+            // A trickle ends bulk mode: it is cheaper to be told about every piece.
+            receive.is_bulk &= !(1..BULK_BYTES_MIN).contains(&result);
+            receive.flow = if receive.is_bulk { Flow::Readable } else { Flow::Idle };
         }
         match (result, buffer) {
             (1.., Some(buffer)) => {
                 receive.push_pooled(core, buffer, self.pool.is_low());
                 if receive.flow == Flow::Armed && receive.is_full(core) {
                     count(&core.counters.receive_pauses);
+                    receive.is_bulk = true;
                     receive.flow = Flow::Stopping;
                     self.cancel_receive(&connection);
                 }
@@ -360,12 +372,16 @@ impl Uring {
             driver.try_close(core, &connection);
             return;
         }
-        let has_news = !state.receive.is_empty() || state.receive.ended || state.receive.failure.is_some();
+        let receive = &state.receive;
+        let has_news = !receive.is_empty()
+            || receive.ended
+            || receive.failure.is_some()
+            || receive.flow == Flow::Readable;
         let reader = if has_news { state.receive.reader.take() } else { None };
         if state.receive.reader.is_some() && state.receive.wants_more(core) {
             // It was stopped while its reader waits: go on.
             state.receive.flow = Flow::Armed;
-            self.arm_receive(&connection);
+            self.arm_receive(&connection, &state.receive);
         }
         drop(state);
         wake(reader);
@@ -383,7 +399,7 @@ impl Uring {
             state.receive.flow = Flow::Idle;
             if !state.orphaned && state.receive.wants_more(core) {
                 state.receive.flow = Flow::Armed;
-                self.arm_receive(&connection);
+                self.arm_receive(&connection, &state.receive);
             }
         }
     }
