@@ -18,6 +18,8 @@ use crate::types::BLOCK_BYTES;
 
 mod crash_states;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use crash_states::{CrashState, CrashStates};
 use state::{FileId, State};

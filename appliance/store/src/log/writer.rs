@@ -203,8 +203,9 @@ impl LogWriter {
         assert_eq!(segment.sequence, position.segment);
         let (file, shared) = (segment.file.clone(), self.shared.clone());
         let path = self.config.segment_path(position.segment);
+        // Outside of the future: one that is dropped before its first poll has lost a sealed batch too.
+        let mut flight = Flight { shared, landed: false };
         async move {
-            let mut flight = Flight { shared, landed: false };
             if flight.shared.failed.load(Ordering::Relaxed) {
                 return Err(Fault::ReadOnly("an earlier write of the log failed".into()));
             }

@@ -57,14 +57,27 @@ fn a_batch_that_was_opened_and_dropped_leaves_no_trace() {
 }
 
 #[test]
-fn a_write_whose_future_is_dropped_makes_the_writer_refuse() {
+fn after_a_failed_sync_the_writer_refuses() {
     let (disk, config) = (new_disk(1), config(8, 2));
     let mut machine = start(&disk, &config, 1, &mut Model::default());
     let first = machine.writer.open_batch().unwrap();
-    let mut write = Box::pin(machine.writer.write(first, Lsn::ZERO, Timestamp(0)));
     disk.inject(Injection::eio(OperationKind::Sync, 1));
-    let polled = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(polled, Poll::Ready(Err(Fault::Io { .. }))));
+    let failed = now_or_never(machine.writer.write(first, Lsn::ZERO, Timestamp(0)));
+    assert!(matches!(failed, Err(Fault::Io { errno: libc::EIO, .. })));
+    assert!(machine.writer.has_failed());
+    let second = machine.writer.open_batch().unwrap();
+    let before = disk.operation_count();
+    let refused = now_or_never(machine.writer.write(second, Lsn::ZERO, Timestamp(0)));
+    assert!(matches!(refused, Err(Fault::ReadOnly(_))));
+    assert_eq!(disk.operation_count(), before, "nothing more is written");
+}
+
+#[test]
+fn a_write_that_is_dropped_before_it_begins_makes_the_writer_refuse() {
+    let (disk, config) = (new_disk(1), config(8, 2));
+    let mut machine = start(&disk, &config, 1, &mut Model::default());
+    let first = machine.writer.open_batch().unwrap();
+    drop(machine.writer.write(first, Lsn::ZERO, Timestamp(0)));
     assert!(machine.writer.has_failed());
     let second = machine.writer.open_batch().unwrap();
     let refused = now_or_never(machine.writer.write(second, Lsn::ZERO, Timestamp(0)));

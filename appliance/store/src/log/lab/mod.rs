@@ -19,6 +19,7 @@ mod cases;
 mod damage;
 mod fuzzing;
 mod random;
+mod real;
 mod states;
 
 pub(super) const DIRECTORY: DirectoryId = DirectoryId(*b"the lab's folder");
