@@ -1,6 +1,7 @@
 //! What a request costs: an echo of 4 KiB over HTTP/1.1 and HTTP/2, server on one core, client on another.
 //! Prints requests per second and the server thread's CPU time per request, which is the number to watch: the rate
-//! depends on the client too. `ECHO_SECONDS`, `ECHO_CONNECTIONS` and `ECHO_BYTES` change the defaults.
+//! depends on the client too. `ECHO_SECONDS`, `ECHO_CONNECTIONS`, `ECHO_BYTES` and
+//! `ECHO_ROUNDS` change the defaults; `ECHO_ONLY=h1` or `h2` leaves the other out.
 #![allow(clippy::unwrap_used, reason = "a bench stops at the first surprise")]
 
 use std::cell::Cell;
@@ -49,7 +50,7 @@ fn measure(protocol: Protocol, connections: usize, streams: usize, body_bytes: u
     let (cpu_out, cpu_in) = mpsc::channel();
     let shutdown = Shutdown::new();
     let signal = shutdown.clone();
-    let server = thread::spawn(move || {
+    let server = thread::Builder::new().name("echo-server".to_owned()).spawn(move || {
         reactor(0).block_on(async {
             let listener = ring::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
             address_out.send(listener.local_addr().unwrap()).unwrap();
@@ -57,6 +58,7 @@ fn measure(protocol: Protocol, connections: usize, streams: usize, body_bytes: u
         });
         cpu_out.send(thread_cpu_us()).unwrap();
     });
+    let server = server.unwrap();
     let address = address_in.recv().unwrap();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (count, elapsed) = reactor(1.min(cores - 1)).block_on(load(
@@ -127,10 +129,15 @@ fn main() {
     let seconds = setting("ECHO_SECONDS", 3) as u64;
     let connections = setting("ECHO_CONNECTIONS", 64);
     let body_bytes = setting("ECHO_BYTES", 4096);
-    for _ in 0..2 {
-        measure(Protocol::Http1, connections, 1, body_bytes, seconds);
-        measure(Protocol::Http2, 8, 32, body_bytes, seconds);
-        measure(Protocol::Http1, connections, 1, 0, seconds);
-        measure(Protocol::Http2, 8, 32, 0, seconds);
+    let only = std::env::var("ECHO_ONLY").unwrap_or_default();
+    for _ in 0..setting("ECHO_ROUNDS", 2) {
+        for bytes in [body_bytes, 0] {
+            if only != "h2" {
+                measure(Protocol::Http1, connections, 1, bytes, seconds);
+            }
+            if only != "h1" {
+                measure(Protocol::Http2, 8, 32, bytes, seconds);
+            }
+        }
     }
 }
