@@ -1,0 +1,369 @@
+//! One request on its way through the service: what it asks, of what, who asks, and what the configuration says.
+//! Invariant: a bucket that is handed out exists, is the one that the request means, and belongs to whom the request
+//! expects it to.
+//! Leaves to ops: what the operation does.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use aws::account::{Account, AccountId, CanonicalId};
+use aws::acl::{Acl, Permission};
+use aws::policy::{self, Action, Decision, Principal, Resource};
+use http_types::{HeaderMap, Method, StatusCode};
+use plan::{Context, Plan, Reply, ReplyBody};
+use store::{ShardId, View};
+
+use crate::Config;
+use crate::model::{Attributes, BucketName, Generation, ObjectKey, VersionId, Versioning};
+use crate::store::bucket::{BucketRecord, acl_of};
+use crate::store::record::VersionRecord;
+use crate::store::versions::Place;
+use crate::store::{BUCKETS, bucket_key, object_key};
+use crate::wire::error::{Code, Error};
+use crate::wire::headers;
+use crate::wire::query::Query;
+use crate::wire::reply::head_only;
+
+/// One request.
+#[derive(Clone)]
+pub struct Call {
+    /// The service's configuration.
+    pub config: Rc<Config>,
+    /// Method, path, query and headers as sent.
+    pub head: http::RequestHead,
+    /// How long the body on the wire is.
+    pub body_length: http::BodyLength,
+    /// Who asks; `None` for an anonymous caller.
+    pub account: Option<Arc<Account>>,
+    /// The id that the reply carries.
+    pub request_id: String,
+    /// The longer id beside it.
+    pub host_id: String,
+    /// The decoded query.
+    pub query: Query,
+    /// The bucket's name, "" where the request is about none.
+    pub bucket_name: String,
+    /// The key, where the request is about an object.
+    pub key: Option<ObjectKey>,
+    /// The action of the operation, such as `s3:GetObject`.
+    pub action: &'static str,
+}
+
+/// A bucket as one view showed it.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// Its key in every shard's BUCKETS.
+    pub key: Vec<u8>,
+    /// Its name.
+    pub name: String,
+    /// Its record.
+    pub record: Rc<BucketRecord>,
+}
+
+impl Bucket {
+    /// Its life.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.record.generation
+    }
+
+    /// Whether replies name versions.
+    #[must_use]
+    pub fn shows_versions(&self) -> bool {
+        self.record.versioning != Versioning::Never
+    }
+
+    /// A key in it.
+    #[must_use]
+    pub fn place<'k>(&self, key: &'k ObjectKey) -> Place<'k> {
+        Place { generation: self.generation(), key, versioning: self.record.versioning }
+    }
+
+    /// The shard that owns a key.
+    #[must_use]
+    pub fn shard(&self, cx: &Context<'_>, key: &ObjectKey) -> ShardId {
+        cx.store.place(&object_key(self.generation(), key.as_bytes()))
+    }
+
+    /// The version id that replies show.
+    #[must_use]
+    pub fn shown_id(&self, record: &VersionRecord) -> Option<String> {
+        self.shows_versions().then(|| record.id().to_string())
+    }
+}
+
+impl Call {
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The text of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        headers::text(&self.head.headers, name)
+    }
+
+    /// The key; operations on objects have one.
+    pub fn key(&self) -> Result<&ObjectKey, Error> {
+        self.key.as_ref().ok_or_else(|| Code::MethodNotAllowed.into())
+    }
+
+    /// The caller's canonical id.
+    #[must_use]
+    pub fn caller(&self) -> Option<CanonicalId> {
+        self.account.as_ref().map(|account| account.canonical_id)
+    }
+
+    /// The `versionId` of the query.
+    pub fn version_id(&self) -> Result<Option<VersionId>, Error> {
+        match self.query.get("versionId") {
+            None => Ok(None),
+            Some(text) => headers::parse_version(text).map(Some),
+        }
+    }
+
+    /// The bucket of the request.
+    pub fn bucket(&self, cx: &Context<'_>) -> Result<Bucket, Error> {
+        let bucket = self.find_bucket(cx, &self.bucket_name)?;
+        self.check_owner(&bucket, "x-amz-expected-bucket-owner")?;
+        Ok(bucket)
+    }
+
+    /// A bucket by name, in the name space of the caller or in the one that `tenant:name` says.
+    pub fn find_bucket(&self, cx: &Context<'_>, name: &str) -> Result<Bucket, Error> {
+        let no_such = || Error::from(Code::NoSuchBucket).with("BucketName", name);
+        let (tenant, plain) = self.name_space(name);
+        if BucketName::parse(plain).is_none() {
+            return Err(no_such());
+        }
+        let key = bucket_key(tenant, plain);
+        let shard = cx.store.shards().next().ok_or_else(no_such)?;
+        let view = cx.store.view(shard)?;
+        let Some(record) = view.get(BUCKETS, &key)? else { return Err(no_such()) };
+        let record = Rc::new(BucketRecord::decode(record.value)?);
+        Ok(Bucket { key, name: plain.to_owned(), record })
+    }
+
+    fn name_space<'n>(&'n self, name: &'n str) -> (&'n str, &'n str) {
+        match name.split_once(':') {
+            Some((tenant, plain)) => (tenant, plain),
+            None => (self.tenant(), name),
+        }
+    }
+
+    /// The caller's name space; anonymous callers use the one without a name.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.account.as_ref().and_then(|account| account.tenant.as_deref()).unwrap_or("")
+    }
+
+    /// Refuses when the bucket does not belong to the account that a header names.
+    pub fn check_owner(&self, bucket: &Bucket, header: &str) -> Result<(), Error> {
+        match self.header(header) {
+            None => Ok(()),
+            Some(text) => match AccountId::parse(text) {
+                Some(expected) if expected == bucket.record.owner => Ok(()),
+                Some(_) => Err(Code::AccessDenied.into()),
+                None => Err(Error::argument(
+                    header,
+                    text,
+                    "The value of the expected bucket owner parameter must be an AWS account ID",
+                )),
+            },
+        }
+    }
+
+    /// Whether the caller may do the operation's action on the bucket. `permission`: what an access list must grant to
+    /// those to whom the bucket does not belong.
+    pub fn authorize_bucket(&self, bucket: &Bucket, permission: Option<Permission>) -> Result<(), Error> {
+        self.authorize_as(self.action, bucket, permission)
+    }
+
+    /// The same for another action than the operation's own.
+    pub fn authorize_as(
+        &self,
+        action: &'static str,
+        bucket: &Bucket,
+        permission: Option<Permission>,
+    ) -> Result<(), Error> {
+        let granted =
+            permission.is_some_and(|permission| self.is_granted(bucket, &bucket.record.acl(), permission));
+        self.decide(action, bucket, self.key.as_ref(), granted)
+    }
+
+    /// Whether the caller may do an action on an object of the bucket.
+    pub fn authorize_object(
+        &self,
+        action: &'static str,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        attributes: &Attributes,
+        permission: Permission,
+    ) -> Result<(), Error> {
+        let owner = attributes.owner.unwrap_or(bucket.record.owner_canonical);
+        let acl = acl_of(owner, attributes.grants.as_deref());
+        // The owner of an object in somebody else's bucket has it at home.
+        let is_owner = self.caller() == Some(owner);
+        let granted = is_owner || self.is_granted(bucket, &acl, permission);
+        self.decide(action, bucket, Some(key), granted)
+    }
+
+    fn is_granted(&self, bucket: &Bucket, acl: &Acl, permission: Permission) -> bool {
+        use crate::model::Ownership;
+        if bucket.record.effective_ownership() == Ownership::BucketOwnerEnforced {
+            return false;
+        }
+        let caller = self.caller();
+        if bucket.record.ignores_public_grants() {
+            // Public groups count as absent.
+            let mut closed = acl.clone();
+            closed.grants.retain(|grant| matches!(grant.grantee, aws::acl::Grantee::Account(_)));
+            return closed.allows(caller.as_ref(), permission);
+        }
+        acl.allows(caller.as_ref(), permission)
+    }
+
+    fn decide(
+        &self,
+        action: &'static str,
+        bucket: &Bucket,
+        key: Option<&ObjectKey>,
+        acl_grants: bool,
+    ) -> Result<(), Error> {
+        let arn = match key {
+            Some(key) => format!("arn:aws:s3:::{}/{key}", bucket.name),
+            None => format!("arn:aws:s3:::{}", bucket.name),
+        };
+        let principal = match &self.account {
+            Some(account) => Principal::Account(account),
+            None => Principal::Anonymous,
+        };
+        let resource = Resource { arn: &arn, owner: Some(bucket.record.owner) };
+        let context = policy::Context { acl_grants, keys: &[] };
+        match policy::decide(&principal, Action(action), &resource, &context) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(reason) => {
+                let text = policy::denial_text(&principal, Action(action), &resource, reason);
+                Err(Error::from(Code::AccessDenied).message(text))
+            }
+        }
+    }
+
+    /// The account of a signed request; anonymous callers are refused.
+    pub fn signed_account(&self) -> Result<&Arc<Account>, Error> {
+        self.account.as_ref().ok_or_else(|| Code::AccessDenied.into())
+    }
+
+    /// What a caller learns about a key that is not there: without the right to list, nothing.
+    pub fn absent(&self, bucket: &Bucket, key: &ObjectKey, code: Code) -> Error {
+        match self.authorize_as("s3:ListBucket", bucket, Some(Permission::Read)) {
+            Ok(()) => Error::from(code).with("Key", key.as_str()),
+            Err(denied) => denied,
+        }
+    }
+
+    /// A view of the shard that owns a key.
+    pub fn view<'s>(&self, cx: &'s Context<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<View<'s>, Error> {
+        Ok(cx.store.view(bucket.shard(cx, key))?)
+    }
+
+    /// The time, as signatures and dates count it.
+    #[must_use]
+    pub fn now(&self, cx: &Context<'_>) -> aws::Timestamp {
+        aws::Timestamp(i64::try_from(cx.now.0).unwrap_or(i64::MAX))
+    }
+
+    /// Turns an error into the reply that the client gets.
+    #[must_use]
+    pub fn refuse(&self, error: &Error) -> Reply {
+        render(&self.head, &self.request_id, &self.host_id, error)
+    }
+}
+
+/// The reply for an error.
+#[must_use]
+pub fn render(head: &http::RequestHead, request_id: &str, host_id: &str, error: &Error) -> Reply {
+    let status = StatusCode::from_u16(error.reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = error.reply.to_xml(Some(&head.path), request_id, host_id);
+    let mut reply = Reply::bytes(status, "application/xml", body);
+    for (name, value) in &error.headers {
+        reply.headers.insert(name.clone(), value.clone());
+    }
+    if head.method == Method::HEAD {
+        reply = head_only(reply);
+        reply.body = ReplyBody::Empty;
+        reply.headers.remove(http_types::header::CONTENT_TYPE);
+    }
+    reply
+}
+
+/// A call that a plan's closures share.
+pub type Shared = Rc<Call>;
+
+/// Turns the outcome of a closure into a plan.
+pub fn settle(call: &Shared, outcome: Result<Plan, Error>) -> Plan {
+    match outcome {
+        Ok(plan) => plan,
+        Err(error) => Plan::Reply(call.refuse(&error)),
+    }
+}
+
+/// Runs an operation on a shard and goes on with its reply.
+pub fn submit<O, F>(call: Shared, shard: ShardId, operation: O, then: F) -> Plan
+where
+    O: store::Operation,
+    F: FnOnce(&Shared, &mut Context<'_>, O::Reply) -> Result<Plan, Error> + 'static,
+{
+    Plan::submit(shard, operation, move |cx, outcome| {
+        let outcome = outcome.map_err(Error::from).and_then(|reply| then(&call, cx, reply));
+        settle(&call, outcome)
+    })
+}
+
+/// Reads the whole body and goes on with it. More than `limit_bytes` is MaxMessageLengthExceeded.
+pub fn collect<F>(call: Shared, limit_bytes: usize, then: F) -> Plan
+where
+    F: FnOnce(&Shared, &mut Context<'_>, bytes::Bytes) -> Result<Plan, Error> + 'static,
+{
+    Plan::Collect {
+        limit_bytes,
+        then: Box::new(move |cx, body| {
+            let outcome = match body {
+                Ok(body) => then(&call, cx, body),
+                Err(plan::BodyFailure::TooLarge) => Err(Code::MaxMessageLengthExceeded.into()),
+                Err(failure) => Err(failure.into()),
+            };
+            settle(&call, outcome)
+        }),
+    }
+}
+
+/// Receives the body into the store and goes on with it.
+pub fn receive<F>(call: Shared, receive: plan::Receive, then: F) -> Plan
+where
+    F: FnOnce(&Shared, &mut Context<'_>, plan::Received) -> Result<Plan, Error> + 'static,
+{
+    Plan::Receive(
+        receive,
+        Box::new(move |cx, received| {
+            let outcome = received.map_err(Error::from).and_then(|received| then(&call, cx, received));
+            settle(&call, outcome)
+        }),
+    )
+}
+
+/// Copies stored bodies into a new one and goes on with it.
+pub fn copy<F>(call: Shared, copy: plan::Copy, then: F) -> Plan
+where
+    F: FnOnce(&Shared, &mut Context<'_>, plan::Received) -> Result<Plan, Error> + 'static,
+{
+    Plan::Copy(
+        copy,
+        Box::new(move |cx, received| {
+            let outcome = received.map_err(Error::from).and_then(|received| then(&call, cx, received));
+            settle(&call, outcome)
+        }),
+    )
+}
