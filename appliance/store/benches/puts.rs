@@ -33,7 +33,13 @@ impl Operation for Put {
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
         // As a service does: it looks what is there before it replaces it.
         tx.get(TABLE, &self.key)?;
-        tx.put(TABLE, &self.key, b"metadata of forty bytes, like a service's", vec![Body::New(self.body.clone())], false);
+        tx.put(
+            TABLE,
+            &self.key,
+            b"metadata of forty bytes, like a service's",
+            vec![Body::New(self.body.clone())],
+            false,
+        );
         Ok(Outcome::Commit(()))
     }
 }
@@ -146,13 +152,24 @@ fn disk_use() -> String {
             entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
         })
     };
-    format!("log {} MiB, index {} MiB, packed {} MiB", size("log") >> 20, size("index") >> 20, size("packed") >> 20)
+    format!(
+        "log {} MiB, index {} MiB, packed {} MiB",
+        size("log") >> 20,
+        size("index") >> 20,
+        size("packed") >> 20
+    )
 }
 
 /// The limit: the same records appended to a prewritten file, one write and one sync per batch, nothing else.
 async fn bare_round(path: &Path, seconds: u64) -> Outcomes {
     const FILE_BYTES: u64 = 512 << 20;
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).expect("file");
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("file");
     if file.metadata().expect("stat").len() < FILE_BYTES {
         use std::os::unix::fs::FileExt as _;
         let zeros = vec![0; 1 << 20];

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::overlay::Entry;
 use crate::owner::Owner;
 use crate::record::{BodyRef, Record};
-use crate::tables::{DEAD, PREPARED, dead_key, record_key};
+use crate::tables::{DEAD, OUTBOX, PREPARED, dead_key, record_key};
 use crate::transact::{PrepareInfo, Prepared, PreparedContent, PreparedEffect};
 use crate::tx::{Body, Effects, StagedRecord};
 use crate::tx_status::{TxState, TxStatus};
@@ -65,7 +65,11 @@ impl Owner {
     }
 
     /// Writes a participant's part of a transaction: the PREPARED record, and intents that nobody sees yet.
-    pub(crate) fn apply_prepare(&mut self, effects: Effects, info: &PrepareInfo) -> Result<Option<Lsn>, Fault> {
+    pub(crate) fn apply_prepare(
+        &mut self,
+        effects: Effects,
+        info: &PrepareInfo,
+    ) -> Result<Option<Lsn>, Fault> {
         let mut named = HashSet::new();
         let mut bodies = Vec::new();
         let mut adopted = Vec::new();
@@ -73,10 +77,13 @@ impl Owner {
         for staged in effects.staged {
             let value = match staged.record {
                 Some(StagedRecord { value, bodies: record_bodies }) => {
-                    let new = record_bodies.iter().map(|body| matches!(body, Body::New(_))).collect::<Vec<_>>();
+                    let new =
+                        record_bodies.iter().map(|body| matches!(body, Body::New(_))).collect::<Vec<_>>();
                     let placed = self.place_bodies(record_bodies, &mut named)?;
                     let count = placed.len() as u16;
-                    adopted.extend(placed.iter().zip(new).filter(|(_, new)| *new).flat_map(|(body, _)| extents(body)));
+                    adopted.extend(
+                        placed.iter().zip(new).filter(|(_, new)| *new).flat_map(|(body, _)| extents(body)),
+                    );
                     bodies.extend(placed);
                     Some((value, count))
                 }
@@ -107,7 +114,8 @@ impl Owner {
     pub(crate) fn carry_intents(&mut self) {
         for prepared in self.prepared.values() {
             if !prepared.content.resolved && prepared.status.state() != TxState::Aborted {
-                insert_intents(&mut self.overlay, prepared).expect("the same effects were encoded when they were prepared");
+                insert_intents(&mut self.overlay, prepared)
+                    .expect("the same effects were encoded when they were prepared");
                 let low = prepared.bodies.iter().filter_map(log_segment).min();
                 self.log_reference_low = self.log_reference_low.min(low.unwrap_or(u64::MAX));
             }
@@ -182,6 +190,7 @@ impl Owner {
         self.filling().append(&scratch);
         self.scratch = scratch;
         let lsn = self.filling().lsn();
+        self.emitted |= key[0] == OUTBOX.0;
         self.overlay.insert(key, lsn, Entry::Put { value: &record, fresh });
     }
 
@@ -196,13 +205,18 @@ impl Owner {
     }
 
     /// Gives every body its place: new small ones go into the batch, new large ones are adopted where they lie.
-    fn place_bodies(&mut self, bodies: Vec<Body>, named: &mut HashSet<ExtentId>) -> Result<Vec<BodyRef>, Fault> {
+    fn place_bodies(
+        &mut self,
+        bodies: Vec<Body>,
+        named: &mut HashSet<ExtentId>,
+    ) -> Result<Vec<BodyRef>, Fault> {
         let mut placed = Vec::with_capacity(bodies.len());
         for body in bodies {
             let place = match body {
                 Body::Kept(kept) => kept,
                 Body::New(new) => {
-                    let sealed = new.take().ok_or_else(|| Fault::corrupt("a new body was put twice".into()))?;
+                    let sealed =
+                        new.take().ok_or_else(|| Fault::corrupt("a new body was put twice".into()))?;
                     self.place_new(sealed)
                 }
             };

@@ -1,5 +1,6 @@
-//! The companion threads of a shard: one folds, one does file work that may block (segments, extents, reclamation).
-//! Invariant: work of one thread runs in the order given; a reactor never waits for either.
+//! The companion threads of a shard: one folds, one does file work that others wait for (segments, opens), one gives
+//! space back, which waits for readers and takes its time.
+//! Invariant: work of one thread runs in the order given; a reactor never waits for any of them.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,8 @@ use crate::shared::Shared;
 use crate::types::ShardId;
 
 type Work = Box<dyn FnOnce() + Send>;
+/// Work for the folding thread, which hands in its own state.
+pub(crate) type FoldWork = Box<dyn FnOnce(&mut Folder) + Send>;
 
 /// A thread that runs what it is sent, until every sender is gone.
 #[derive(Clone)]
@@ -48,7 +51,9 @@ pub(crate) struct Companions {
     pub(crate) shared: Arc<Shared>,
     pub(crate) shard: ShardId,
     pub(crate) files: FileThread,
-    pub(crate) folds: Sender<Box<dyn FnOnce(&mut Folder) + Send>>,
+    /// Punching is slow on purpose and waits for readers, so it may not hold up segments and opens.
+    pub(crate) space: FileThread,
+    pub(crate) folds: Sender<FoldWork>,
     /// Log segments that nothing points into but that a stream may still read.
     pub(crate) retiring: Arc<Mutex<Vec<u64>>>,
     pub(crate) supply: SegmentSupply,
@@ -59,8 +64,8 @@ pub(crate) struct Companions {
 pub(crate) fn start_fold_thread(
     name: String,
     mut folder: Folder,
-) -> std::io::Result<(Sender<Box<dyn FnOnce(&mut Folder) + Send>>, JoinHandle<()>)> {
-    let (sender, receiver) = channel::<Box<dyn FnOnce(&mut Folder) + Send>>();
+) -> std::io::Result<(Sender<FoldWork>, JoinHandle<()>)> {
+    let (sender, receiver) = channel::<FoldWork>();
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         for work in receiver {
             work(&mut folder);
@@ -95,15 +100,16 @@ impl Companions {
     pub(crate) fn retire(&self, segments: Vec<u64>) {
         lock(&self.retiring).extend(segments);
         let this = self.clone();
-        self.files.run(Box::new(move || {
+        self.space.run(Box::new(move || {
+            // Taken before the grace: what a later call adds has its own grace ahead of it.
+            let mut taken = std::mem::take(&mut *lock(&this.retiring));
+            taken.sort_unstable();
+            taken.dedup();
             grace::grace_blocking();
-            let mut waiting = lock(&this.retiring);
-            waiting.sort_unstable();
-            waiting.dedup();
-            let (busy, free): (Vec<u64>, Vec<u64>) =
-                waiting.iter().partition(|segment| this.shared.pins.is_pinned(PinKey::log(this.shard, **segment)));
-            *waiting = busy;
-            drop(waiting);
+            let (busy, free): (Vec<u64>, Vec<u64>) = taken
+                .into_iter()
+                .partition(|segment| this.shared.pins.is_pinned(PinKey::log(this.shard, *segment)));
+            lock(&this.retiring).extend(busy);
             this.supply.retire(&free);
             let result = this.supply.refill();
             tell(&this.shared, this.shard, Message::SegmentsReady(result));
@@ -113,13 +119,25 @@ impl Companions {
     /// Gives the space of dead bodies back.
     pub(crate) fn reclaim(&self, report: FoldReport) {
         let this = self.clone();
-        self.files.run(Box::new(move || {
+        self.space.run(Box::new(move || {
             let punched = lock(&this.reclaim).run(&this.shared, this.shard, report);
             match punched {
                 Ok(extents) if extents.is_empty() => {}
                 Ok(extents) => tell(&this.shared, this.shard, Message::Punched(extents)),
                 // Space that cannot be given back now is tried again after the next fold; nothing is wrong with the data.
                 Err(fault) => crate::report(&format!("{}: giving space back failed: {fault}", this.shard)),
+            }
+        }));
+    }
+}
+
+impl Companions {
+    /// After a start: what the last run of the process had reserved and not used goes back to the disk.
+    pub(crate) fn tidy(&self) {
+        let this = self.clone();
+        self.space.run(Box::new(move || {
+            if let Err(fault) = lock(&this.reclaim).reclaimer.tidy_after_start(this.shard) {
+                crate::report(&format!("{}: tidying after the start failed: {fault}", this.shard));
             }
         }));
     }

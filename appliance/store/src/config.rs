@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk::Disk;
+use crate::outbox::Receivers;
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct StoreConfig {
     pub packed_segment_bytes: u32,
     /// Body bytes in flight to the disk at once, all cores together.
     pub bulk_bytes_in_flight: u64,
+    /// Who takes outbox messages.
+    pub receivers: Receivers,
     /// The owners' bounds.
     pub limits: OwnerLimits,
 }
@@ -51,6 +54,7 @@ impl StoreConfig {
             extent_segment_bytes: crate::body::writer::SEGMENT_BYTES,
             packed_segment_bytes: 64 << 20,
             bulk_bytes_in_flight: 8 << 20,
+            receivers: Receivers::default(),
             limits: OwnerLimits::default(),
         }
     }

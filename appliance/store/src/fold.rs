@@ -8,12 +8,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use heed::RwTxn;
 
 use crate::body::{Ballast, PackedWriter};
+use crate::companion::lock;
 use crate::fault::Fault;
 use crate::index::Index;
 use crate::log::{Checkpoint, LogReader};
@@ -21,8 +22,8 @@ use crate::overlay::Overlay;
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
 use crate::tables::{APPLIED_KEY, PACKED, record_key};
-use crate::warm::{ColdMeter, warm_overlay};
 use crate::types::{INLINE_BYTES_MAX, ShardId, TableId};
+use crate::warm::{ColdMeter, warm_overlay};
 
 /// Entries in one LMDB transaction at most: near 131,000 dirty pages LMDB begins to spill.
 const TXN_ENTRY_COUNT_MAX: usize = 100_000;
@@ -56,6 +57,8 @@ pub(crate) struct Folder {
     pub(crate) scratch: Vec<u8>,
     /// Made by the folding thread itself, whose faults it counts.
     pub(crate) cold: Option<ColdMeter>,
+    /// Packed segments whose files were removed.
+    pub(crate) gone: Arc<Mutex<Vec<u64>>>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -94,6 +97,7 @@ impl Folder {
         let index = &order.shared.shard(order.shard).index;
         let mut usage = BTreeMap::new();
         let mut entries = 0_u64;
+        let gone = lock(&self.gone).clone();
         let mut cursor = order.frozen.cursor();
         cursor.seek_first();
         loop {
@@ -115,12 +119,16 @@ impl Folder {
             let (mut empty_packed, mut sparse_packed) = (Vec::new(), Vec::new());
             write_usage(index, &mut txn, &std::mem::take(&mut usage))?;
             if is_last {
+                for segment in &gone {
+                    index.delete(&mut txn, &record_key(PACKED, &segment.to_be_bytes()))?;
+                }
                 self.find_reclaimable(index, &txn, &mut empty_packed, &mut sparse_packed)?;
                 index.put(&mut txn, APPLIED_KEY, &order.checkpoint.encode())?;
             }
             self.packed.sync()?;
             index.commit(txn)?;
             if is_last {
+                lock(&self.gone).retain(|segment| !gone.contains(segment));
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let checkpoint = order.checkpoint;
                 return Ok(FoldReport { checkpoint, entries, micros, empty_packed, sparse_packed });
@@ -258,7 +266,10 @@ fn write_usage(index: &Index, txn: &mut RwTxn<'_>, usage: &BTreeMap<u64, Usage>)
         let key = record_key(PACKED, &segment.to_be_bytes());
         let (live, total) = index.get(txn, &key)?.map(decode_usage).transpose()?.unwrap_or((0, 0));
         let live = live.checked_add_signed(change.live_change).ok_or_else(|| {
-            Fault::corrupt(format!("packed segment {segment} would have {} live bytes", live as i64 + change.live_change))
+            Fault::corrupt(format!(
+                "packed segment {segment} would have {} live bytes",
+                live as i64 + change.live_change
+            ))
         })?;
         let mut value = [0; 16];
         value[..8].copy_from_slice(&live.to_le_bytes());

@@ -128,7 +128,11 @@ impl Format {
         if !names.iter().any(|name| name == FORMAT_NAME) {
             // What the first start leaves behind when it is killed before FORMAT is there.
             let ours = |name: &String| name == "lock" || name == FORMAT_TEMPORARY;
-            return if names.iter().all(ours) { Ok(None) } else { Err(OpenError::Foreign(data.to_path_buf())) };
+            return if names.iter().all(ours) {
+                Ok(None)
+            } else {
+                Err(OpenError::Foreign(data.to_path_buf()))
+            };
         }
         let path = data.join(FORMAT_NAME);
         let mode = OpenMode { create: false, write: false, direct: false };
@@ -145,7 +149,8 @@ impl Format {
         let mode = OpenMode { create: true, write: true, direct: false };
         let file = disk.open(&temporary, mode).map_err(|error| Fault::io("create", &temporary, 0, &error))?;
         file.truncate(0).map_err(|error| Fault::io("truncate", &temporary, 0, &error))?;
-        file.write_blocking(self.text().as_bytes(), 0).map_err(|error| Fault::io("write", &temporary, 0, &error))?;
+        file.write_blocking(self.text().as_bytes(), 0)
+            .map_err(|error| Fault::io("write", &temporary, 0, &error))?;
         file.sync_blocking().map_err(|error| Fault::io("fdatasync", &temporary, 0, &error))?;
         disk.rename(&temporary, &path).map_err(|error| Fault::io("rename", &temporary, 0, &error))?;
         disk.sync_dir(data).map_err(|error| Fault::io("fsync", data, 0, &error))
@@ -204,7 +209,10 @@ mod tests {
                 // A flip that yields another valid directory or count is caught by the log and the extents, which name the
                 // directory, and by the missing or surplus shard directories.
                 if let Ok(other) = parse(&damaged, data) {
-                    assert!(other != format || damaged.to_ascii_lowercase() == text.as_bytes(), "{position} {bit}");
+                    assert!(
+                        other != format || damaged.to_ascii_lowercase() == text.as_bytes(),
+                        "{position} {bit}"
+                    );
                 }
             }
         }

@@ -46,9 +46,8 @@ impl Index {
         };
         // SAFETY: only the lifetime changes. The handle is a number that is valid while the environment is open, and the
         // environment lives in the same struct; each use checks that the transaction belongs to that environment.
-        let db = unsafe {
-            std::mem::transmute::<Database<'_, Bytes, Bytes>, Database<'static, Bytes, Bytes>>(db)
-        };
+        let db =
+            unsafe { std::mem::transmute::<Database<'_, Bytes, Bytes>, Database<'static, Bytes, Bytes>>(db) };
         Ok(Index { db, env, path: dir.to_path_buf() })
     }
 
@@ -100,16 +99,6 @@ impl Index {
     ) -> Result<heed::RoRevRange<'t, Bytes, Bytes>, Fault> {
         let bounds = (std::ops::Bound::<&[u8]>::Unbounded, start);
         self.db.rev_range(txn, &bounds).map_err(|error| fault(&self.path, "seek", error))
-    }
-
-    /// Number of records.
-    pub(crate) fn record_count(&self, txn: &RoTxn<'_>) -> Result<u64, Fault> {
-        self.db.len(txn).map_err(|error| fault(&self.path, "stat", error))
-    }
-
-    /// Bytes of the file.
-    pub(crate) fn file_bytes(&self) -> Result<u64, Fault> {
-        self.env.real_disk_size().map_err(|error| fault(&self.path, "stat", error))
     }
 
     /// An error of LMDB as a fault that names the index.

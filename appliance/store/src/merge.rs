@@ -70,6 +70,8 @@ impl<'v> MergedScan<'v> {
     }
 
     /// The next record: its shard, its key without the table byte, and the record.
+    #[expect(clippy::should_implement_trait, reason = "a fault is not an item: the walk may go on behind it")]
+    #[expect(clippy::type_complexity, reason = "end, fault and a record with its key are three answers")]
     pub fn next(&mut self) -> Result<Option<(ShardId, &'v [u8], Record<'v>)>, Fault> {
         while let Some(scan) = self.unread.pop() {
             if let Some((key, record)) = self.scans[scan].next()? {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::body::{
-    Ballast, BodyReader, BulkBudget, Companion, CoreBodies, CoreBodiesParts, Files, OpenSegments, Orphans, PackedWriter,
-    Pins, Reclaimer, ReclaimerParts,
+    Ballast, BodyReader, BulkBudget, Companion, CoreBodies, CoreBodiesParts, Files, OpenSegments, Orphans,
+    PackedWriter, Pins, Reclaimer, ReclaimerParts,
 };
 use crate::companion::{Companions, FileThread, lock, start_fold_thread};
 use crate::config::StoreConfig;
@@ -100,13 +100,15 @@ impl Opened {
         let format = match Format::read(&config.disk, &config.data)? {
             Some(format) => format,
             None => {
-                let directory = DirectoryId((u128::from(random.next()) << 64 | u128::from(random.next())).to_be_bytes());
+                let directory =
+                    DirectoryId((u128::from(random.next()) << 64 | u128::from(random.next())).to_be_bytes());
                 let format = Format { directory, shard_count: config.shard_count };
                 format.write(&config.disk, &config.data)?;
                 format
             }
         };
-        let files = Arc::new(Files::new(Arc::clone(&config.disk), &config.data, format.directory, OPEN_FILES_MAX));
+        let files =
+            Arc::new(Files::new(Arc::clone(&config.disk), &config.data, format.directory, OPEN_FILES_MAX));
         let recoveries = recover_shards(&config, format, &mut random)?;
         Self::assemble(config, format, files, recoveries, lock).map_err(OpenError::Fault)
     }
@@ -123,10 +125,16 @@ impl Opened {
         let mut notes = Vec::new();
         for recovery in recoveries {
             if let Some(rejected) = &recovery.recovered.rejected {
-                notes.push(format!("{}: the last batch did not land whole and was set aside: {rejected:?}", recovery.id));
+                notes.push(format!(
+                    "{}: the last batch did not land whole and was set aside: {rejected:?}",
+                    recovery.id
+                ));
             }
             if !recovery.recovered.direct {
-                notes.push(format!("{}: the file system has no direct I/O; the log was read through its cache", recovery.id));
+                notes.push(format!(
+                    "{}: the file system has no direct I/O; the log was read through its cache",
+                    recovery.id
+                ));
             }
             let (sender, mailbox) = ring::mailbox::mailbox();
             let Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low } = recovery;
@@ -148,7 +156,8 @@ impl Opened {
         let mut threads = Vec::new();
         let mut seeds = Vec::new();
         for (id, writer, recovered, log_config, log_reference_low, mailbox) in rest {
-            let supply = SegmentSupply::new(Arc::clone(&config.disk), log_config.clone(), &recovered, Box::new(|| ()));
+            let supply =
+                SegmentSupply::new(Arc::clone(&config.disk), log_config.clone(), &recovered, Box::new(|| ()));
             match supply.refill() {
                 // A full disk still lets the shard be read; writers are told.
                 Ok(()) | Err(Fault::Full) => {}
@@ -226,11 +235,13 @@ impl Opened {
         let mut random = Random(random);
         let mut owners: Vec<Option<Rc<RefCell<Owner>>>> = self.shared.shards.iter().map(|_| None).collect();
         let mut first = None;
+        let mut tidied = Vec::new();
         for place in (core..self.shared.shards.len()).step_by(core_count) {
             let seed = lock(&self.seeds)[place].take().expect("a core is started once");
             if first.is_none() {
                 first = Some((seed.id, seed.companions.files.clone()));
             }
+            tidied.push(seed.companions.clone());
             owners[place] = Some(self.start_owner(seed, &mut random)?);
         }
         let (home, files) = first.expect("core_count is at most the number of shards");
@@ -245,8 +256,13 @@ impl Opened {
             segment_bytes: self.config.extent_segment_bytes,
             nonce: random.next(),
         })?;
+        // Once it is known from which segment on this run writes.
+        for companions in tidied {
+            companions.tidy();
+        }
         let pins = self.shared.pins.core();
-        let log = CoreLogReader { readers: self.shared.shards.iter().map(|shard| shard.log.reader()).collect() };
+        let log =
+            CoreLogReader { readers: self.shared.shards.iter().map(|shard| shard.log.reader()).collect() };
         let reader = BodyReader::new(Arc::clone(&self.shared.files), pins.clone(), companion, Rc::new(log));
         let hooked: Vec<_> = owners.iter().flatten().cloned().collect();
         let hook = ring::at_turn_end(move || {
@@ -267,7 +283,16 @@ impl Opened {
             warm: Arc::clone(&self.warm),
             _hook: hook,
         };
-        Ok(Store { core: Rc::new(core) })
+        let store = Store { core: Rc::new(core) };
+        for (place, owner) in store.core.owners.iter().enumerate() {
+            if let Some(owner) = owner {
+                let signal = owner.borrow().outbox.clone();
+                let weak = store.downgrade();
+                let receivers = self.config.receivers.clone();
+                ring::spawn(crate::outbox::deliver(weak, ShardId(place as u16), receivers, signal)).detach();
+            }
+        }
+        Ok(store)
     }
 
     fn start_owner(&self, seed: Seed, random: &mut Random) -> Result<Rc<RefCell<Owner>>, Fault> {
@@ -352,13 +377,17 @@ fn start_companions(
     let started = |error: std::io::Error| Fault::io("start thread", Path::new("companion"), 0, &error);
     let (files, thread) = FileThread::start(format!("files-{}", id.0)).map_err(started)?;
     threads.push(thread);
+    let (space, thread) = FileThread::start(format!("space-{}", id.0)).map_err(started)?;
+    threads.push(thread);
     let ballast = (config.ballast_bytes > 0).then(|| Ballast::new(&shared.files, id, config.ballast_bytes));
+    let gone = Arc::default();
     let folder = Folder {
         packed: PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?,
         log: shared.shard(id).log.reader(),
         ballast,
         scratch: Vec::new(),
         cold: None,
+        gone: Arc::clone(&gone),
     };
     let (folds, thread) = start_fold_thread(format!("fold-{}", id.0), folder).map_err(started)?;
     threads.push(thread);
@@ -366,25 +395,32 @@ fn start_companions(
         shared: Arc::clone(shared),
         shard: id,
         files,
+        space,
         folds,
         retiring: Arc::default(),
         supply: supply.clone(),
-        reclaim: Arc::new(Mutex::new(ReclaimState { reclaimer, emptied: Vec::new() })),
+        reclaim: Arc::new(Mutex::new(ReclaimState { reclaimer, emptied: Vec::new(), gone })),
     })
 }
 
 /// Recovers all shards, each on a thread of its own: most of the time goes into reading.
-fn recover_shards(config: &StoreConfig, format: Format, random: &mut Random) -> Result<Vec<Recovery>, OpenError> {
+fn recover_shards(
+    config: &StoreConfig,
+    format: Format,
+    random: &mut Random,
+) -> Result<Vec<Recovery>, OpenError> {
     // Drawn at random: a client that knew them could choose keys that make an overlay slow.
     let seeds: Vec<u64> = (0..format.shard_count).map(|_| random.next()).collect();
     let seeds = &seeds;
     let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX);
     let recoveries: Vec<Result<Recovery, Fault>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..format.shard_count)
-            .map(|number| scope.spawn(move || {
+            .map(|number| {
+                scope.spawn(move || {
                     let seed = seeds[usize::from(number)];
                     recover_shard(config, format, ShardId(number), map_bytes as usize, seed)
-                }))
+                })
+            })
             .collect();
         threads
             .into_iter()
@@ -433,7 +469,12 @@ pub(crate) fn index_dir(config: &StoreConfig, id: ShardId) -> PathBuf {
     config.index_root.join(id.to_string()).join("index")
 }
 
-fn replay(writer: &mut OverlayWriter, lsn: Lsn, payload: &[u8], log_reference_low: &mut u64) -> Result<(), Fault> {
+fn replay(
+    writer: &mut OverlayWriter,
+    lsn: Lsn,
+    payload: &[u8],
+    log_reference_low: &mut u64,
+) -> Result<(), Fault> {
     let mut items = Items::new(payload);
     while let Some(effect) = items.next_effect()? {
         match effect {
@@ -463,8 +504,12 @@ fn find_prepared(shared: &Shared) -> Result<PreparedOfShards, Fault> {
             let id = key.try_into().map(u128::from_be_bytes);
             let id = id.map_err(|_| Fault::corrupt("a PREPARED key is not a transaction id".into()))?;
             let content = PreparedContent::decode(record.value)?;
-            let prepared =
-                Prepared { status: Arc::new(TxStatus::pending()), content, bodies: record.bodies, lsn: view.lsn() };
+            let prepared = Prepared {
+                status: Arc::new(TxStatus::pending()),
+                content,
+                bodies: record.bodies,
+                lsn: view.lsn(),
+            };
             found.entry(shard.id).or_default().insert(id, prepared);
         }
     }

@@ -24,6 +24,7 @@ use crate::config::OwnerLimits;
 use crate::fault::Fault;
 use crate::fold::FoldReport;
 use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
+use crate::outbox::OutboxSignal;
 use crate::overlay::{Overlay, OverlayWriter};
 use crate::shared::{ShardShared, Shared};
 use crate::transact::{PrepareInfo, Prepared};
@@ -112,6 +113,9 @@ pub(crate) struct Owner {
     positions: u64,
     pub(crate) random: u64,
     cold: ColdMeter,
+    /// Set when the batch in flight or the filling one holds outbox entries.
+    pub(crate) emitted: bool,
+    pub(crate) outbox: OutboxSignal,
     pub(crate) me: Weak<RefCell<Owner>>,
 }
 
@@ -163,6 +167,8 @@ impl Owner {
             positions: 0,
             random: start.seed,
             cold: ColdMeter::new(),
+            emitted: false,
+            outbox: OutboxSignal::new(),
             me: Weak::new(),
         };
         let owner = Rc::new(RefCell::new(owner));
@@ -442,6 +448,11 @@ impl Owner {
                 self.last_checkpoint = checkpoint;
                 for waiter in std::mem::take(&mut self.waiting_in_flight) {
                     waiter.complete(Ok(()));
+                }
+                if self.emitted {
+                    // The entry of a batch that still fills is met again when that batch is durable.
+                    self.emitted = self.filling.as_ref().is_some_and(|batch| !batch.is_empty());
+                    self.outbox.notify();
                 }
                 if self.fold_after == Some(lsn) {
                     self.start_fold(checkpoint);

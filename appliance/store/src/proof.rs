@@ -19,7 +19,9 @@ impl Owner {
         let delay = self.limits.proof_delay;
         ring::spawn(async move {
             loop {
-                let Some(before) = me.upgrade().map(|owner| owner.borrow().last_checkpoint.lsn) else { return };
+                let Some(before) = me.upgrade().map(|owner| owner.borrow().last_checkpoint.lsn) else {
+                    return;
+                };
                 ring::sleep(delay).await;
                 let Some(owner) = me.upgrade() else { return };
                 let mut owner = owner.borrow_mut();

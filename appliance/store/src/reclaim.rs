@@ -3,13 +3,13 @@
 //! Leaves to body/reclaim.rs: the punching itself.
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crate::body::{FileKey, PinKey, Reclaimer, SegmentKind};
+use crate::body::Reclaimer;
+use crate::companion::lock;
 use crate::fault::Fault;
 use crate::fold::FoldReport;
 use crate::forward::copy_forward;
-use crate::grace;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::tables::{DEAD, dead_extent};
@@ -18,11 +18,13 @@ use crate::types::{Extent, ExtentId, ShardId};
 /// Dead extents given back after one fold at most, so that one round stays short.
 const DEAD_COUNT_MAX: usize = 10_000;
 
-/// The reclaiming state of one shard; lives on its file thread.
+/// The reclaiming state of one shard; lives on its space thread.
 pub(crate) struct ReclaimState {
     pub(crate) reclaimer: Reclaimer,
     /// Packed segments that were empty while somebody still read them.
     pub(crate) emptied: Vec<u64>,
+    /// Packed segments whose files are gone; the next fold takes them out of the books.
+    pub(crate) gone: Arc<Mutex<Vec<u64>>>,
 }
 
 impl ReclaimState {
@@ -40,7 +42,7 @@ impl ReclaimState {
         self.emptied.extend(report.empty_packed);
         self.emptied.sort_unstable();
         self.emptied.dedup();
-        self.remove_packed(shared, shard)?;
+        self.remove_packed(shard)?;
         if let Some(segment) = report.sparse_packed.first() {
             copy_forward(shared, shard, *segment)?;
         }
@@ -52,25 +54,13 @@ impl ReclaimState {
 
     /// A segment without live bytes is not named by the index, and by no overlay either: what an operation could keep of
     /// it would have been live at the last fold. Views that are older than that fold are gone after grace.
-    fn remove_packed(&mut self, shared: &Shared, shard: ShardId) -> Result<(), Fault> {
-        if self.emptied.is_empty() {
-            return Ok(());
-        }
-        grace::grace_blocking();
-        let newest = shared.files.segments(SegmentKind::Packed, shard)?.last().copied();
+    fn remove_packed(&mut self, shard: ShardId) -> Result<(), Fault> {
         let mut kept = Vec::new();
         for segment in std::mem::take(&mut self.emptied) {
-            let key = FileKey { kind: SegmentKind::Packed, shard, segment };
-            if shared.pins.is_pinned(PinKey::packed(shard, segment)) || Some(segment) == newest {
+            if self.reclaimer.remove_packed(shard, segment)? {
+                lock(&self.gone).push(segment);
+            } else {
                 kept.push(segment);
-                continue;
-            }
-            shared.files.forget(key);
-            let path = shared.files.path(key);
-            match shared.files.disk().remove(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Fault::io("unlink", &path, 0, &error)),
             }
         }
         self.emptied = kept;

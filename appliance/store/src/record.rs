@@ -264,7 +264,10 @@ mod tests {
             BodyRef::Log { position: LogPosition { segment: 9, offset: 4096 }, length: 12, crc: 0xdead_beef },
             BodyRef::Packed { shard: ShardId(3), segment: 1 << 40, offset: 77, length: 5, crc: 1 },
             BodyRef::Extents(vec![
-                Extent { id: ExtentId { shard: ShardId(1), segment: 2, offset: 8192 }, data_bytes: 65_537 };
+                Extent {
+                    id: ExtentId { shard: ShardId(1), segment: 2, offset: 8192 },
+                    data_bytes: 65_537
+                };
                 200
             ]),
         ]

@@ -84,7 +84,11 @@ impl ShardShared {
 
     /// Errors: `Fault::ReadOnly` with the reason when the shard acknowledges no writes.
     pub(crate) fn check_writable(&self) -> Result<(), Fault> {
-        if self.state.load(Ordering::Acquire) == HEALTHY { Ok(()) } else { Err(Fault::ReadOnly(self.reason_text())) }
+        if self.state.load(Ordering::Acquire) == HEALTHY {
+            Ok(())
+        } else {
+            Err(Fault::ReadOnly(self.reason_text()))
+        }
     }
 
     /// From now on the shard acknowledges no writes. The first reason stays.

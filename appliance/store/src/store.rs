@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,9 +21,9 @@ use crate::owner::{Job, Message, Owner};
 use crate::placement::{Placement, slot_of};
 use crate::record::BodyRef;
 use crate::shared::Shared;
+use crate::tables::record_key;
 use crate::transact::{PrepareInfo, TransactFailure};
 use crate::tx::{NewBody, Operation, Outcome, Tx};
-use crate::tables::record_key;
 use crate::tx_status::TxStatus;
 use crate::types::{DirectoryId, LogPosition, ShardId, TableId};
 use crate::view::View;
@@ -92,7 +92,20 @@ impl BodyWriter {
     }
 }
 
+/// A door that does not keep the store open.
+pub(crate) struct WeakStore(Weak<Core>);
+
+impl WeakStore {
+    pub(crate) fn upgrade(&self) -> Option<Store> {
+        self.0.upgrade().map(|core| Store { core })
+    }
+}
+
 impl Store {
+    pub(crate) fn downgrade(&self) -> WeakStore {
+        WeakStore(Rc::downgrade(&self.core))
+    }
+
     /// All shards.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.core.shared.shards.len() as u16).map(ShardId)
@@ -177,7 +190,10 @@ impl Store {
             self.touch(shard, keys).await;
         }
         let (answer, reply) = oneshot::channel();
-        self.send(shard, Message::Job(Box::new(OperationJob { operation, reply: None, answer, prepare: None })))?;
+        self.send(
+            shard,
+            Message::Job(Box::new(OperationJob { operation, reply: None, answer, prepare: None })),
+        )?;
         match reply.await.map_err(|_| Fault::Closed)?? {
             Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
         }
@@ -209,7 +225,8 @@ impl Store {
         let mut replies = Vec::with_capacity(parts.len());
         for (shard, operation) in parts {
             let (answer, reply) = oneshot::channel();
-            let prepare = PrepareInfo { id, participants: Arc::clone(&participants), status: Arc::clone(&status) };
+            let prepare =
+                PrepareInfo { id, participants: Arc::clone(&participants), status: Arc::clone(&status) };
             let job = OperationJob { operation, reply: None, answer, prepare: Some(prepare) };
             let sent = self.send(shard, Message::Job(Box::new(job)));
             replies.push((shard, sent.map(|()| reply)));
@@ -230,7 +247,7 @@ impl Store {
         &self,
         id: u128,
         status: &Arc<TxStatus>,
-        replies: Vec<(ShardId, Result<oneshot::Receiver<Result<Prepare<R>, Fault>>, Fault>)>,
+        replies: Vec<(ShardId, PrepareReply<R>)>,
     ) -> Result<Vec<R>, TransactFailure<R>> {
         let mut prepared = Vec::new();
         let mut refused = Vec::new();
@@ -320,6 +337,9 @@ fn worse(known: Option<Fault>, found: Fault) -> Option<Fault> {
         (Some(known), _) => Some(known),
     }
 }
+
+/// Where a participant's answer comes, unless it could not even be asked.
+type PrepareReply<R> = Result<oneshot::Receiver<Result<Prepare<R>, Fault>>, Fault>;
 
 /// How a participant answered.
 pub(crate) enum Prepare<R> {

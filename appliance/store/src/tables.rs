@@ -8,8 +8,7 @@
 //!  3 DUE       time u64be | table u8 | key -> empty: what falls due when
 //!  4 OUTBOX    sequence u128be -> target, id, payload
 //!  5 PACKED    segment u64be -> live bytes u64le, entries u64le (written by the fold only, never logged)
-//!  6 COUNTER   id -> i64le
-//!  7 DELIVERED outbox id -> time: what this shard has taken already
+//!  6 DELIVERED source u16be | sequence u128be -> empty: what this shard has taken already
 //! ```
 
 use crate::types::{ExtentId, KEY_BYTES_MAX, TableId};
@@ -26,10 +25,8 @@ pub(crate) const DUE: TableId = TableId(3);
 pub(crate) const OUTBOX: TableId = TableId(4);
 /// Live bytes of packed segments.
 pub(crate) const PACKED: TableId = TableId(5);
-/// Derived totals.
-pub(crate) const COUNTER: TableId = TableId(6);
 /// Outbox entries that were taken.
-pub(crate) const DELIVERED: TableId = TableId(7);
+pub(crate) const DELIVERED: TableId = TableId(6);
 /// The first table that a service may use.
 pub const FIRST_SERVICE_TABLE: TableId = TableId(16);
 

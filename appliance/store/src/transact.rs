@@ -123,7 +123,8 @@ impl PreparedContent {
         }
         let mut adopted = Vec::new();
         for _ in 0..reader.u32()? {
-            let id = ExtentId { shard: ShardId(reader.u16()?), segment: reader.u64()?, offset: reader.u32()? };
+            let id =
+                ExtentId { shard: ShardId(reader.u16()?), segment: reader.u64()?, offset: reader.u32()? };
             adopted.push(Extent { id, data_bytes: reader.u32()? });
         }
         let effect_count = reader.u32()?;

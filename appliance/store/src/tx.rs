@@ -217,8 +217,7 @@ impl<'a> Tx<'a> {
     ) -> Result<ScanEnd, Fault> {
         let own = self.own_writes(table, start, direction);
         let mut own = own.iter().peekable();
-        let layers =
-            Layers { active: self.active, frozen: self.frozen, shard: self.shard, txn: &self.txn };
+        let layers = Layers { active: self.active, frozen: self.frozen, shard: self.shard, txn: &self.txn };
         let all = Visible { at: Lsn::MAX, commit: u64::MAX };
         let mut scan = Scan::new(layers, all, table, start, direction);
         scan.stop_in_doubt();
@@ -236,7 +235,9 @@ impl<'a> Tx<'a> {
                 (None, None) => break ScanEnd::Done,
                 (Some(_), None) => true,
                 (None, Some(_)) => false,
-                (Some((key, _)), Some((other, _))) if direction == Direction::Forward => key.as_slice() <= *other,
+                (Some((key, _)), Some((other, _))) if direction == Direction::Forward => {
+                    key.as_slice() <= *other
+                }
                 (Some((key, _)), Some((other, _))) => key.as_slice() >= *other,
             };
             if own_is_next {
@@ -287,6 +288,30 @@ impl<'a> Tx<'a> {
     /// Takes a key out of the due index.
     pub fn undue(&mut self, at: Timestamp, table: TableId, key: &[u8]) {
         self.delete(DUE, &due_key(at, table, key));
+    }
+
+    /// What is due by `now`, earliest first, at most `count_max`: time, table and key. Taking an entry out is `undue`.
+    pub fn due_until(
+        &mut self,
+        now: Timestamp,
+        count_max: usize,
+    ) -> Result<Vec<(Timestamp, TableId, Vec<u8>)>, Fault> {
+        let mut due = Vec::new();
+        let mut damaged = false;
+        let budget = u64::MAX;
+        self.scan(DUE, Bound::Unbounded, Direction::Forward, budget, &mut |key, _| {
+            let Some((at, [table, key @ ..])) = key.split_first_chunk::<8>() else {
+                damaged = true;
+                return ControlFlow::Break(());
+            };
+            let at = Timestamp(u64::from_be_bytes(*at));
+            if at > now || due.len() >= count_max {
+                return ControlFlow::Break(());
+            }
+            due.push((at, TableId(*table), key.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        if damaged { Err(Fault::corrupt("a DUE key is too short".into())) } else { Ok(due) }
     }
 
     pub(crate) fn looked_at(&self) -> Lsn {

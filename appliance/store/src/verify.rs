@@ -62,7 +62,11 @@ impl Verified {
 
 /// Walks a data directory. `progress` is called now and then with what is being done.
 /// Errors: what keeps the walk from beginning; everything after that is in the report.
-pub fn verify(config: &StoreConfig, random: u64, progress: &mut dyn FnMut(&str)) -> Result<Verified, OpenError> {
+pub fn verify(
+    config: &StoreConfig,
+    random: u64,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Verified, OpenError> {
     let mut report = Verified::default();
     {
         let _lock = crate::format::DataLock::take(&config.data)?;
@@ -212,7 +216,10 @@ fn check_body(shard: ShardId, body: &BodyRef, files: &Files, log: &LogReader) ->
                 .read_blocking(&mut bytes, u64::from(*offset))
                 .map_err(|error| Fault::io("read", &path, u64::from(*offset), &error))?;
             if count < bytes.len() || hash::crc32c(&bytes) != *crc {
-                return Err(Fault::corrupt(format!("{} offset {offset}: body checksum differs", path.display())));
+                return Err(Fault::corrupt(format!(
+                    "{} offset {offset}: body checksum differs",
+                    path.display()
+                )));
             }
         }
         BodyRef::Extents(extents) => {
@@ -232,10 +239,15 @@ fn check_extent(extent: &Extent, files: &Files) -> Result<(), Fault> {
         // Extents are read past the page cache, so buffer and length are whole blocks.
         let mut buffer = ring::Buffer::with_capacity(length);
         buffer.resize(length, 0);
-        let count =
-            file.read_blocking(&mut buffer, offset).map_err(|error| Fault::io("read", &path, offset, &error))?;
+        let count = file
+            .read_blocking(&mut buffer, offset)
+            .map_err(|error| Fault::io("read", &path, offset, &error))?;
         if count < length {
-            return Err(Fault::corrupt(format!("{} ends before offset {}", path.display(), offset + length as u64)));
+            return Err(Fault::corrupt(format!(
+                "{} ends before offset {}",
+                path.display(),
+                offset + length as u64
+            )));
         }
         Ok(buffer)
     };
@@ -264,8 +276,8 @@ fn walk_segments(
     report: &mut Verified,
 ) -> Result<(), Fault> {
     for segment in files.segments(SegmentKind::Extents, shard.id)? {
-        let mut scan = ExtentScan::open(files, shard.id, segment)?;
-        while let Some(found) = scan.next() {
+        let scan = ExtentScan::open(files, shard.id, segment)?;
+        for found in scan {
             match found? {
                 Found::Extent(header) if !named.contains(&header.id) => {
                     report.orphan_extents += 1;
@@ -277,7 +289,10 @@ fn walk_segments(
                     // Damage that a record needs was reported with the record.
                     if !named.contains(&id) {
                         report.orphan_extents += 1;
-                        crate::report(&format!("{} extents segment {segment} offset {offset}: {why}", shard.id));
+                        crate::report(&format!(
+                            "{} extents segment {segment} offset {offset}: {why}",
+                            shard.id
+                        ));
                     }
                 }
             }

@@ -187,6 +187,7 @@ impl<'v> Scan<'v> {
     }
 
     /// The next visible record: its key without the table byte, and the record.
+    #[expect(clippy::should_implement_trait, reason = "a fault is not an item: the walk may go on behind it")]
     pub fn next(&mut self) -> Result<Option<(&'v [u8], Record<'v>)>, Fault> {
         while let Some(step) = self.step()? {
             if let Some(found) = step {
@@ -285,7 +286,9 @@ impl<'v> Scan<'v> {
         }
         self.index = Some(match self.direction {
             Direction::Forward => IndexWalk::Forward(self.layers.shard.index.range(self.layers.txn, bound)?),
-            Direction::Backward => IndexWalk::Backward(self.layers.shard.index.rev_range(self.layers.txn, bound)?),
+            Direction::Backward => {
+                IndexWalk::Backward(self.layers.shard.index.rev_range(self.layers.txn, bound)?)
+            }
         });
         self.advance_index()
     }

@@ -94,7 +94,10 @@ pub(crate) struct WarmPool {
 
 impl WarmPool {
     /// Starts the threads; they end when the pool is dropped.
-    pub(crate) fn start(shared: &Arc<Shared>, threads: &mut Vec<JoinHandle<()>>) -> std::io::Result<WarmPool> {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> std::io::Result<WarmPool> {
         let (requests, receiver) = channel::<Request>();
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..WARM_THREADS {

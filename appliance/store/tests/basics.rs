@@ -6,7 +6,10 @@ use std::ops::{Bound, ControlFlow};
 
 use harness::{TempDir, small_config, with_store};
 use ring::Backend;
-use store::{Body, BodyOwner, Direction, Fault, NewBody, Operation, Outcome, ScanEnd, Store, TableId, TransactFailure, Tx};
+use store::{
+    Body, BodyOwner, Direction, Fault, NewBody, Operation, Outcome, ScanEnd, Store, TableId, TransactFailure,
+    Tx,
+};
 
 const TABLE: TableId = TableId(16);
 
@@ -156,7 +159,8 @@ fn what_was_put_is_read_by_views_scans_and_after_a_restart() {
 fn bodies_of_every_size_come_back_and_overwritten_ones_are_released() {
     on_both_backends(|backend| {
         let dir = TempDir::new("bodies");
-        let sizes = [0, 1, 512, 513, 4096, 32 * 1024, 32 * 1024 + 1, 65_536, 1 << 20, (1 << 20) + 1, 3_000_000];
+        let sizes =
+            [0, 1, 512, 513, 4096, 32 * 1024, 32 * 1024 + 1, 65_536, 1 << 20, (1 << 20) + 1, 3_000_000];
         with_store(small_config(&dir.0, 2), backend, |store| async move {
             for round in 0..3 {
                 for (number, size) in sizes.into_iter().enumerate() {
@@ -168,7 +172,11 @@ fn bodies_of_every_size_come_back_and_overwritten_ones_are_released() {
                     put(&store, key(number), b"v".to_vec(), Some(body)).await;
                 }
                 for (number, size) in sizes.into_iter().enumerate() {
-                    assert_eq!(body_of(&store, &key(number)).await, pattern(size, number + round), "size {size}");
+                    assert_eq!(
+                        body_of(&store, &key(number)).await,
+                        pattern(size, number + round),
+                        "size {size}"
+                    );
                 }
             }
             // Enough small writes to fold everything several times.
@@ -207,7 +215,9 @@ fn a_transaction_over_shards_happens_on_all_of_them_or_on_none() {
             };
             assert_eq!(seen("first"), 2);
             // A guard on one shard only cancels the transaction on both.
-            let guard = (0..).map(|number| format!("zz-guard{number}")).find(|name| store.place(name.as_bytes()).0 == 1);
+            let guard = (0..)
+                .map(|number| format!("zz-guard{number}"))
+                .find(|name| store.place(name.as_bytes()).0 == 1);
             put(&store, guard.expect("some name lies there").into_bytes(), Vec::new(), None).await;
             match store.transact(everywhere("second")).await {
                 Err(TransactFailure::Cancelled(refusals)) => {

@@ -16,8 +16,8 @@ use harness::{TempDir, small_config};
 use ring::{Backend, Reactor, ReactorConfig};
 use store::disk::sim::SimDisk;
 use store::{
-    Body, BodyOwner, Fault, NewBody, Opened, Operation, Outcome, ShardId, Store, StoreConfig, TableId, TransactFailure,
-    Tx,
+    Body, BodyOwner, Fault, NewBody, Opened, Operation, Outcome, ShardId, Store, StoreConfig, TableId,
+    TransactFailure, Tx,
 };
 
 const TABLE: TableId = TableId(16);
@@ -195,13 +195,19 @@ async fn show(store: &Store, key: &[u8]) -> Result<State, Fault> {
             bytes.extend_from_slice(&piece?);
         }
     }
-    assert_eq!(bytes, body_bytes(tag), "the body of {} is not that of its record", String::from_utf8_lossy(key));
+    assert_eq!(
+        bytes,
+        body_bytes(tag),
+        "the body of {} is not that of its record",
+        String::from_utf8_lossy(key)
+    );
     Ok(Some(tag))
 }
 
 /// Everything acknowledged or shown must be there, whole.
 async fn check(store: &Store, model: &Rc<RefCell<Model>>, round: u64) {
-    let keys: Vec<_> = model.borrow().keys.iter().map(|(key, states)| (key.clone(), states.clone())).collect();
+    let keys: Vec<_> =
+        model.borrow().keys.iter().map(|(key, states)| (key.clone(), states.clone())).collect();
     for (key, allowed) in keys {
         let shown = show(store, &key).await.expect("a disk without failures reads");
         let name = String::from_utf8_lossy(&key).into_owned();
@@ -209,12 +215,15 @@ async fn check(store: &Store, model: &Rc<RefCell<Model>>, round: u64) {
         // What a read has shown stays.
         model.borrow_mut().keys.insert(key, vec![shown]);
     }
-    let transacted: Vec<_> = model.borrow().transacted.iter().map(|(key, states)| (key.clone(), states.clone())).collect();
+    let transacted: Vec<_> =
+        model.borrow().transacted.iter().map(|(key, states)| (key.clone(), states.clone())).collect();
     for (key, allowed) in transacted {
         let views = store.view_all().expect("a cut");
         let shown: Vec<State> = store
             .shards()
-            .map(|shard| views.shard(shard).get(TRANSACTED, &key).expect("reads").map(|record| tag_of(record.value)))
+            .map(|shard| {
+                views.shard(shard).get(TRANSACTED, &key).expect("reads").map(|record| tag_of(record.value))
+            })
             .collect();
         let name = String::from_utf8_lossy(&key).into_owned();
         assert!(shown.windows(2).all(|pair| pair[0] == pair[1]), "round {round}: half of {name}: {shown:?}");
@@ -228,22 +237,30 @@ async fn check(store: &Store, model: &Rc<RefCell<Model>>, round: u64) {
 async fn write(store: Store, model: Rc<RefCell<Model>>, writer: u64, mut random: Random) {
     loop {
         let key = writer_key(&store, writer, random.below(KEYS_PER_WRITER));
-        let before = model.borrow().keys.get(&key).map_or(None, |states| states[0]);
+        let before = model.borrow().keys.get(&key).and_then(|states| states[0]);
         let result = match random.below(100) {
             0..55 => put(&store, &model, &key, before, &mut random).await,
-            55..70 => change(&store, &model, &key, before, Write { key: key.clone(), tag: None, body: None, only_if: None }, "delete").await,
+            55..70 => {
+                change(
+                    &store,
+                    &model,
+                    &key,
+                    before,
+                    Write { key: key.clone(), tag: None, body: None, only_if: None },
+                    "delete",
+                )
+                .await
+            }
             70..78 => conditional(&store, &model, &key, before, &mut random).await,
             78..84 => rename(&store, &model, writer, &key, before, &mut random).await,
-            84..92 => {
-                match show(&store, &key).await {
-                    Ok(shown) => {
-                        assert_eq!(shown, before, "a read of {}", String::from_utf8_lossy(&key));
-                        model.borrow_mut().count("read");
-                        Ok(())
-                    }
-                    Err(fault) => Err(fault),
+            84..92 => match show(&store, &key).await {
+                Ok(shown) => {
+                    assert_eq!(shown, before, "a read of {}", String::from_utf8_lossy(&key));
+                    model.borrow_mut().count("read");
+                    Ok(())
                 }
-            }
+                Err(fault) => Err(fault),
+            },
             _ => transact(&store, &model, writer, &mut random).await,
         };
         if let Err(fault) = result {
@@ -259,7 +276,13 @@ async fn write(store: Store, model: Rc<RefCell<Model>>, writer: u64, mut random:
     }
 }
 
-async fn put(store: &Store, model: &Rc<RefCell<Model>>, key: &[u8], before: State, random: &mut Random) -> Result<(), Fault> {
+async fn put(
+    store: &Store,
+    model: &Rc<RefCell<Model>>,
+    key: &[u8],
+    before: State,
+    random: &mut Random,
+) -> Result<(), Fault> {
     let tag = next_tag(model, random);
     let shard = store.place(key);
     let mut body = store.body_writer(
@@ -331,7 +354,7 @@ async fn rename(
     if before.is_none() || to == from || store.place(&to) != store.place(from) {
         return Ok(());
     }
-    let replaced = model.borrow().keys.get(&to).map_or(None, |states| states[0]);
+    let replaced = model.borrow().keys.get(&to).and_then(|states| states[0]);
     model.borrow_mut().keys.insert(from.to_vec(), vec![before, None]);
     model.borrow_mut().keys.insert(to.clone(), vec![replaced, before]);
     store.submit(store.place(from), Rename { from: from.to_vec(), to: to.clone() }).await?;
@@ -342,9 +365,14 @@ async fn rename(
     Ok(())
 }
 
-async fn transact(store: &Store, model: &Rc<RefCell<Model>>, writer: u64, random: &mut Random) -> Result<(), Fault> {
+async fn transact(
+    store: &Store,
+    model: &Rc<RefCell<Model>>,
+    writer: u64,
+    random: &mut Random,
+) -> Result<(), Fault> {
     let key = format!("t{}/{}", writer, random.below(3)).into_bytes();
-    let before = model.borrow().transacted.get(&key).map_or(None, |states| states[0]);
+    let before = model.borrow().transacted.get(&key).and_then(|states| states[0]);
     let refuse = random.below(4) == 0;
     let tag = if random.below(5) == 0 { None } else { Some(next_tag(model, random)) };
     if !refuse {
@@ -393,12 +421,19 @@ fn config(disk: &SimDisk, index_root: &Path) -> StoreConfig {
 }
 
 /// One life of the store: recovery, check, work until the power is cut or the process is killed.
-fn live(disk: &SimDisk, index_root: &Path, model: &Rc<RefCell<Model>>, round: u64, random: &mut Random, last: bool) {
+fn live(
+    disk: &SimDisk,
+    index_root: &Path,
+    model: &Rc<RefCell<Model>>,
+    round: u64,
+    random: &mut Random,
+    last: bool,
+) {
     let opened = Opened::open(config(disk, index_root), false, random.next()).unwrap_or_else(|error| {
         panic!("round {round}: {error}");
     });
-    let mut reactor =
-        Reactor::new(&ReactorConfig { backend: Backend::Epoll, ..ReactorConfig::default() }).expect("reactor");
+    let mut reactor = Reactor::new(&ReactorConfig { backend: Backend::Epoll, ..ReactorConfig::default() })
+        .expect("reactor");
     reactor.block_on(async {
         let store = opened.start_core(0, 1, random.next()).expect("starts");
         opened.finish_recovery(&store).await;
@@ -438,7 +473,17 @@ fn no_crash_loses_what_was_acknowledged_or_shown() {
     }
     let model = model.borrow();
     println!("counts: {:?}", model.counts);
-    for what in ["put", "delete", "condition met", "condition not met", "rename", "read", "transaction", "transaction cancelled", "abandoned body"] {
+    for what in [
+        "put",
+        "delete",
+        "condition met",
+        "condition not met",
+        "rename",
+        "read",
+        "transaction",
+        "transaction cancelled",
+        "abandoned body",
+    ] {
         assert!(model.counts.get(what).is_some_and(|count| *count > 0), "{what} never happened");
     }
 }

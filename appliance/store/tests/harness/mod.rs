@@ -1,5 +1,7 @@
 //! A store on a real directory with one reactor thread per core, for tests: started, used from one task, and stopped.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +19,8 @@ impl TempDir {
     pub fn new(name: &str) -> TempDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).expect("temporary directory");
         TempDir(path)
     }
@@ -53,7 +56,8 @@ where
     let opened = Arc::new(Opened::open(config, true, rand_seed()).expect("opens"));
     let cores = opened.core_count(2);
     let started = Arc::new(Barrier::new(cores));
-    let (stop, stopped) = (Arc::new(std::sync::atomic::AtomicBool::new(false)), Arc::new(Barrier::new(cores)));
+    let (stop, stopped) =
+        (Arc::new(std::sync::atomic::AtomicBool::new(false)), Arc::new(Barrier::new(cores)));
     let others: Vec<_> = (1..cores)
         .map(|core| {
             let (opened, started) = (Arc::clone(&opened), Arc::clone(&started));
