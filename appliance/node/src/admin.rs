@@ -20,10 +20,8 @@ pub fn answer(core: &Core, head: &RequestHead) -> Reply {
         "/-/live" if core.status.is_live() => plain(StatusCode::OK, "live\n"),
         "/-/live" => plain(StatusCode::SERVICE_UNAVAILABLE, "stuck\n"),
         "/-/ready" => ready(core, head),
-        "/-/metrics" => match may_see(core, head) {
-            Ok(()) => render(core),
-            Err(reply) => reply,
-        },
+        "/-/metrics" if may_see(core, head) => render(core),
+        "/-/metrics" => plain(StatusCode::FORBIDDEN, "from loopback, or signed with the root key\n"),
         _ => plain(StatusCode::NOT_FOUND, "known here: /-/live /-/ready /-/metrics\n"),
     }
     .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
@@ -32,10 +30,10 @@ pub fn answer(core: &Core, head: &RequestHead) -> Reply {
 fn ready(core: &Core, head: &RequestHead) -> Reply {
     let shards = shards(core);
     let status = if core.status.is_ready(&shards) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    match may_see(core, head) {
-        Ok(()) => Reply::bytes(status, "application/json", format!("{}\n", core.status.describe(&shards))),
-        Err(_) => plain(status, if status == StatusCode::OK { "ready\n" } else { "not ready\n" }),
+    if may_see(core, head) {
+        return Reply::bytes(status, "application/json", format!("{}\n", core.status.describe(&shards)));
     }
+    plain(status, if status == StatusCode::OK { "ready\n" } else { "not ready\n" })
 }
 
 fn shards(core: &Core) -> Vec<store::ShardStatus> {
@@ -58,16 +56,13 @@ fn render(core: &Core) -> Reply {
 }
 
 /// Loopback, unless a proxy in front speaks for somebody else; or a request signed with the root key.
-fn may_see(core: &Core, head: &RequestHead) -> Result<(), Reply> {
+fn may_see(core: &Core, head: &RequestHead) -> bool {
     const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
     let forwarded = FORWARDED.iter().any(|name| head.headers.contains_key(*name));
     if head.peer.ip().to_canonical().is_loopback() && !forwarded {
-        return Ok(());
+        return true;
     }
-    match identify(core, head) {
-        Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key) => Ok(()),
-        _ => Err(plain(StatusCode::FORBIDDEN, "from loopback, or signed with the root key\n")),
-    }
+    matches!(identify(core, head), Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Reply {

@@ -37,11 +37,6 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The command line is wrong.
-    pub fn usage(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Usage, message: message.into() }
-    }
-
     /// The configuration is wrong.
     pub fn configuration(message: impl Into<String>) -> Failure {
         Failure { exit: Exit::Configuration, message: message.into() }

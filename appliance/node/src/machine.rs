@@ -11,7 +11,7 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         // A refusal leaves the old limit, which is what is returned then.
-        drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }));
+        let _refused = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current
 }
@@ -85,7 +85,7 @@ pub fn file_system_of(magic: u64) -> FileSystem {
 
 /// The file system that holds `path`, or that would hold it once it is made.
 pub fn file_system(path: &Path) -> std::io::Result<FileSystem> {
-    let statfs = rustix::fs::statfs(&existing_ancestor(path))?;
+    let statfs = rustix::fs::statfs(existing_ancestor(path))?;
     Ok(file_system_of(statfs.f_type as u64))
 }
 
@@ -102,7 +102,7 @@ pub struct Room {
 
 /// How much room there is below `path`.
 pub fn room(path: &Path) -> std::io::Result<Room> {
-    let stat = rustix::fs::statvfs(&existing_ancestor(path))?;
+    let stat = rustix::fs::statvfs(existing_ancestor(path))?;
     Ok(Room {
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),

@@ -8,10 +8,12 @@ mod cli;
 mod config;
 mod core;
 mod credentials;
+mod doctor;
 mod drive;
 mod env_command;
 mod exit;
 mod handler;
+mod licenses_command;
 mod log;
 mod machine;
 mod metrics;
@@ -23,13 +25,14 @@ mod scratch;
 mod serve;
 mod services;
 mod status;
+mod verify_command;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use cli::{Cli, Command};
-use exit::{Exit, Failure};
+use exit::Exit;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -44,9 +47,9 @@ fn main() -> ExitCode {
         None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
         Some(Command::Serve(args)) => serve::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Env(args)) => env_command::run(args).map(|()| ExitCode::SUCCESS),
-        Some(Command::Doctor(_) | Command::Verify(_) | Command::Licenses(_)) => {
-            Err(Failure::usage("not here yet"))
-        }
+        Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Verify(args)) => verify_command::run(args),
+        Some(Command::Licenses(args)) => licenses_command::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("zerocloud: {failure}");

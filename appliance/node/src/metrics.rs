@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -196,17 +195,17 @@ impl Text {
 
     /// Introduces a metric.
     pub fn head(&mut self, name: &str, help: &str, kind: &str) {
-        // Writing to a String does not fail.
-        drop(write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        self.out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     /// One line; `labels` is written as it is.
     pub fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
-        drop(if labels.is_empty() {
-            writeln!(self.out, "{name} {value}")
+        let line = if labels.is_empty() {
+            format!("{name} {value}\n")
         } else {
-            writeln!(self.out, "{name}{{{labels}}} {value}")
-        });
+            format!("{name}{{{labels}}} {value}\n")
+        };
+        self.out.push_str(&line);
     }
 
     /// The text.
@@ -286,7 +285,8 @@ fn render_latency(merged: &[((&'static str, &'static str), Merged)], text: &mut 
 }
 
 fn render_cores(cores: &[Arc<CoreMetrics>], text: &mut Text) {
-    let own: [(&str, &str, &str, fn(&CoreMetrics) -> u64); 3] = [
+    type Figure = fn(&CoreMetrics) -> u64;
+    let own: [(&str, &str, &str, Figure); 3] = [
         ("zerocloud_requests_in_flight", "Requests being handled.", "gauge", |core| core.in_flight.get()),
         (
             "zerocloud_requests_refused_total",

@@ -15,9 +15,11 @@ use std::time::Duration;
 use aws::account::{AccessKey, Account as AwsAccount, AccountId, CanonicalId, KeyRing, Secret};
 
 pub use environment::{from_environment, root_key_override, unknown_variables};
+#[cfg(test)]
+pub use layer::from_text;
 pub use layer::{
-    Layer, from_file, from_text, parse_access_key, parse_account_id, parse_address, parse_backend,
-    parse_host, parse_level, parse_region, parse_secret_key, parse_url,
+    Layer, from_file, parse_access_key, parse_address, parse_backend, parse_level, parse_region,
+    parse_secret_key, parse_url,
 };
 
 use crate::exit::Failure;
@@ -28,8 +30,6 @@ use crate::log::Level;
 pub struct Config {
     /// The data directory.
     pub data: PathBuf,
-    /// The configuration file, for SIGHUP.
-    pub file: Option<PathBuf>,
     /// Where to listen, at least one address.
     pub listen: Vec<SocketAddr>,
     /// Shards of a new data directory; None: one per core. An existing directory keeps its count.
@@ -189,10 +189,10 @@ impl Config {
     pub fn merge(
         flags: Layer,
         environment: Layer,
-        file: Option<(PathBuf, Layer)>,
+        file: Option<Layer>,
         debug: bool,
     ) -> Result<Config, Failure> {
-        let (path, file) = file.map_or((None, Layer::default()), |(path, layer)| (Some(path), layer));
+        let file = file.unwrap_or_default();
         macro_rules! pick {
             ($key:ident) => {
                 flags.$key.or(environment.$key).or(file.$key)
@@ -218,7 +218,6 @@ impl Config {
             pick!(account_id).unwrap_or_else(|| AccountId::parse("000000000000").expect("twelve digits"));
         let config = Config {
             data: pick!(data).unwrap_or_else(|| DEFAULT_DATA.into()),
-            file: path,
             listen: pick!(listen).unwrap_or_else(|| vec![SocketAddr::from(DEFAULT_LISTEN)]),
             shards: pick!(shards),
             pin: pick!(pin).unwrap_or(true),

@@ -18,8 +18,8 @@ fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(WORD_CHARACTERS_MAX).collect();
     let width = b.len() + 1;
     let mut rows = vec![0_usize; (a.len() + 1) * width];
-    for j in 0..width {
-        rows[j] = j;
+    for (j, cell) in rows.iter_mut().take(width).enumerate() {
+        *cell = j;
     }
     for i in 1..=a.len() {
         rows[i * width] = i;

@@ -6,12 +6,7 @@ fn file(text: &str) -> Result<Layer, Failure> {
 }
 
 fn merged(text: &str) -> Result<Config, Failure> {
-    Config::merge(
-        Layer::default(),
-        Layer::default(),
-        Some(("/etc/zerocloud/z.toml".into(), file(text)?)),
-        false,
-    )
+    Config::merge(Layer::default(), Layer::default(), Some(file(text)?), false)
 }
 
 fn refusal(text: &str) -> String {
@@ -78,7 +73,7 @@ fn flag_beats_environment_beats_file() {
     let environment = Layer { region: Some("env-1".into()), data: Some("/env".into()), ..Layer::default() };
     let text = "region = \"file-1\"\ndata = \"/file\"\nshards = 7\n";
     let layer = file(text).expect("valid");
-    let config = Config::merge(flags, environment, Some(("f".into(), layer)), false).expect("valid");
+    let config = Config::merge(flags, environment, Some(layer), false).expect("valid");
     assert_eq!(config.region, "flag-1");
     assert_eq!(config.data, Path::new("/env"));
     assert_eq!(config.shards, Some(7));
@@ -118,8 +113,7 @@ fn every_documented_key_of_s3_and_account_is_read() {
     "#;
     assert!(refusal(text).contains("needs --debug"));
     let layer = file(text).expect("valid");
-    let config =
-        Config::merge(Layer::default(), Layer::default(), Some(("f".into(), layer)), true).expect("valid");
+    let config = Config::merge(Layer::default(), Layer::default(), Some(layer), true).expect("valid");
     assert_eq!(config.day_seconds, 10);
     assert_eq!(config.s3.storage_classes.len(), 3);
     assert!(config.s3.sigv2 && !config.s3.sse_c_needs_tls && !config.s3.default_public_access_block);

@@ -56,10 +56,22 @@ pub enum Event {
 /// After the drain's own time, folding and closing get this much before the process just ends.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(25);
 
+pub use start::refuse;
+
+/// Whether an address can be listened on right now.
+pub fn can_listen(address: SocketAddr) -> Result<(), Failure> {
+    listen::open(&[address], 1).map(drop)
+}
+
+/// Whether certificate and key can be used.
+pub fn check_tls(files: &config::TlsFiles) -> Result<(), Failure> {
+    start::read_tls(files).map(drop)
+}
+
 /// Reads and merges the configuration of a command line.
 pub fn load(args: &ServeArgs) -> Result<Config, Failure> {
     let file = match &args.config {
-        Some(path) => Some((path.clone(), config::from_file(path)?)),
+        Some(path) => Some(config::from_file(path)?),
         None => None,
     };
     let environment: Layer = config::from_environment(&|name| std::env::var_os(name))?;

@@ -117,7 +117,8 @@ fn judge_file_system(config: &Config, warnings: &mut Vec<String>) -> Result<(), 
     Ok(())
 }
 
-fn refuse(error: OpenError) -> Failure {
+/// Why a data directory cannot be opened, and the exit code that says so.
+pub fn refuse(error: OpenError) -> Failure {
     match error {
         OpenError::Locked { .. } => Failure::held(error.to_string()),
         OpenError::Foreign(_) | OpenError::Newer { .. } | OpenError::Fault(_) => {
