@@ -91,6 +91,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let log = Log::to_stderr(config.log.level, config.log.access);
     start::die_on_panic(&log);
     let mut warnings = start::warn_of_variables();
+    for name in crate::services::without_effect(&config) {
+        warnings.push(format!("{name} is set, but nothing in this version acts on it"));
+    }
     let descriptors = crate::machine::raise_descriptor_limit();
     let _lock = start::claim(&config, &mut warnings)?;
     let cores = start::cores(&config)?;
