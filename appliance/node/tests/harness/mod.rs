@@ -1,0 +1,142 @@
+//! A node as a child process, and what tests need around it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A directory that is gone when the test is.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("zerocloud-cli-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("scratch directory");
+        Scratch(path)
+    }
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+    pub fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+pub fn zerocloud() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zerocloud"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ZEROCLOUD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub fn run(command: &mut Command) -> Output {
+    command.output().expect("the binary runs")
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A serving node; killed when dropped.
+pub struct Node {
+    pub child: Child,
+    pub addresses: Vec<String>,
+    /// All of stdout up to the last line that the start writes.
+    pub greeting: String,
+}
+
+impl Node {
+    pub fn start(data: &Path, more: &[&str]) -> Node {
+        let mut command = zerocloud();
+        command.args(["serve", "--data"]).arg(data).args(more);
+        if !more.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        Node::spawn(command)
+    }
+
+    pub fn spawn(mut command: Command) -> Node {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+        let (mut addresses, mut greeting) = (Vec::new(), String::new());
+        loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line).expect("stdout") == 0 {
+                let mut errors = String::new();
+                drop(child.stderr.take().expect("piped").read_to_string(&mut errors));
+                panic!("the node ended before it was ready: {errors}");
+            }
+            greeting.push_str(&line);
+            if let Some(url) = line.trim().strip_prefix("zerocloud ready on ") {
+                addresses.push(url.split("://").nth(1).expect("a URL").to_string());
+            } else {
+                break;
+            }
+        }
+        Node { child, addresses, greeting }
+    }
+
+    pub fn request(&self, head: &str) -> String {
+        self.raw(format!("{head}\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addresses[0]).as_bytes())
+    }
+
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.addresses[0]).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("socket option");
+        stream.write_all(bytes).expect("sent");
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).expect("answered");
+        text(&reply)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for the end; gives the status and all of stderr.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let mut errors = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut errors).expect("stderr");
+        (self.child.wait().expect("ended"), errors)
+    }
+
+    pub fn stop(self) -> String {
+        self.signal("TERM");
+        let (status, errors) = self.wait();
+        assert_eq!(status.code(), Some(0), "{errors}");
+        errors
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub fn secret_of(data: &Path) -> String {
+    let file = std::fs::read_to_string(data.join("credentials")).expect("credentials");
+    let line = file.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = "));
+    line.expect("a secret").to_string()
+}
