@@ -38,9 +38,28 @@ impl Owner {
         written + replaced * EFFECT_OVERHEAD_BYTES
     }
 
-    pub(crate) fn fits(&mut self, effects: &Effects) -> bool {
-        // A prepare stores its effects twice at most: in the record and, once resolved, plainly.
-        Owner::effects_bytes(effects) <= self.filling().remaining_bytes()
+    pub(crate) fn fits(&mut self, effects: &Effects, prepare: Option<&PrepareInfo>) -> bool {
+        let prepare_bytes = prepare.map_or(0, |info| {
+            let extents: usize =
+                effects.staged.iter().flat_map(|staged| &staged.record).map(new_extents_max).sum();
+            EFFECT_OVERHEAD_BYTES + 2 * info.participants.len() + EXTENT_BYTES * extents
+        });
+        Owner::effects_bytes(effects) + prepare_bytes <= self.filling().remaining_bytes()
+    }
+
+    /// An upper bound of what resolving a transaction writes. It fits into an empty batch, since the prepare did.
+    pub(crate) fn resolve_bytes(&self, id: u128) -> usize {
+        let Some(prepared) = self.prepared.get(&id) else { return EFFECT_OVERHEAD_BYTES };
+        let effects: usize = prepared
+            .effects()
+            .map(|(effect, bodies)| {
+                let value = effect.value.as_ref().map_or(0, |(value, _)| value.len());
+                let references: usize = bodies.iter().map(reference_bytes).sum();
+                EFFECT_OVERHEAD_BYTES + effect.key.len() + value + references
+            })
+            .sum();
+        let adopted = prepared.content.adopted.len() * EFFECT_OVERHEAD_BYTES;
+        2 * EFFECT_OVERHEAD_BYTES + 2 * prepared.content.participants.len() + effects + adopted
     }
 
     /// Writes effects; gives the batch's LSN, or nothing when there were none.
@@ -105,7 +124,7 @@ impl Owner {
         self.write_put(&key, &content.encode(), &bodies, true);
         let lsn = self.filling().lsn();
         let prepared = Prepared { status: Arc::clone(&info.status), content, bodies, lsn };
-        insert_intents(&mut self.overlay, &prepared)?;
+        insert_intents(&mut self.overlay, &prepared);
         self.prepared.insert(info.id, prepared);
         Ok(Some(lsn))
     }
@@ -114,8 +133,7 @@ impl Owner {
     pub(crate) fn carry_intents(&mut self) {
         for prepared in self.prepared.values() {
             if !prepared.content.resolved && prepared.status.state() != TxState::Aborted {
-                insert_intents(&mut self.overlay, prepared)
-                    .expect("the same effects were encoded when they were prepared");
+                insert_intents(&mut self.overlay, prepared);
                 let low = prepared.bodies.iter().filter_map(log_segment).min();
                 self.log_reference_low = self.log_reference_low.min(low.unwrap_or(u64::MAX));
             }
@@ -123,14 +141,14 @@ impl Owner {
     }
 
     /// Makes a decided transaction's effects plain, or takes the prepare away.
-    pub(crate) fn resolve(&mut self, id: u128, commit: bool) -> Result<(), Fault> {
+    pub(crate) fn resolve(&mut self, id: u128, commit: bool) {
         if self.prepared.get(&id).is_some_and(|prepared| prepared.content.resolved) {
             self.prepared.remove(&id);
-            return Ok(());
+            return;
         }
         let Some(mut prepared) = self.prepared.remove(&id) else {
             // Refused here, or resolved before: nothing to undo.
-            return Ok(());
+            return;
         };
         let key = record_key(PREPARED, &id.to_be_bytes());
         if !commit {
@@ -138,7 +156,7 @@ impl Owner {
                 self.write_dead(extent);
             }
             self.write_delete(&key);
-            return Ok(());
+            return;
         }
         for (effect, bodies) in prepared.effects() {
             match &effect.value {
@@ -154,7 +172,6 @@ impl Owner {
             effects: Vec::new(),
         };
         self.write_put(&key, &marker.encode(), &[], false);
-        Ok(())
     }
 
     /// Drops the marker of a transaction that every participant has resolved.
@@ -258,10 +275,7 @@ impl Prepared {
 }
 
 /// Shows the effects of a prepared transaction to those who see its status committed.
-pub(crate) fn insert_intents(
-    overlay: &mut crate::overlay::OverlayWriter,
-    prepared: &Prepared,
-) -> Result<(), Fault> {
+pub(crate) fn insert_intents(overlay: &mut crate::overlay::OverlayWriter, prepared: &Prepared) {
     let status: &Arc<TxStatus> = &prepared.status;
     for (effect, bodies) in prepared.effects() {
         match &effect.value {
@@ -273,7 +287,6 @@ pub(crate) fn insert_intents(
             None => overlay.insert(&effect.key, prepared.lsn, Entry::IntentDelete { status }),
         }
     }
-    Ok(())
 }
 
 /// Extents of replaced records that no new record names.
@@ -302,6 +315,27 @@ fn log_segment(body: &BodyRef) -> Option<u64> {
     match body {
         BodyRef::Log { position, .. } => Some(position.segment),
         BodyRef::Inline(_) | BodyRef::Packed { .. } | BodyRef::Extents(_) => None,
+    }
+}
+
+/// Bytes of an extent in an encoding.
+const EXTENT_BYTES: usize = 18;
+
+/// Extents of the new bodies of a record, at most.
+fn new_extents_max(record: &StagedRecord) -> usize {
+    let count = |body: &Body| match body {
+        // An extent of a large body holds at least a megabyte but for the last few.
+        Body::New(new) => 8 + (new.length() / (1 << 20)) as usize,
+        Body::Kept(_) => 0,
+    };
+    record.bodies.iter().map(count).sum()
+}
+
+fn reference_bytes(body: &BodyRef) -> usize {
+    match body {
+        BodyRef::Inline(bytes) => 8 + bytes.len(),
+        BodyRef::Log { .. } | BodyRef::Packed { .. } => 24,
+        BodyRef::Extents(extents) => 8 + EXTENT_BYTES * extents.len(),
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Companions {
     /// Log segments that nothing points into but that a stream may still read.
     pub(crate) retiring: Arc<Mutex<Vec<u64>>>,
     pub(crate) supply: SegmentSupply,
+    /// Free bytes below which only deletes are taken.
+    pub(crate) space_low_bytes: u64,
     pub(crate) reclaim: Arc<Mutex<ReclaimState>>,
 }
 
@@ -132,6 +134,17 @@ impl Companions {
 }
 
 impl Companions {
+    /// Notes whether the disk has room for more than deletes.
+    pub(crate) fn measure_space(&self) {
+        let (shared, shard, low) = (Arc::clone(&self.shared), self.shard, self.space_low_bytes);
+        self.files.run(Box::new(move || {
+            let files = &shared.files;
+            // A file system that does not say counts as having room; a write that fails says it then.
+            let free = files.disk().free_bytes(&files.shard_dir(shard)).unwrap_or(u64::MAX);
+            shared.shard(shard).counts.full.store(free < low, std::sync::atomic::Ordering::Relaxed);
+        }));
+    }
+
     /// After a start: what the last run of the process had reserved and not used goes back to the disk.
     pub(crate) fn tidy(&self) {
         let this = self.clone();

@@ -21,7 +21,7 @@ use crate::log::{Checkpoint, LogReader};
 use crate::overlay::Overlay;
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
-use crate::tables::{APPLIED_KEY, PACKED, record_key};
+use crate::tables::{APPLIED_KEY, FOLDING_KEY, PACKED, record_key};
 use crate::types::{INLINE_BYTES_MAX, ShardId, TableId};
 use crate::warm::{ColdMeter, warm_overlay};
 
@@ -98,6 +98,11 @@ impl Folder {
         let mut usage = BTreeMap::new();
         let mut entries = 0_u64;
         let gone = lock(&self.gone).clone();
+        // While the marker is there, a part of an earlier try may be in the index: "fresh" says nothing then.
+        let trust_fresh = {
+            let txn = index.read()?;
+            index.get(&txn, FOLDING_KEY)?.is_none()
+        };
         let mut cursor = order.frozen.cursor();
         cursor.seek_first();
         loop {
@@ -107,8 +112,10 @@ impl Folder {
                 if in_txn == TXN_ENTRY_COUNT_MAX {
                     break;
                 }
-                // Undecided intents are not visible here; the owner carried them into the active overlay.
-                if let Some(seen) = cursor.get(order.checkpoint.lsn, u64::MAX) {
+                // No intent is folded: the owner carried the unresolved ones into the active overlay, and the resolved ones
+                // have a plain version on top.
+                if let Some(mut seen) = cursor.get(order.checkpoint.lsn, 0) {
+                    seen.fresh &= trust_fresh;
                     self.fold_entry(index, &mut txn, order.shard, key, &seen, &mut usage)?;
                     in_txn += 1;
                 }
@@ -124,6 +131,9 @@ impl Folder {
                 }
                 self.find_reclaimable(index, &txn, &mut empty_packed, &mut sparse_packed)?;
                 index.put(&mut txn, APPLIED_KEY, &order.checkpoint.encode())?;
+                index.delete(&mut txn, FOLDING_KEY)?;
+            } else {
+                index.put(&mut txn, FOLDING_KEY, &[])?;
             }
             self.packed.sync()?;
             index.commit(txn)?;
@@ -223,7 +233,7 @@ impl Folder {
             if Some(segment) == open {
                 continue;
             }
-            let (live, total) = decode_usage(value)?;
+            let (live, total) = decode_usage(index.check(key, value)?)?;
             if live == 0 {
                 empty.push(segment);
             } else if live < total / SPARSE_PART {
@@ -303,7 +313,7 @@ pub(crate) fn packed_usage(index: &Index) -> Result<BTreeMap<u64, (u64, u64)>, F
     for item in index.range(&txn, std::ops::Bound::Included(&start[..]))? {
         let (key, value) = item.map_err(|error| index.fault("walk", error))?;
         let Some(segment) = packed_segment(key) else { break };
-        books.insert(segment, decode_usage(value)?);
+        books.insert(segment, decode_usage(index.check(key, value)?)?);
     }
     Ok(books)
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::fold::{FoldOrder, FoldReport};
@@ -13,9 +14,15 @@ use crate::overlay::overlay;
 use crate::owner::Owner;
 use crate::view::Overlays;
 
+/// Pause after a fold that found the disk full.
+const FOLD_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Owner {
     /// Exchanges the overlays if the active one is large or old, or log space is short. Called on a batch boundary.
     pub(crate) fn consider_freeze(&mut self, short_of_log: bool) {
+        if self.filling.as_ref().is_some_and(BatchBuilder::is_empty) {
+            self.filling = None;
+        }
         if self.frozen.is_some() || self.filling.is_some() {
             return;
         }
@@ -27,7 +34,9 @@ impl Owner {
             || self.log_bytes_since_freeze >= self.limits.fold_log_bytes
             || short_of_log
             || old;
-        if entries == 0 || !due {
+        // Without entries a fold only moves the checkpoint, which gives log segments back.
+        let behind = self.shard().counts.applied_lsn.load(Ordering::Relaxed) < self.last_checkpoint.lsn.0;
+        if !due || (entries == 0 && !(short_of_log && behind)) {
             return;
         }
         // The frozen overlay is durable when the batch in flight is; without one it is already.
@@ -36,11 +45,12 @@ impl Owner {
         let (writer, fresh) = overlay(self.limits.arena_hint_bytes, self.random);
         let old_writer = std::mem::replace(&mut self.overlay, writer);
         let frozen = Arc::clone(old_writer.overlay());
+        // First the old overlay's references, then those of the intents that move to the new one.
+        self.frozen_reference_low = std::mem::replace(&mut self.log_reference_low, u64::MAX);
         self.carry_intents();
         let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
         self.shard().overlays.replace(overlays);
         self.frozen = Some(frozen);
-        self.frozen_reference_low = std::mem::replace(&mut self.log_reference_low, u64::MAX);
         self.log_bytes_since_freeze = 0;
         self.active_since = None;
         self.fold_after = Some(last);
@@ -52,6 +62,7 @@ impl Owner {
     pub(crate) fn start_fold(&mut self, checkpoint: Checkpoint) {
         let Some(frozen) = &self.frozen else { return };
         self.fold_after = None;
+        self.fold_checkpoint = checkpoint;
         let order = FoldOrder {
             shared: Arc::clone(&self.shared),
             shard: self.id,
@@ -64,6 +75,12 @@ impl Owner {
     pub(crate) fn folded(&mut self, result: Result<FoldReport, Fault>) {
         let report = match result {
             Ok(report) => report,
+            Err(Fault::Full) => {
+                // Mends without a restart: reads and deletes go on, the fold is tried again.
+                self.shard().counts.full.store(true, Ordering::Relaxed);
+                self.fold_again_at = Some(ring::now() + FOLD_RETRY_INTERVAL);
+                return;
+            }
             Err(fault) => {
                 // The frozen overlay stays and shadows the index, so reads go on; writers stop when memory is used up.
                 self.shard().stop_writes(&format!("fold failed: {fault}"));
@@ -82,6 +99,10 @@ impl Owner {
         let retired = self.log.retirable_below(keep_from);
         self.companions.retire(retired);
         self.companions.reclaim(report);
+        // What came meanwhile may be due already.
+        if self.in_flight.is_none() {
+            self.consider_freeze(false);
+        }
     }
 
     /// Fold now, whatever the size: drain and tests. Returns whether there is nothing left to fold.

@@ -66,14 +66,34 @@ impl Index {
         txn.commit().map_err(|error| fault(&self.path, "commit", error))
     }
 
-    /// The value of a key.
+    /// The value of a key. Errors: `Fault::Corrupt` when it does not fit its checksum.
     pub(crate) fn get<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, Fault> {
-        self.db.get(txn, key).map_err(|error| fault(&self.path, "get", error))
+        let found = self.db.get(txn, key).map_err(|error| fault(&self.path, "get", error))?;
+        found.map(|stored| self.check(key, stored)).transpose()
     }
 
-    /// Sets the value of a key.
+    /// Sets the value of a key, with a checksum over both behind it: LMDB's pages have none.
     pub(crate) fn put(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        self.db.put(txn, key, value).map_err(|error| fault(&self.path, "put", error))
+        let crc = checksum(key, value);
+        self.db
+            .put_reserved(txn, key, value.len() + CHECKSUM_BYTES, |space| {
+                use std::io::Write as _;
+                space.write_all(value)?;
+                space.write_all(&crc.to_le_bytes())
+            })
+            .map_err(|error| fault(&self.path, "put", error))
+    }
+
+    /// Takes the checksum off what a walk found. Errors: `Fault::Corrupt` when it does not fit.
+    pub(crate) fn check<'t>(&self, key: &[u8], stored: &'t [u8]) -> Result<&'t [u8], Fault> {
+        match stored.split_last_chunk::<CHECKSUM_BYTES>() {
+            Some((value, crc)) if checksum(key, value) == u32::from_le_bytes(*crc) => Ok(value),
+            Some(_) | None => Err(Fault::corrupt(format!(
+                "index {}: the value of a key of {} bytes does not fit its checksum",
+                self.path.display(),
+                key.len()
+            ))),
+        }
     }
 
     /// Removes a key if it is there.
@@ -105,6 +125,16 @@ impl Index {
     pub(crate) fn fault(&self, action: &'static str, error: heed::Error) -> Fault {
         fault(&self.path, action, error)
     }
+}
+
+/// Bytes behind each value.
+const CHECKSUM_BYTES: usize = 4;
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    let mut crc = hash::Crc32c::new();
+    crc.update(key);
+    crc.update(value);
+    crc.finish()
 }
 
 fn fault(path: &Path, action: &'static str, error: heed::Error) -> Fault {

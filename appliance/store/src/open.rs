@@ -399,6 +399,7 @@ fn start_companions(
         folds,
         retiring: Arc::default(),
         supply: supply.clone(),
+        space_low_bytes: 2 * config.ballast_bytes,
         reclaim: Arc::new(Mutex::new(ReclaimState { reclaimer, emptied: Vec::new(), gone })),
     })
 }

@@ -36,6 +36,8 @@ use crate::warm::ColdMeter;
 pub(crate) trait Job: Send {
     /// Runs the operation and keeps its reply. `Ok(true)`: its effects count.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault>;
+    /// When the job first had to wait for a transaction.
+    fn parked_since(&mut self) -> &mut Option<Instant>;
     /// The effects are the participant's part of a transaction over shards.
     fn prepare_info(&self) -> Option<&PrepareInfo>;
     /// Hands the reply, or the fault, to whoever waits.
@@ -94,6 +96,8 @@ pub(crate) struct Owner {
     pub(crate) companions: Companions,
     pub(crate) frozen: Option<Arc<Overlay>>,
     pub(crate) frozen_reference_low: u64,
+    /// Where the frozen overlay ends, once its fold has begun.
+    pub(crate) fold_checkpoint: Checkpoint,
     /// The frozen overlay ends with this batch; folding starts when it is durable.
     pub(crate) fold_after: Option<Lsn>,
     pub(crate) active_since: Option<Instant>,
@@ -106,6 +110,13 @@ pub(crate) struct Owner {
     /// The last batch is named by a later one, or there is nothing to prove.
     pub(crate) proven: bool,
     pub(crate) proof_timer_runs: bool,
+    /// The batch in flight is empty and only names its predecessor.
+    pub(crate) in_flight_is_proof: bool,
+    /// Work that needs no room in a batch; it is what makes room.
+    control: VecDeque<Message>,
+    refill_ordered: bool,
+    /// When a fold that found the disk full is tried again.
+    pub(crate) fold_again_at: Option<Instant>,
     queue: VecDeque<Message>,
     parked: Vec<Parked>,
     waiting_in_flight: Vec<Waiter>,
@@ -151,6 +162,7 @@ impl Owner {
             companions: start.companions,
             frozen: None,
             frozen_reference_low: u64::MAX,
+            fold_checkpoint: start.checkpoint,
             fold_after: None,
             active_since: has_entries.then(ring::now),
             log_bytes_since_freeze: start.replayed_bytes,
@@ -160,6 +172,10 @@ impl Owner {
             proven: start.checkpoint.lsn == Lsn::ZERO,
             last_checkpoint: start.checkpoint,
             proof_timer_runs: false,
+            in_flight_is_proof: false,
+            control: VecDeque::new(),
+            refill_ordered: false,
+            fold_again_at: None,
             queue: VecDeque::new(),
             parked: Vec::new(),
             waiting_in_flight: Vec::new(),
@@ -179,13 +195,23 @@ impl Owner {
 
     /// Queues a message; `turn` handles it.
     pub(crate) fn push(&mut self, message: Message) {
-        self.queue.push_back(message);
+        match message {
+            Message::Job(_) | Message::Resolve { .. } | Message::Forget { .. } => {
+                self.queue.push_back(message)
+            }
+            Message::Folded(_) | Message::SegmentsReady(_) | Message::Punched(_) => {
+                self.control.push_back(message)
+            }
+        }
     }
 
     /// Handles what is queued and starts a batch if none is in flight. Called once per turn of the core's loop.
     pub(crate) fn turn(&mut self) {
+        while let Some(message) = self.control.pop_front() {
+            self.handle(message);
+        }
         while let Some(message) = self.queue.pop_front() {
-            if self.needs_batch(&message) && !self.has_room() {
+            if self.shard().check_writable().is_ok() && !self.has_room() {
                 self.queue.push_front(message);
                 break;
             }
@@ -198,6 +224,7 @@ impl Owner {
     /// Nothing is queued, filling or in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         self.queue.is_empty()
+            && self.control.is_empty()
             && self.in_flight.is_none()
             && self.waiting_filling.is_empty()
             && self.filling.as_ref().is_none_or(BatchBuilder::is_empty)
@@ -225,6 +252,14 @@ impl Owner {
         for parked in late {
             parked.job.complete(Err(Fault::InDoubt));
         }
+        if self.fold_again_at.is_some_and(|at| now >= at) {
+            self.fold_again_at = None;
+            self.start_fold(self.fold_checkpoint);
+        }
+        self.companions.measure_space();
+        if self.active_since.is_some() && self.in_flight.is_none() {
+            self.consider_freeze(false);
+        }
         let cold = self.cold.look();
         self.shard().counts.owner_cold.store(cold, Ordering::Relaxed);
         if self.supply.wants() {
@@ -236,16 +271,12 @@ impl Owner {
         self.shared.shard(self.id)
     }
 
-    fn needs_batch(&self, message: &Message) -> bool {
-        matches!(message, Message::Job(_) | Message::Resolve { .. } | Message::Forget { .. })
-            && self.shard().check_writable().is_ok()
-    }
-
     /// There is an open batch with room for one operation, and the overlays may grow.
     fn has_room(&mut self) -> bool {
         let frozen_bytes = self.frozen.as_ref().map_or(0, |frozen| frozen.arena_bytes());
         let overlay_bytes = self.overlay.overlay().arena_bytes() + frozen_bytes;
         if overlay_bytes > self.limits.overlay_bytes_max {
+            self.consider_freeze(true);
             return false;
         }
         if let Some(filling) = &self.filling {
@@ -274,10 +305,13 @@ impl Owner {
                 if let Err(fault) = self.shard().check_writable() {
                     return drop(done.send(Err(fault)));
                 }
-                match self.resolve(id, commit) {
-                    Ok(()) => self.wait_for_all(Waiter::Done(done)),
-                    Err(fault) => drop(done.send(Err(fault))),
+                if self.resolve_bytes(id) > self.filling().remaining_bytes() {
+                    self.queue.push_front(Message::Resolve { id, commit, done });
+                    self.filling_is_full = true;
+                    return;
                 }
+                self.resolve(id, commit);
+                self.wait_for_all(Waiter::Done(done));
                 self.unpark();
             }
             Message::Forget { id } => {
@@ -287,6 +321,7 @@ impl Owner {
             }
             Message::Folded(result) => self.folded(result),
             Message::SegmentsReady(result) => {
+                self.refill_ordered = false;
                 if let Err(fault) = result {
                     self.segments_failed(&fault);
                 }
@@ -311,11 +346,11 @@ impl Owner {
         let shared = Arc::clone(&self.shared);
         let active = Arc::clone(self.overlay.overlay());
         let frozen = self.frozen.clone();
+        let mut undecided = false;
         let ran = Tx::new(shared.shard(self.id), &active, frozen.as_deref(), inputs).and_then(|mut tx| {
-            let commits = job.run(&mut tx)?;
-            let (looked_at, used) = (tx.looked_at(), tx.positions_used());
-            let effects = if commits { Some(tx.into_effects()?) } else { None };
-            Ok((looked_at, used, effects))
+            let effects = job.run(&mut tx).and_then(|commits| commits.then(|| tx.take_effects()).transpose());
+            undecided = tx.met_undecided();
+            Ok((tx.looked_at(), tx.positions_used(), effects?))
         });
         match ran {
             Ok((looked_at, used, None)) => {
@@ -323,7 +358,7 @@ impl Owner {
                 self.settle(job, looked_at);
             }
             Ok((looked_at, used, Some(effects))) => {
-                if !self.fits(&effects) {
+                if !self.fits(&effects, job.prepare_info()) {
                     return self.postpone(job, &effects);
                 }
                 self.positions += used;
@@ -337,7 +372,8 @@ impl Owner {
                     Err(fault) => job.complete(Err(fault)),
                 }
             }
-            Err(Fault::InDoubt) if job.prepare_info().is_none() => self.park(job),
+            // A prepare waits only for what is decided: two that waited for each other would wait for ever.
+            Err(Fault::InDoubt) if job.prepare_info().is_none() || !undecided => self.park(job),
             Err(fault) => job.complete(Err(fault)),
         }
     }
@@ -354,11 +390,13 @@ impl Owner {
         self.filling_is_full = true;
     }
 
-    fn park(&mut self, job: Box<dyn Job>) {
+    fn park(&mut self, mut job: Box<dyn Job>) {
         if self.parked.len() >= self.limits.parked_count_max {
             return job.complete(Err(Fault::InDoubt));
         }
-        self.parked.push(Parked { job, since: ring::now() });
+        // The first time counts: a job that meets one transaction after the other must not wait for ever.
+        let since = *job.parked_since().get_or_insert_with(ring::now);
+        self.parked.push(Parked { job, since });
     }
 
     fn unpark(&mut self) {
@@ -408,7 +446,16 @@ impl Owner {
     }
 
     pub(crate) fn start_batch(&mut self) {
-        if self.in_flight.is_some() || self.shard().check_writable().is_err() {
+        if self.in_flight.is_some() {
+            return;
+        }
+        if let Err(fault) = self.shard().check_writable() {
+            // What the batch holds is not written any more, and nobody may wait for it for ever.
+            self.filling = None;
+            let why: Arc<str> = Arc::from(fault.to_string());
+            for waiter in std::mem::take(&mut self.waiting_filling) {
+                waiter.complete(Err(Fault::Unknown(Arc::clone(&why))));
+            }
             return;
         }
         let Some(batch) = self.filling.take_if(|batch| !batch.is_empty()) else { return };
@@ -457,7 +504,12 @@ impl Owner {
                 if self.fold_after == Some(lsn) {
                     self.start_fold(checkpoint);
                 }
-                self.want_proof();
+                // An empty batch needs no proof of its own: it holds nothing that could be lost.
+                if std::mem::take(&mut self.in_flight_is_proof) {
+                    self.proven = true;
+                } else {
+                    self.want_proof();
+                }
                 self.turn();
             }
             Err(fault) => self.fail(&fault),
@@ -468,6 +520,8 @@ impl Owner {
     fn fail(&mut self, fault: &Fault) {
         self.shard().stop_writes(&format!("log write failed: {fault}"));
         let why: Arc<str> = Arc::from(fault.to_string());
+        self.filling = None;
+        self.in_flight_is_proof = false;
         let waiting = std::mem::take(&mut self.waiting_in_flight);
         for waiter in waiting.into_iter().chain(std::mem::take(&mut self.waiting_filling)) {
             waiter.complete(Err(Fault::Unknown(Arc::clone(&why))));
@@ -481,7 +535,10 @@ impl Owner {
     // --- space ---
 
     fn order_segments(&mut self) {
-        self.companions.refill();
+        if !self.refill_ordered && self.supply.wants() {
+            self.refill_ordered = true;
+            self.companions.refill();
+        }
     }
 
     fn segments_failed(&mut self, fault: &Fault) {

@@ -25,6 +25,10 @@ impl Owner {
                 ring::sleep(delay).await;
                 let Some(owner) = me.upgrade() else { return };
                 let mut owner = owner.borrow_mut();
+                if owner.proven {
+                    owner.proof_timer_runs = false;
+                    return;
+                }
                 if owner.last_checkpoint.lsn == before && owner.in_flight.is_none() {
                     owner.proof_timer_runs = false;
                     owner.write_proof();
@@ -47,20 +51,12 @@ impl Owner {
         self.in_flight = Some(lsn);
         let durable = Lsn(self.shard().durable_lsn.load(Ordering::Relaxed));
         let write = self.log.write(batch, durable, Timestamp::from_system_clock());
+        self.in_flight_is_proof = true;
         let me = self.me.clone();
         ring::spawn(async move {
             let result = write.await;
-            let Some(owner) = me.upgrade() else { return };
-            let mut owner = owner.borrow_mut();
-            let is_written = result.is_ok();
-            let had_entries = owner.active_since.is_some();
-            owner.written(lsn, result);
-            // An empty batch needs no proof of its own: it holds nothing that could be lost.
-            if is_written && owner.last_checkpoint.lsn == lsn {
-                owner.proven = true;
-            }
-            if had_entries {
-                owner.consider_freeze(false);
+            if let Some(owner) = me.upgrade() {
+                owner.borrow_mut().written(lsn, result);
             }
         })
         .detach();

@@ -79,7 +79,7 @@ fn read_dead(shared: &Shared, shard: ShardId) -> Result<Vec<Extent>, Fault> {
             break;
         }
         let id = dead_extent(&key[1..]).ok_or_else(|| Fault::corrupt("a DEAD key names no extent".into()))?;
-        let record = Record::decode(value)?;
+        let record = Record::decode(index.check(key, value)?)?;
         let data_bytes = <[u8; 4]>::try_from(record.value)
             .map_err(|_| Fault::corrupt("a DEAD record has no length".into()))?;
         dead.push(Extent { id, data_bytes: u32::from_le_bytes(data_bytes) });

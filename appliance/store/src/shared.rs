@@ -46,6 +46,8 @@ pub(crate) struct ShardCounts {
     pub(crate) fold_micros: AtomicU64,
     pub(crate) applied_lsn: AtomicU64,
     pub(crate) log_stalls: AtomicU64,
+    /// The disk is nearly full, or a fold found it so.
+    pub(crate) full: AtomicBool,
     /// The folding thread takes page faults.
     pub(crate) fold_cold: AtomicBool,
     /// The owner's thread takes page faults.
@@ -99,12 +101,6 @@ impl ShardShared {
         }
         drop(slot);
         self.state.fetch_max(READ_ONLY, Ordering::AcqRel);
-    }
-
-    /// From now on the shard answers nothing at all: its index cannot be trusted.
-    pub(crate) fn stop_reads(&self, reason: &str) {
-        self.stop_writes(reason);
-        self.state.store(UNREADABLE, Ordering::Release);
     }
 
     /// Whether keys should be touched before they are needed.

@@ -162,13 +162,17 @@ impl Store {
         BodyWriter { writer: self.core.bodies.writer(hint, body::Owner { shard, table, key }) }
     }
 
-    /// Waits until a shard has room for writes. Errors: `Fault::Busy` when it has none for a while, `Fault::ReadOnly`.
+    /// Waits until a shard has room for writes. Errors: `Fault::Busy` when it has none for a while, `Fault::Full` when the
+    /// disk is nearly full (deletes need no admission), `Fault::ReadOnly`.
     pub async fn admit(&self, shard: ShardId) -> Result<(), Fault> {
         let shared = self.core.shared.shard(shard);
         let begun = ring::now();
         loop {
             shared.check_writable()?;
             let counts = &shared.counts;
+            if counts.full.load(Ordering::Relaxed) {
+                return Err(Fault::Full);
+            }
             let has_room = counts.overlay_bytes.load(Ordering::Relaxed) <= self.core.limits.admit_bytes_max
                 && counts.queued.load(Ordering::Relaxed) <= self.core.limits.queue_count_max;
             if has_room {
@@ -192,7 +196,13 @@ impl Store {
         let (answer, reply) = oneshot::channel();
         self.send(
             shard,
-            Message::Job(Box::new(OperationJob { operation, reply: None, answer, prepare: None })),
+            Message::Job(Box::new(OperationJob {
+                operation,
+                reply: None,
+                parked_since: None,
+                answer,
+                prepare: None,
+            })),
         )?;
         match reply.await.map_err(|_| Fault::Closed)?? {
             Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
@@ -215,11 +225,19 @@ impl Store {
     }
 
     /// Executes one operation per participant, all or nothing. Errors: see `TransactFailure`.
+    ///
+    /// # Panics
+    /// When a shard is named twice: one operation does all that a transaction does on a shard.
     pub async fn transact<O: Operation>(
         &self,
         parts: Vec<(ShardId, O)>,
     ) -> Result<Vec<O::Reply>, TransactFailure<O::Reply>> {
         let participants: Arc<[ShardId]> = parts.iter().map(|(shard, _)| *shard).collect();
+        let distinct: std::collections::HashSet<_> = participants.iter().collect();
+        assert!(
+            distinct.len() == participants.len(),
+            "a shard takes part in a transaction with one operation"
+        );
         let id = (u128::from(self.random()) << 64) | u128::from(self.random());
         let status = Arc::new(TxStatus::pending());
         let mut replies = Vec::with_capacity(parts.len());
@@ -227,7 +245,8 @@ impl Store {
             let (answer, reply) = oneshot::channel();
             let prepare =
                 PrepareInfo { id, participants: Arc::clone(&participants), status: Arc::clone(&status) };
-            let job = OperationJob { operation, reply: None, answer, prepare: Some(prepare) };
+            let job =
+                OperationJob { operation, reply: None, parked_since: None, answer, prepare: Some(prepare) };
             let sent = self.send(shard, Message::Job(Box::new(job)));
             replies.push((shard, sent.map(|()| reply)));
         }
@@ -351,6 +370,7 @@ pub(crate) enum Prepare<R> {
 struct OperationJob<O: Operation> {
     operation: O,
     reply: Option<Prepare<O::Reply>>,
+    parked_since: Option<std::time::Instant>,
     answer: oneshot::Sender<Result<Prepare<O::Reply>, Fault>>,
     prepare: Option<PrepareInfo>,
 }
@@ -363,6 +383,10 @@ impl<O: Operation> Job for OperationJob<O> {
         };
         self.reply = Some(reply);
         Ok(commits)
+    }
+
+    fn parked_since(&mut self) -> &mut Option<std::time::Instant> {
+        &mut self.parked_since
     }
 
     fn prepare_info(&self) -> Option<&PrepareInfo> {
@@ -379,7 +403,7 @@ impl<O: Operation> Job for OperationJob<O> {
 /// A job for whose reply nobody waits.
 pub(crate) fn detached_job<O: Operation>(operation: O) -> Box<dyn Job> {
     let (answer, _) = oneshot::channel();
-    Box::new(OperationJob { operation, reply: None, answer, prepare: None })
+    Box::new(OperationJob { operation, reply: None, parked_since: None, answer, prepare: None })
 }
 
 /// Reads bodies that are still in a log, for this core.

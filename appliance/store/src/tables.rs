@@ -2,7 +2,7 @@
 //! Invariant: a record key is the table's byte and the service's key; services own the tables from 16 on.
 //!
 //! ```text
-//!  0 META      "applied" -> checkpoint of the last fold
+//!  0 META      "applied" -> checkpoint of the last fold; "folding" -> empty, inside a fold of several transactions
 //!  1 DEAD      shard u16be | segment u64be | offset u32be -> data_bytes u32: extents that no record names any more
 //!  2 PREPARED  transaction id u128be -> state, participants, effects
 //!  3 DUE       time u64be | table u8 | key -> empty: what falls due when
@@ -32,6 +32,9 @@ pub const FIRST_SERVICE_TABLE: TableId = TableId(16);
 
 /// The record key of the checkpoint.
 pub(crate) const APPLIED_KEY: &[u8] = &[0, b'a', b'p', b'p', b'l', b'i', b'e', b'd'];
+
+/// There while a fold of several transactions is under way.
+pub(crate) const FOLDING_KEY: &[u8] = &[0, b'f', b'o', b'l', b'd', b'i', b'n', b'g'];
 
 /// A record key: the table's byte, then the key. Panics when the key is longer than `KEY_BYTES_MAX`, which services bound.
 pub(crate) fn record_key(table: TableId, key: &[u8]) -> Vec<u8> {

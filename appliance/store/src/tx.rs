@@ -135,6 +135,7 @@ pub struct Tx<'a> {
     /// Bodies of records read so far, so that releasing them needs no second look.
     read: Vec<(Vec<u8>, Vec<BodyRef>)>,
     looked_at: Lsn,
+    met_undecided: bool,
     inputs: TxInputs,
     positions_used: u64,
 }
@@ -157,6 +158,7 @@ impl<'a> Tx<'a> {
             staged: Vec::new(),
             read: Vec::new(),
             looked_at: Lsn::ZERO,
+            met_undecided: false,
             inputs,
             positions_used: 0,
         })
@@ -221,17 +223,25 @@ impl<'a> Tx<'a> {
         let all = Visible { at: Lsn::MAX, commit: u64::MAX };
         let mut scan = Scan::new(layers, all, table, start, direction);
         scan.stop_in_doubt();
+        // The last key that was looked at, returned or not: a budget spent on deleted keys must lead on too.
         let mut last = Vec::new();
-        let mut head = scan.next();
+        let mut head = None;
+        let mut more = true;
         let end = loop {
-            if scan.examined() > budget_examined {
-                break ScanEnd::Continue(last);
+            if head.is_none() && more {
+                if scan.examined() >= budget_examined && !last.is_empty() {
+                    break ScanEnd::Continue(last);
+                }
+                match scan.step() {
+                    Ok(Some((key, record))) => head = Some((key, record)),
+                    Ok(None) => more = false,
+                    Err(fault) => {
+                        self.met_undecided |= scan.met_undecided;
+                        return Err(fault);
+                    }
+                }
             }
-            let found = match &head {
-                Ok(found) => found.as_ref(),
-                Err(fault) => return Err(fault.clone()),
-            };
-            let own_is_next = match (own.peek(), found) {
+            let own_is_next = match (own.peek(), &head) {
                 (None, None) => break ScanEnd::Done,
                 (Some(_), None) => true,
                 (None, Some(_)) => false,
@@ -240,25 +250,23 @@ impl<'a> Tx<'a> {
                 }
                 (Some((key, _)), Some((other, _))) => key.as_slice() >= *other,
             };
-            if own_is_next {
+            let (key, owned, found) = if own_is_next {
                 let Some((key, record)) = own.next() else { break ScanEnd::Done };
-                if found.is_some_and(|(other, _)| *other == key.as_slice()) {
-                    head = scan.next();
+                if head.as_ref().is_some_and(|(other, _)| *other == key.as_slice()) {
+                    head = None;
                 }
-                last.clone_from(key);
-                if let Some(record) = record {
-                    let record = Record { value: &record.value, bodies: record.bodies.clone() };
-                    if each(key, record).is_break() {
-                        break ScanEnd::Stopped;
-                    }
-                }
-            } else if let Ok(Some((key, record))) = std::mem::replace(&mut head, Ok(None)) {
-                last.clear();
-                last.extend_from_slice(key);
-                if each(key, record).is_break() {
-                    break ScanEnd::Stopped;
-                }
-                head = scan.next();
+                (key.as_slice(), record.as_ref(), None)
+            } else {
+                let Some((key, record)) = head.take() else { break ScanEnd::Done };
+                (key, None, record)
+            };
+            last.clear();
+            last.extend_from_slice(key);
+            let owned = owned.map(|record| Record { value: &record.value, bodies: record.bodies.clone() });
+            if let Some(record) = owned.or(found)
+                && each(key, record).is_break()
+            {
+                break ScanEnd::Stopped;
             }
         };
         self.looked_at = self.looked_at.max(scan.looked_at);
@@ -314,6 +322,11 @@ impl<'a> Tx<'a> {
         if damaged { Err(Fault::corrupt("a DUE key is too short".into())) } else { Ok(due) }
     }
 
+    /// The key in doubt belongs to a transaction that is not even decided.
+    pub(crate) fn met_undecided(&self) -> bool {
+        self.met_undecided
+    }
+
     pub(crate) fn looked_at(&self) -> Lsn {
         self.looked_at
     }
@@ -322,8 +335,8 @@ impl<'a> Tx<'a> {
         self.positions_used
     }
 
-    /// Ends the transaction: the last write of each key, and the bodies of what they replace.
-    pub(crate) fn into_effects(mut self) -> Result<Effects, Fault> {
+    /// Takes out the last write of each key, and the bodies of what they replace.
+    pub(crate) fn take_effects(&mut self) -> Result<Effects, Fault> {
         let mut last: Vec<Staged> = Vec::with_capacity(self.staged.len());
         let mut places: std::collections::HashMap<Vec<u8>, usize> = std::collections::HashMap::new();
         let staged = std::mem::take(&mut self.staged);
@@ -367,7 +380,8 @@ impl<'a> Tx<'a> {
     fn get_committed(&mut self, key: &[u8]) -> Result<Option<OwnedRecord>, Fault> {
         for overlay in [Some(self.active), self.frozen].into_iter().flatten() {
             let Some(latest) = overlay.latest(key) else { continue };
-            if latest.is_in_doubt() {
+            if latest.is_held() {
+                self.met_undecided |= latest.is_undecided();
                 return Err(Fault::InDoubt);
             }
             self.looked_at = self.looked_at.max(latest.lsn);

@@ -134,8 +134,10 @@ pub struct Scan<'v> {
     examined: u64,
     /// The greatest LSN of a pending effect that the walk met; only walks of an owner meet any.
     pub(crate) looked_at: Lsn,
-    /// The walk met an intent of an undecided transaction; only walks of an owner stop at one.
+    /// Only walks of an owner stop at intents.
     in_doubt_stops: bool,
+    /// The intent at which the walk stopped is not even decided.
+    pub(crate) met_undecided: bool,
 }
 
 impl<'v> Scan<'v> {
@@ -159,12 +161,13 @@ impl<'v> Scan<'v> {
             examined: 0,
             looked_at: Lsn::ZERO,
             in_doubt_stops: false,
+            met_undecided: false,
         };
         scan.seek(start);
         scan
     }
 
-    /// Makes the walk answer `Fault::InDoubt` at intents of undecided transactions.
+    /// Makes the walk answer `Fault::InDoubt` at intents.
     pub(crate) fn stop_in_doubt(&mut self) {
         self.in_doubt_stops = true;
     }
@@ -189,17 +192,20 @@ impl<'v> Scan<'v> {
     /// The next visible record: its key without the table byte, and the record.
     #[expect(clippy::should_implement_trait, reason = "a fault is not an item: the walk may go on behind it")]
     pub fn next(&mut self) -> Result<Option<(&'v [u8], Record<'v>)>, Fault> {
-        while let Some(step) = self.step()? {
-            if let Some(found) = step {
-                return Ok(Some(found));
+        while let Some((key, record)) = self.step()? {
+            if let Some(record) = record {
+                return Ok(Some((key, record)));
             }
         }
         Ok(None)
     }
 
-    /// Looks at one key: `None` at the end, `Some(None)` when the key has no visible record.
-    #[expect(clippy::type_complexity, reason = "end, nothing here, and a record are three answers")]
-    pub(crate) fn step(&mut self) -> Result<Option<Option<(&'v [u8], Record<'v>)>>, Fault> {
+    /// Looks at one key, which may have no visible record; `None` at the end. For callers with a budget.
+    #[expect(
+        clippy::type_complexity,
+        reason = "end, a key without and a key with a record are three answers"
+    )]
+    pub fn step(&mut self) -> Result<Option<(&'v [u8], Option<Record<'v>>)>, Fault> {
         if let Some(start) = self.pending_seek.take() {
             self.position(&start)?;
         }
@@ -213,7 +219,8 @@ impl<'v> Scan<'v> {
         self.examined += 1;
         let mut decided: Option<Option<&'v [u8]>> = None;
         if active_key == Some(key) {
-            decided = self.version(&self.active)?;
+            self.stop_at_intent()?;
+            decided = self.version(&self.active);
             self.looked_at = self.looked_at.max(self.pending_lsn(&self.active));
             Self::advance(&mut self.active, self.direction);
         }
@@ -221,7 +228,7 @@ impl<'v> Scan<'v> {
             && let Some(cursor) = &self.frozen
         {
             if decided.is_none() {
-                decided = self.version(cursor)?;
+                decided = self.version(cursor);
                 self.looked_at = self.looked_at.max(self.pending_lsn(cursor));
             }
             if let Some(cursor) = &mut self.frozen {
@@ -237,18 +244,29 @@ impl<'v> Scan<'v> {
         match decided.flatten() {
             Some(encoded) => {
                 self.layers.shard.check_readable()?;
-                Ok(Some(Some((&key[1..], Record::decode(encoded)?))))
+                Ok(Some((&key[1..], Some(Record::decode(encoded)?))))
             }
-            None => Ok(Some(None)),
+            None => Ok(Some((&key[1..], None))),
+        }
+    }
+
+    /// Every unresolved intent is in the active overlay: freezing carries them there.
+    fn stop_at_intent(&mut self) -> Result<(), Fault> {
+        if !self.in_doubt_stops {
+            return Ok(());
+        }
+        match self.active.latest() {
+            Some(latest) if latest.is_held() => {
+                self.met_undecided = latest.is_undecided();
+                Err(Fault::InDoubt)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
     /// What the version at a cursor says: nothing (look further down), deleted, or a record.
-    fn version(&self, cursor: &Cursor<'v>) -> Result<Option<Option<&'v [u8]>>, Fault> {
-        if self.in_doubt_stops && cursor.latest().is_some_and(|latest| latest.is_in_doubt()) {
-            return Err(Fault::InDoubt);
-        }
-        Ok(cursor.get(self.visible.at, self.visible.commit).map(|seen| seen.value))
+    fn version(&self, cursor: &Cursor<'v>) -> Option<Option<&'v [u8]>> {
+        cursor.get(self.visible.at, self.visible.commit).map(|seen| seen.value)
     }
 
     fn pending_lsn(&self, cursor: &Cursor<'v>) -> Lsn {
@@ -316,7 +334,11 @@ impl<'v> Scan<'v> {
             Some(IndexWalk::Backward(walk)) => walk.next(),
             None => None,
         };
-        self.index_head = item.transpose().map_err(|error| self.layers.shard.index.fault("walk", error))?;
+        let index = &self.layers.shard.index;
+        self.index_head = match item.transpose().map_err(|error| index.fault("walk", error))? {
+            Some((key, stored)) => Some((key, index.check(key, stored)?)),
+            None => None,
+        };
         Ok(())
     }
 }

@@ -94,9 +94,16 @@ pub struct Latest<'a> {
 }
 
 impl<'a> Latest<'a> {
-    /// The version is an intent of a transaction that is not decided.
+    /// The version is an intent that is not resolved yet: the key belongs to its transaction, decided or not, since the
+    /// resolution will still write it.
     #[must_use]
-    pub fn is_in_doubt(&self) -> bool {
+    pub fn is_held(&self) -> bool {
+        matches!(self.kind, LatestKind::Intent { .. })
+    }
+
+    /// The transaction that holds the key is not even decided.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
         matches!(self.kind, LatestKind::Intent { status, .. } if status.state() == TxState::Pending)
     }
 
