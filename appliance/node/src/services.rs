@@ -29,6 +29,10 @@ pub fn without_effect(config: &Config) -> Vec<&'static str> {
     if !config.s3.sse_c_needs_tls {
         names.push("s3.sse_c_needs_tls");
     }
+    // It would allow customer keys, bearer tokens and basic auth, none of which this version takes anywhere.
+    if config.allow_plaintext {
+        names.push("allow_plaintext");
+    }
     if config.day_seconds > 0 {
         names.push("debug.day_seconds");
     }

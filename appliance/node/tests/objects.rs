@@ -273,6 +273,68 @@ fn signed_chunks_are_stripped_and_a_changed_one_is_refused() {
 }
 
 #[test]
+fn a_copy_has_the_bytes_and_digest_of_its_source() {
+    let scratch = Scratch::new();
+    let (node, client) = start(&scratch, &[]);
+    assert_eq!(client.put("/bucket", b"").status, 200);
+    let body = bytes(5, 3_000_000);
+    assert_eq!(client.put("/bucket/source", &body).status, 200);
+    let headers = [("content-length", "0".to_string()), ("x-amz-copy-source", "/bucket/source".to_string())];
+    let (head, _) = client.head("PUT", "/bucket/copy", &headers, UNSIGNED);
+    let reply = client.send(&head, b"");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(reply.text().contains(&md5_of(&body)), "{}", reply.text());
+    assert!(client.get("/bucket/copy").body == body);
+    node.stop();
+}
+
+#[test]
+fn a_form_is_uploaded_without_its_framing() {
+    let scratch = Scratch::new();
+    let (node, client) = start(&scratch, &[]);
+    assert_eq!(client.put("/bucket", b"").status, 200);
+    let body = bytes(9, 700_000);
+    let policy = r#"{"expiration":"2099-01-01T00:00:00Z","conditions":[{"bucket":"bucket"},["starts-with","$key","f/"],
+        ["starts-with","$x-amz-date",""],["starts-with","$x-amz-algorithm",""],["starts-with","$x-amz-credential",""]]}"#;
+    let policy = aws::encoding::base64(policy.as_bytes());
+    let fields = [
+        ("key", "f/${filename}".to_string()),
+        ("policy", policy.clone()),
+        ("x-amz-algorithm", "AWS4-HMAC-SHA256".to_string()),
+        ("x-amz-credential", format!("{}/{}", client.access_key, client.scope)),
+        ("x-amz-date", text(&client.now.to_basic())),
+        ("x-amz-signature", hex(&client.key.sign(policy.as_bytes()))),
+    ];
+    let mut form = Vec::new();
+    for (name, value) in &fields {
+        let part = format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        form.extend_from_slice(part.as_bytes());
+    }
+    form.extend_from_slice(
+        b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.bin\"\r\n\r\n",
+    );
+    form.extend_from_slice(&body);
+    form.extend_from_slice(b"\r\n--XX--\r\n");
+    let head = format!(
+        "POST /bucket HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=XX\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        client.address,
+        form.len()
+    );
+    let reply = client.send(&head, &form);
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    assert!(client.get("/bucket/f/a.bin").body == body);
+    // A form that ends before its last boundary stores nothing: the former object stays.
+    let mut cut = form[..form.len() - 8].to_vec();
+    let inside = cut.len() - 1_000;
+    cut[inside] ^= 1;
+    let reply = client.send(&head.replace(&form.len().to_string(), &cut.len().to_string()), &cut);
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(client.get("/bucket/f/a.bin").body == body);
+    node.stop();
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_stores_nothing_and_leaves_no_orphan() {
     let scratch = Scratch::new();
     let (node, client) = start(&scratch, &[]);

@@ -1,0 +1,89 @@
+//! TLS through the real binary: the listener speaks nothing else, and a new certificate needs no restart.
+
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harness::{Node, Scratch, run, text, zerocloud};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// A certificate for localhost that vouches for itself, and its key, in the scratch directory.
+fn write_certificate(scratch: &Scratch) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).expect("a certificate");
+    scratch.write("cert.pem", &made.cert.pem(), 0o644);
+    scratch.write("key.pem", &made.signing_key.serialize_pem(), 0o600);
+    made.cert.der().clone()
+}
+
+/// Asks `/-/live` over TLS under this root. Errors: the handshake's.
+fn ask(address: &str, root: &CertificateDer<'static>) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    stream.write_all(b"GET /-/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Ok(text(&reply))
+}
+
+fn start(scratch: &Scratch) -> Node {
+    let (cert, key) = (scratch.join("cert.pem"), scratch.join("key.pem"));
+    let (cert, key) = (cert.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
+    Node::start(&scratch.join("data"), &["--tls-cert", cert, "--tls-key", key])
+}
+
+#[test]
+fn a_listener_with_a_certificate_speaks_tls_only_and_takes_a_new_one_on_sighup() {
+    let scratch = Scratch::new();
+    let first = write_certificate(&scratch);
+    let node = start(&scratch);
+    assert!(node.greeting.starts_with("zerocloud ready on https://"), "{}", node.greeting);
+    assert!(ask(&node.addresses[0], &first).expect("served").starts_with("HTTP/1.1 200"));
+    let mut plain = TcpStream::connect(&node.addresses[0]).expect("connects");
+    plain.set_read_timeout(Some(Duration::from_secs(30))).expect("socket option");
+    plain.write_all(b"GET /-/live HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    let mut reply = Vec::new();
+    drop(plain.read_to_end(&mut reply));
+    assert!(!text(&reply).starts_with("HTTP/"), "{}", text(&reply));
+    let second = write_certificate(&scratch);
+    assert!(ask(&node.addresses[0], &second).is_err(), "not known yet");
+    node.signal("HUP");
+    let begun = Instant::now();
+    while ask(&node.addresses[0], &second).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the new certificate never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(ask(&node.addresses[0], &first).is_err(), "the old one is gone");
+    node.stop();
+}
+
+#[test]
+fn check_refuses_a_key_that_others_may_read_and_one_that_does_not_fit() {
+    let scratch = Scratch::new();
+    write_certificate(&scratch);
+    let config = scratch.write("z.toml", "tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n", 0o644);
+    let check = || run(zerocloud().args(["serve", "--check", "--config"]).arg(&config));
+    assert_eq!(check().status.code(), Some(0), "{}", text(&check().stderr));
+    let key = std::fs::read_to_string(scratch.join("key.pem")).expect("read");
+    scratch.write("key.pem", &key, 0o644);
+    assert_eq!(check().status.code(), Some(78));
+    write_certificate(&scratch);
+    scratch.write("key.pem", &key, 0o600);
+    let output = check();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("cannot be used"), "{}", text(&output.stderr));
+}
