@@ -1,31 +1,37 @@
 """kill -9 under mixed load, with a journal of acknowledgements and of reads outside the appliance.
 
 Each writer owns its keys and does one request at a time on them, so for every key the journal knows the last acknowledged
-state and at most one request whose outcome is open. After each restart every key is read: it must show the last
-acknowledged state or the open one, whole; what a read has shown must still be there. A kill counts only when at least
-8 writes were in flight and 100 were acknowledged since the last one. A failure prints the seed.
+state and the requests since whose outcome is open. After each restart every key is read and listed: it must show the last
+acknowledged state or an open one, whole; what a read has shown must still be there. A kill counts only when it left at
+least 8 writes without their reply and 100 were acknowledged since the last one. A failure prints the seed.
 """
 
 import argparse
 import hashlib
+import html
 import random
+import re
+import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from zctest.s3raw import Client  # noqa: E402
-from zctest.server import Server  # noqa: E402
+from zctest.server import Server, binary  # noqa: E402
 
 BUCKET = "kills"
-WRITERS = 16
+WRITERS = 24
 KEYS_PER_WRITER = 40
 # Inline, batch and extents bodies, around their borders.
 SIZES = [0, 1, 100, 512, 513, 4_000, 32_768, 32_769, 70_000, 300_000, 1_200_000]
 IN_FLIGHT_MIN = 8
 ACKNOWLEDGED_MIN = 100
+# Every so many restarts the data directory is also read through offline.
+VERIFY_EVERY = 10
 ABSENT = "absent"
 
 
@@ -48,26 +54,24 @@ class Writer(threading.Thread):
         self.states: dict[str, list[str]] = {f"w{number}/k{n}": [ABSENT] for n in range(KEYS_PER_WRITER)}
         self.sequence = 0
         self.in_flight = False
+        # Whether the kill came between a write and its reply.
+        self.interrupted = False
         self.acknowledged = 0
         self.failure: str | None = None
 
     def run(self) -> None:
         client = self.loop.client()
-        while not self.loop.stopping.is_set():
+        while not self.loop.killed.is_set():
             key = self.random.choice(list(self.states))
             try:
                 self.step(client, key)
-            except OSError:
-                pass
-            except Exception as error:  # http.client raises many kinds for a connection that died
-                if not self.loop.killed.is_set() and "HTTPException" not in str(type(error).__mro__):
+            except Exception as error:  # OSError and many kinds of http.client for a connection that died
+                # Before the kill every request gets its reply: a connection that closes without one is a fault.
+                if not self.loop.killed.is_set():
                     self.failure = f"{key}: {error!r}"
-                    return
-            finally:
-                self.in_flight = False
-            if self.loop.killed.is_set():
-                client.close()
-                return
+                self.interrupted = self.in_flight
+                break
+            self.in_flight = False
         client.close()
 
     def step(self, client: Client, key: str) -> None:
@@ -84,6 +88,8 @@ class Writer(threading.Thread):
         if kind == "delete":
             self.attempt(key, ABSENT, lambda: client.request("DELETE", path), {204})
         elif kind == "create":
+            if len(self.states[key]) > 1:
+                return
             wanted = {200} if current == ABSENT else {412}
             new = tag if current == ABSENT else current
             self.attempt(key, new, lambda: client.request("PUT", path, body(tag, size), headers={"if-none-match": "*"}), wanted)
@@ -113,12 +119,11 @@ class Writer(threading.Thread):
         self.attempt(key, tag, lambda: client.request("POST", path, document, query=f"uploadId={upload}"), {200})
 
     def attempt(self, key: str, new: str, send, wanted: set[int]) -> None:
-        before = self.states[key][0]
-        # Before the request leaves: from here on both outcomes are possible until the reply is here.
-        self.states[key] = [before, new]
+        # Before the request leaves: from here on its outcome is possible too, until the reply is here.
+        self.states[key] = self.states[key] + [new]
         self.in_flight = True
         status, _, data = send()
-        if status in wanted and b"<Error>" not in data:
+        if status in wanted and not (status == 200 and b"<Error>" in data):
             self.states[key] = [new]
             self.acknowledged += 1
         elif status >= 500:
@@ -146,7 +151,7 @@ class Loop:
     def __init__(self, seed: int, arguments: list[str]):
         self.seed = seed
         self.server = Server(arguments=arguments)
-        self.stopping, self.killed = threading.Event(), threading.Event()
+        self.killed = threading.Event()
         self.random = random.Random(seed)
 
     def client(self) -> Client:
@@ -169,9 +174,27 @@ class States(dict):
         super().__setitem__(key, list(dict.fromkeys(shown(state) for state in states)))
 
 
+def listed(client: Client) -> set[str]:
+    """Every key that the listing shows, page by page."""
+    keys: set[str] = set()
+    token = ""
+    while True:
+        query = "list-type=2&max-keys=500"
+        if token:
+            query = f"continuation-token={urllib.parse.quote(token, safe='')}&{query}"
+        status, _, data = client.request("GET", f"/{BUCKET}", query=query)
+        assert status == 200, data[:300]
+        keys |= {html.unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", data.decode())}
+        found = re.search(r"<NextContinuationToken>(.*?)</NextContinuationToken>", data.decode())
+        if not found:
+            return keys
+        token = html.unescape(found[1])
+
+
 def check_all(loop: Loop, states: dict[str, dict[str, list[str]]]) -> tuple[int, str | None]:
     """Reads every key after a restart; gives the number of keys read and the first failure."""
     client, read = loop.client(), 0
+    in_listing = listed(client)
     for of_writer in states.values():
         for key, allowed in of_writer.items():
             status, _, data = client.request("GET", f"/{BUCKET}/{key}")
@@ -179,9 +202,17 @@ def check_all(loop: Loop, states: dict[str, dict[str, list[str]]]) -> tuple[int,
             read += 1
             if found not in allowed:
                 return read, f"{key} shows {found}, allowed {allowed}"
+            if (key in in_listing) != (found != ABSENT):
+                return read, f"{key} shows {found}, and the listing says {key in in_listing}"
             of_writer[key] = [found]
     client.close()
     return read, None
+
+
+def verify(loop: Loop) -> str | None:
+    """`zerocloud verify` on what the kill left behind; gives its complaint."""
+    done = subprocess.run([str(binary()), "verify", "--data", str(loop.server.data / "data")], capture_output=True, text=True)
+    return None if done.returncode == 0 else f"verify ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 def main() -> int:
@@ -194,7 +225,7 @@ def main() -> int:
     arguments = ["--shards", "2"] + (["--backend", "epoll"] if options.backend == "epoll" else [])
     loop = Loop(options.seed, arguments)
     states: dict[str, dict[str, list[str]]] = {}
-    kills = acknowledged = read = restarts = 0
+    kills = acknowledged = read = restarts = verified = open_writes = 0
     begun = time.monotonic()
     failure = None
     try:
@@ -229,8 +260,16 @@ def main() -> int:
                 failure = failure or writer.failure
             if failure:
                 break
-            kills += 1
             acknowledged += done
+            interrupted = sum(writer.interrupted for writer in writers)
+            if interrupted >= IN_FLIGHT_MIN:
+                kills += 1
+                open_writes += interrupted
+            if restarts % VERIFY_EVERY == 0:
+                failure = verify(loop)
+                verified += 1
+                if failure:
+                    break
             loop.server.start()
             restarts += 1
             count, failure = check_all(loop, states)
@@ -238,14 +277,16 @@ def main() -> int:
         if failure is None and kills < options.kills:
             failure = f"only {kills} of {options.kills} kills in {options.minutes} minutes"
     finally:
-        loop.stopping.set()
+        loop.killed.set()
         loop.server.kill()
+        if failure is None:
+            failure = verify(loop)
         if failure is None:
             loop.server.__exit__()
     seconds = time.monotonic() - begun
     print(
-        f"kill loop ({options.backend}): {kills} kills, {acknowledged} writes acknowledged, {restarts} recoveries, "
-        f"{read} keys read back, {seconds:.0f} s, seed {options.seed}"
+        f"kill loop ({options.backend}): {kills} kills, {acknowledged} writes acknowledged, {open_writes} cut off, "
+        f"{restarts} recoveries, {verified} offline checks, {read} keys read back, {seconds:.0f} s, seed {options.seed}"
     )
     if failure:
         print(f"FAILED: {failure}\ndata kept in {loop.server.data}; replay with --seed {options.seed}")

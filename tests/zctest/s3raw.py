@@ -24,7 +24,11 @@ class Client:
         encoded = urllib.parse.quote(path, safe="/-_.~")
         signed = self.sign(method, encoded, query, body, headers or {})
         try:
-            self.connection.request(method, encoded + ("?" + query if query else ""), body=body, headers=signed)
+            try:
+                self.connection.request(method, encoded + ("?" + query if query else ""), body=body, headers=signed)
+            except (BrokenPipeError, ConnectionResetError):
+                # A refusal may come, and the connection close, before the body is all sent: then the reply is there to read.
+                self.connection._HTTPConnection__state = "Request-sent"
             reply = self.connection.getresponse()
             data = reply.read()
         except Exception:
