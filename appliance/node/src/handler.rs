@@ -291,3 +291,67 @@ fn absent(service: &AbsentService, ids: &reply::Ids) -> Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Layer};
+    use crate::drive::testing::on_reactor;
+    use crate::log::{Level, Log};
+    use crate::route::tests::head;
+    use crate::status::Status;
+    use std::sync::Arc;
+
+    /// What a core without a store answers: the state during recovery.
+    fn answer_while_recovering(head: RequestHead) -> http::Reply {
+        on_reactor(async {
+            let config = Config::merge(Layer::default(), Layer::default(), None, false).expect("defaults");
+            let config = Arc::new(config);
+            let status = Status::new(1, "epoll", vec![]);
+            let s3 = crate::services::s3(&config);
+            let core = Core::new(0, config, status, Log::to_stderr(Level::Error, false), s3);
+            let (request, reply) = http::detached_request(head, http::RequestBody::empty());
+            NodeHandler::new(core).call(request).await;
+            reply.await.expect("answered")
+        })
+    }
+
+    #[test]
+    fn data_requests_get_503_with_retry_after_while_shards_recover() {
+        let reply = answer_while_recovering(head(Method::GET, "/bucket/key", None));
+        assert_eq!(reply.head.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(reply.head.headers[header::RETRY_AFTER], "1");
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(text.contains("<Code>ServiceUnavailable</Code>"), "{text}");
+        let id = reply.head.headers["x-amz-request-id"].to_str().expect("ASCII");
+        assert!(text.contains(&format!("<RequestId>{id}</RequestId>")), "{text}");
+    }
+
+    #[test]
+    fn health_is_answered_while_shards_recover() {
+        let live = answer_while_recovering(head(Method::GET, "/-/live", None));
+        assert_eq!(live.head.status, StatusCode::OK);
+        let ready = answer_while_recovering(head(Method::GET, "/-/ready", None));
+        assert_eq!(ready.head.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(String::from_utf8_lossy(&ready.body).contains("\"phase\":\"recovering\""));
+    }
+
+    #[test]
+    fn a_head_request_gets_the_length_and_no_body() {
+        let reply = answer_while_recovering(head(Method::HEAD, "/-/live", None));
+        assert_eq!(reply.head.headers[header::CONTENT_LENGTH], "5");
+        assert!(reply.body.is_empty());
+    }
+
+    #[test]
+    fn each_dialect_of_an_absent_service_is_its_own() {
+        let mut request = head(Method::POST, "/", None);
+        let scope = "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=0";
+        request.headers.insert(header::AUTHORIZATION, HeaderValue::from_static(scope));
+        let reply = answer_while_recovering(request);
+        assert_eq!(reply.head.status, StatusCode::NOT_IMPLEMENTED);
+        assert!(reply.body.starts_with(b"<ErrorResponse><Error>"));
+        let reply = answer_while_recovering(head(Method::GET, "/v1/things", None));
+        assert_eq!(reply.head.headers["x-amzn-errortype"], "NotImplemented");
+    }
+}
