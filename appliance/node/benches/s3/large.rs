@@ -19,7 +19,9 @@ const SHARE_MIN: f64 = 0.8;
 
 /// Prints both directions.
 pub fn run(settings: &Settings, reactor: &mut ring::Reactor) {
-    println!("\n64 MiB objects, {CLIENT_COUNT} clients, GB/s (goal: at least {SHARE_MIN} of the lowest limit)");
+    println!(
+        "\n64 MiB objects, {CLIENT_COUNT} clients, GB/s (goal: at least {SHARE_MIN} of the lowest limit)"
+    );
     let scratch = Scratch::new(&settings.directory, "large");
     let data = scratch.0.join("data");
     let node = Process::node(&data);
@@ -77,12 +79,7 @@ pub fn run(settings: &Settings, reactor: &mut ring::Reactor) {
 }
 
 /// Each client moves `count` objects: body bytes per second of all together.
-async fn transfer(
-    server: &Process,
-    request: impl Fn(usize) -> RequestTo,
-    body: &Bytes,
-    count: usize,
-) -> f64 {
+async fn transfer(server: &Process, request: impl Fn(usize) -> RequestTo, body: &Bytes, count: usize) -> f64 {
     let before = server.cpu();
     let started = Instant::now();
     let tasks: Vec<_> = (0..CLIENT_COUNT)

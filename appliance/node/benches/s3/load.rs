@@ -127,7 +127,8 @@ async fn work(client: Client, next: Rc<RefCell<dyn FnMut() -> Option<Job>>>) -> 
         let sent = Instant::now();
         let (head, body) = client.fetch(&job.request, job.body, REPLY_BYTES_MAX).await.unwrap();
         latencies_us.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
-        let is_good = head.status == StatusCode::OK && job.reply_bytes.is_none_or(|bytes| bytes == body.len());
+        let is_good =
+            head.status == StatusCode::OK && job.reply_bytes.is_none_or(|bytes| bytes == body.len());
         assert!(is_good, "{} {}: {} {body:?}", job.request.method, job.request.target, head.status);
     }
 }

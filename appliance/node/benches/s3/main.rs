@@ -49,7 +49,9 @@ impl Settings {
         let short = arguments.iter().any(|argument| argument == "--short");
         let pick = |full: f64, brief: f64| if short { brief } else { full };
         Settings {
-            only: value("--only").map(|text| text.split(',').map(str::to_owned).collect()).unwrap_or_default(),
+            only: value("--only")
+                .map(|text| text.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
             rounds: number("--rounds", pick(5.0, 1.0)) as usize,
             seconds: number("--seconds", pick(2.0, 0.3)),
             key_count: number("--keys", pick(1_000_000.0, 3_000.0)) as usize,
@@ -76,6 +78,7 @@ fn main() {
     }
     let settings = Settings::read();
     let cores = ring::cores();
+    process::CORE.set(cores[0]).unwrap();
     let load_core = cores[1 % cores.len()];
     println!("server on core {}, load on core {load_core}, {} rounds", cores[0], settings.rounds);
     if cores.len() == 1 {

@@ -4,10 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The core of all servers; set before the first starts.
+pub static CORE: OnceLock<usize> = OnceLock::new();
 
 /// A serving child. Killed when dropped.
 pub struct Process {
@@ -42,7 +45,7 @@ impl Process {
         // A child inherits the affinity of the thread that makes it.
         let ours = sched_getaffinity(None).unwrap();
         let mut first = CpuSet::new();
-        first.set(ring_core());
+        first.set(*CORE.get().unwrap());
         sched_setaffinity(None, &first).unwrap();
         let spawned = command.stdout(Stdio::piped()).spawn();
         sched_setaffinity(None, &ours).unwrap();
@@ -114,18 +117,6 @@ impl Cpu {
     pub fn total(self) -> Duration {
         self.user + self.system
     }
-}
-
-fn ring_core() -> usize {
-    static FIRST: AtomicUsize = AtomicUsize::new(usize::MAX);
-    // Only the first call sees all cores: the main thread is pinned later.
-    if FIRST.load(Ordering::Relaxed) == usize::MAX {
-        let cpus = std::fs::read_to_string("/proc/1/status").unwrap_or_default();
-        let allowed = cpus.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0");
-        let first = allowed.trim().split([',', '-']).next().and_then(|text| text.parse().ok()).unwrap_or(0);
-        FIRST.store(first, Ordering::Relaxed);
-    }
-    FIRST.load(Ordering::Relaxed)
 }
 
 /// A directory that is gone when the bench is.

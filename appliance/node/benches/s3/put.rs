@@ -12,7 +12,9 @@ use crate::{Settings, hot, limits, median};
 
 /// Prints both sizes.
 pub fn run(settings: &Settings, reactor: &mut ring::Reactor) {
-    println!("\ndurable signed PUT of new keys, 64 connections, against bare appends of 64 such records per sync");
+    println!(
+        "\ndurable signed PUT of new keys, 64 connections, against bare appends of 64 such records per sync"
+    );
     let scratch = Scratch::new(&settings.directory, "put");
     let data = scratch.0.join("data");
     let node = Process::node(&data);
@@ -39,11 +41,8 @@ pub fn run(settings: &Settings, reactor: &mut ring::Reactor) {
                 .collect();
             let put = reactor.block_on(load::run(&node, Shape::HTTP1, load::once(jobs)));
             let bare = limits::append(reactor, &scratch.0, 64 * body_bytes, settings.seconds / 2.0);
-            let sunk = reactor.block_on(load::run(
-                &echo,
-                Shape::HTTP1,
-                load::cycle(&sinks, settings.seconds / 2.0),
-            ));
+            let sunk =
+                reactor.block_on(load::run(&echo, Shape::HTTP1, load::cycle(&sinks, settings.seconds / 2.0)));
             latency = put.latency();
             rows.push([put.rate(), put.cpu_us(), bare * 64.0, sunk.rate(), sunk.cpu_us(), put.user_us()]);
         }

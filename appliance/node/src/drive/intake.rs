@@ -3,6 +3,10 @@
 //! each chunk and of the trailer, the announced length. An error stays an error.
 //! Leaves to http: framing, pace limits, 100-continue. Leaves to aws: the chunked format.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use aws::chunked::Decoder;
 use aws::payload::{PayloadCheck, PayloadMode};
 use aws::sigv4::ChunkSigner;
@@ -83,25 +87,51 @@ impl Intake {
             if matches!(self.framing, Framing::Ended) {
                 return Ok(None);
             }
-            match self.body.next().await {
-                Some(Ok(piece)) => {
-                    self.received_bytes += piece.len() as u64;
-                    self.rest = piece;
+            let piece = self.body.next().await;
+            self.take(piece)?;
+        }
+    }
+
+    /// What is there without waiting for the client, after waiting for the first run; about `BATCH_BYTES` at most, so
+    /// that others get their turn. Empty at the end.
+    pub async fn batch(&mut self) -> Result<Vec<Bytes>, BodyFailure> {
+        let Some(first) = self.next().await? else { return Ok(Vec::new()) };
+        let mut batch_bytes = first.len();
+        let mut batch = vec![first];
+        loop {
+            while let Some(more) = self.decoded()? {
+                batch_bytes += more.len();
+                batch.push(more);
+            }
+            if batch_bytes >= BATCH_BYTES || matches!(self.framing, Framing::Ended) {
+                return Ok(batch);
+            }
+            // Asked without a waker: a `next` that is not ready is dropped, which loses no bytes, and the one that
+            // will be waited for brings its own.
+            let ready = pin!(self.body.next()).poll(&mut Context::from_waker(Waker::noop()));
+            match ready {
+                Poll::Ready(piece) => {
+                    // A failure here is told by the next call, after what came before it.
+                    if self.take(piece).is_err() {
+                        return Ok(batch);
+                    }
                 }
-                Some(Err(error)) => return Err(self.fail(failure_of_wire(error))),
-                None => self.end()?,
+                Poll::Pending => return Ok(batch),
             }
         }
     }
 
-    /// All runs that are there without waiting for the client, after waiting for the first. Empty at the end.
-    pub async fn batch(&mut self) -> Result<Vec<Bytes>, BodyFailure> {
-        let Some(first) = self.next().await? else { return Ok(Vec::new()) };
-        let mut batch = vec![first];
-        while let Some(more) = self.decoded()? {
-            batch.push(more);
+    /// Takes what the wire gave; None is its end.
+    fn take(&mut self, piece: Option<Result<Bytes, BodyError>>) -> Result<(), BodyFailure> {
+        match piece {
+            Some(Ok(piece)) => {
+                self.received_bytes += piece.len() as u64;
+                self.rest = piece;
+                Ok(())
+            }
+            Some(Err(error)) => Err(self.fail(failure_of_wire(error))),
+            None => self.end(),
         }
-        Ok(batch)
     }
 
     /// The whole body. More than `limit_bytes` is `TooLarge`, said as early as the request lets us know.
@@ -163,6 +193,9 @@ impl Intake {
         self.failure.get_or_insert(failure).clone()
     }
 }
+
+/// A batch ends once it holds this much: 0.3 ms of MD5 for a stream that is alone.
+const BATCH_BYTES: usize = 256 * 1024;
 
 fn failure_of_wire(error: BodyError) -> BodyFailure {
     match error {
@@ -232,10 +265,21 @@ mod tests {
                 pieces(&["5\r\nhel", "lo\r\n3\r\nabc\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n", "\r\n"]);
             let mut intake = intake(body, PayloadMode::StreamingUnsignedTrailer, &headers);
             assert_eq!(intake.announced_bytes(), Some(8));
-            assert_eq!(intake.batch().await.expect("data"), ["hel"]);
-            assert_eq!(intake.batch().await.expect("data"), ["lo", "abc"]);
+            assert_eq!(intake.batch().await.expect("data"), ["hel", "lo", "abc"]);
             assert!(intake.batch().await.expect("end").is_empty());
             assert_eq!(intake.take_trailers(), [("x-amz-checksum-crc32".into(), "AAAAAA==".into())]);
+        });
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_a_failure_comes_after_what_was_right() {
+        on_reactor(async {
+            let piece = Bytes::from(vec![7; 100 * 1024]);
+            let body = RequestBody::from_chunks(BodyLength::Unknown, vec![piece; 5]);
+            let mut intake = intake(body, PayloadMode::Sha256([0; 32]), &HeaderMap::new());
+            assert_eq!(intake.batch().await.expect("data").len(), 3);
+            assert_eq!(intake.batch().await.expect("data").len(), 2);
+            assert!(matches!(intake.batch().await, Err(BodyFailure::Sha256Mismatch)));
         });
     }
 
