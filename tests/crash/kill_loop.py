@@ -25,7 +25,7 @@ from zctest.server import Server, binary  # noqa: E402
 
 BUCKET = "kills"
 WRITERS = 24
-KEYS_PER_WRITER = 40
+KEYS_PER_WRITER = 16
 # Inline, batch and extents bodies, around their borders.
 SIZES = [0, 1, 100, 512, 513, 4_000, 32_768, 32_769, 70_000, 300_000, 1_200_000]
 IN_FLIGHT_MIN = 8

@@ -72,8 +72,8 @@ def appliance_config(day_seconds: int) -> str:
     return text
 
 
-def suite_config(server: Server) -> str:
-    text = f"[DEFAULT]\nhost = {server.host}\nport = {server.port}\nis_secure = False\nssl_verify = False\n"
+def suite_config(host: str, port: int) -> str:
+    text = f"[DEFAULT]\nhost = {host}\nport = {port}\nis_secure = False\nssl_verify = False\n"
     text += "[fixtures]\nbucket prefix = zc-{random}-\niam name prefix = zc-\niam path prefix = /zc/\n"
     sections = {"main": "s3 main", "alt": "s3 alt", "tenant": "s3 tenant", "iam": "iam", "root": "iam root", "altroot": "iam alt root"}
     for name, _, canonical, display, tenant in ACCOUNTS:
@@ -102,7 +102,7 @@ def suite_python() -> Path:
     return python
 
 
-def pytest(suite: Path, arguments: list[str], scratch: Path, log: Path, config: Path | None) -> dict:
+def pytest(suite: Path, arguments: list[str], scratch: Path, log: Path, config: Path) -> dict:
     """One run of pytest; gives what the plugin wrote."""
     written = scratch / "outcomes.json"
     written.unlink(missing_ok=True)
@@ -115,14 +115,15 @@ def pytest(suite: Path, arguments: list[str], scratch: Path, log: Path, config: 
         # No configuration of the tester's own.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "S3TEST_CONF": str(config or os.devnull),
+        "S3TEST_CONF": str(config),
     }
     command = [str(suite_python()), "-m", "pytest", "-q", "-p", "outcomes", "-p", "no:cacheprovider", "--tb=short"]
     command += [f"--timeout={TEST_SECONDS_MAX}", *arguments]
     with log.open("a") as sink:
-        subprocess.run(command, cwd=suite, env=environment, stdout=sink, stderr=subprocess.STDOUT)
-    if not written.exists():
-        raise SystemExit(f"s3tests: pytest did not finish; see {log}")
+        done = subprocess.run(command, cwd=suite, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+    # 1 means that tests failed; anything above it, that pytest itself did.
+    if done.returncode > 1 or not written.exists():
+        raise SystemExit(f"s3tests: pytest ended with {done.returncode}; see {log}")
     return json.loads(written.read_text())
 
 
@@ -133,7 +134,7 @@ def run_group(suite: Path, tests: list[str], workers: int, scratch: Path, log: P
     # The port comes from our own child's output, so the suite's teardown can only meet our own server.
     with Server(arguments=["--debug"], config=appliance_config(DEBUG_DAY_SECONDS)) as server:
         config = scratch / "s3tests.conf"
-        config.write_text(suite_config(server))
+        config.write_text(suite_config(server.host, server.port))
         parallel = ["-n", str(workers), "--dist", "load"] if workers > 1 else ["-p", "no:xdist"]
         outcomes = pytest(suite, parallel + tests, scratch, log, config)["outcomes"]
         if server.process.poll() is not None:
@@ -197,7 +198,10 @@ def main() -> int:
     log.write_text("")
     with tempfile.TemporaryDirectory(prefix="zerocloud-s3tests-") as directory:
         scratch = Path(directory)
-        markers = pytest(suite, ["--collect-only", "-p", "no:xdist", *FILES], scratch, log, None)["markers"]
+        # Collecting contacts nobody, but reads the configuration: the tests' names depend on it.
+        config = scratch / "collect.conf"
+        config.write_text(suite_config("127.0.0.1", 1))
+        markers = pytest(suite, ["--collect-only", "-p", "no:xdist", *FILES], scratch, log, config)["markers"]
         if not markers:
             raise SystemExit(f"s3tests: nothing was collected; see {log}")
         wanted = [test for test in markers if group(markers[test]) in options.groups.split(",")]

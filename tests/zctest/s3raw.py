@@ -28,7 +28,7 @@ class Client:
                 self.connection.request(method, encoded + ("?" + query if query else ""), body=body, headers=signed)
             except (BrokenPipeError, ConnectionResetError):
                 # A refusal may come, and the connection close, before the body is all sent: then the reply is there to read.
-                self.connection._HTTPConnection__state = "Request-sent"
+                pass
             reply = self.connection.getresponse()
             data = reply.read()
         except Exception:
