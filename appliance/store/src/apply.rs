@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::body::{Adopted, SealedBody};
 use crate::effect::{BLOB_HEAD_BYTES, blob_head, encode_delete, encode_put};
-use crate::fault::Fault;
 use crate::overlay::Entry;
 use crate::owner::Owner;
 use crate::record::{BodyRef, Record};
@@ -63,15 +62,15 @@ impl Owner {
     }
 
     /// Writes effects; gives the batch's LSN, or nothing when there were none.
-    pub(crate) fn apply(&mut self, effects: Effects) -> Result<Option<Lsn>, Fault> {
+    pub(crate) fn apply(&mut self, effects: Effects) -> Option<Lsn> {
         if effects.staged.is_empty() {
-            return Ok(None);
+            return None;
         }
         let mut named = HashSet::new();
         for staged in effects.staged {
             match staged.record {
                 Some(record) => {
-                    let bodies = self.place_bodies(record.bodies, &mut named)?;
+                    let bodies = self.place_bodies(record.bodies, &mut named);
                     self.write_put(&staged.key, &record.value, &bodies, staged.fresh);
                 }
                 None => self.write_delete(&staged.key),
@@ -80,15 +79,11 @@ impl Owner {
         for extent in released(&effects.replaced, &named) {
             self.write_dead(extent);
         }
-        Ok(Some(self.filling().lsn()))
+        Some(self.filling().lsn())
     }
 
     /// Writes a participant's part of a transaction: the PREPARED record, and intents that nobody sees yet.
-    pub(crate) fn apply_prepare(
-        &mut self,
-        effects: Effects,
-        info: &PrepareInfo,
-    ) -> Result<Option<Lsn>, Fault> {
+    pub(crate) fn apply_prepare(&mut self, effects: Effects, info: &PrepareInfo) -> Lsn {
         let mut named = HashSet::new();
         let mut bodies = Vec::new();
         let mut adopted = Vec::new();
@@ -98,7 +93,7 @@ impl Owner {
                 Some(StagedRecord { value, bodies: record_bodies }) => {
                     let new =
                         record_bodies.iter().map(|body| matches!(body, Body::New(_))).collect::<Vec<_>>();
-                    let placed = self.place_bodies(record_bodies, &mut named)?;
+                    let placed = self.place_bodies(record_bodies, &mut named);
                     let count = placed.len() as u16;
                     adopted.extend(
                         placed.iter().zip(new).filter(|(_, new)| *new).flat_map(|(body, _)| extents(body)),
@@ -126,7 +121,7 @@ impl Owner {
         let prepared = Prepared { status: Arc::clone(&info.status), content, bodies, lsn };
         insert_intents(&mut self.overlay, &prepared);
         self.prepared.insert(info.id, prepared);
-        Ok(Some(lsn))
+        lsn
     }
 
     /// Undecided intents may not be folded, so they move to the new overlay when the old one is frozen.
@@ -222,25 +217,20 @@ impl Owner {
     }
 
     /// Gives every body its place: new small ones go into the batch, new large ones are adopted where they lie.
-    fn place_bodies(
-        &mut self,
-        bodies: Vec<Body>,
-        named: &mut HashSet<ExtentId>,
-    ) -> Result<Vec<BodyRef>, Fault> {
+    fn place_bodies(&mut self, bodies: Vec<Body>, named: &mut HashSet<ExtentId>) -> Vec<BodyRef> {
         let mut placed = Vec::with_capacity(bodies.len());
         for body in bodies {
             let place = match body {
                 Body::Kept(kept) => kept,
                 Body::New(new) => {
-                    let sealed =
-                        new.take().ok_or_else(|| Fault::corrupt("a new body was put twice".into()))?;
+                    let sealed = new.take().expect("a service puts a new body once");
                     self.place_new(sealed)
                 }
             };
             named.extend(extents(&place).map(|extent| extent.id));
             placed.push(place);
         }
-        Ok(placed)
+        placed
     }
 
     fn place_new(&mut self, sealed: SealedBody) -> BodyRef {

@@ -67,7 +67,14 @@ pub(crate) fn copy_forward(shared: &Arc<Shared>, shard: ShardId, segment: u64) -
     let mut batch = Vec::new();
     let mut batch_bytes = 0;
     while let Some(entry) = scan.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(fault) => {
+                // Its record says so too, to whoever reads it; the others can still move.
+                crate::report(&format!("{shard}: copying forward: {fault}"));
+                continue;
+            }
+        };
         let key = record_key(entry.table, entry.key);
         let lives = {
             let txn = index.read()?;

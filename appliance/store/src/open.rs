@@ -100,6 +100,8 @@ impl Opened {
         let format = match Format::read(&config.disk, &config.data)? {
             Some(format) => format,
             None => {
+                // The directory's own name is part of the first acknowledged write.
+                sync_ancestors(&config)?;
                 let directory =
                     DirectoryId((u128::from(random.next()) << 64 | u128::from(random.next())).to_be_bytes());
                 let format = Format { directory, shard_count: config.shard_count };
@@ -366,6 +368,20 @@ impl Opened {
     }
 }
 
+/// Makes the names of the data directory and of the directories above it durable. A directory above the parent that may
+/// not be read was there before us.
+fn sync_ancestors(config: &StoreConfig) -> Result<(), Fault> {
+    for (distance, ancestor) in config.data.ancestors().skip(1).enumerate() {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        match config.disk.sync_dir(ancestor) {
+            Ok(()) => {}
+            Err(error) if distance == 0 => return Err(Fault::io("fsync", ancestor, 0, &error)),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
 fn start_companions(
     config: &StoreConfig,
     shared: &Arc<Shared>,
@@ -400,7 +416,7 @@ fn start_companions(
         retiring: Arc::default(),
         supply: supply.clone(),
         space_low_bytes: 2 * config.ballast_bytes,
-        reclaim: Arc::new(Mutex::new(ReclaimState { reclaimer, emptied: Vec::new(), gone })),
+        reclaim: Arc::new(Mutex::new(ReclaimState { reclaimer, emptied: Vec::new(), forwarded: 0, gone })),
     })
 }
 

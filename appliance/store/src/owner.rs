@@ -362,15 +362,11 @@ impl Owner {
                     return self.postpone(job, &effects);
                 }
                 self.positions += used;
-                let wrote = match job.prepare_info().cloned() {
+                let lsn = match job.prepare_info().cloned() {
                     Some(info) => self.apply_prepare(effects, &info),
-                    None => self.apply(effects),
+                    None => self.apply(effects).unwrap_or(looked_at),
                 };
-                match wrote {
-                    Ok(Some(lsn)) => self.settle(job, lsn),
-                    Ok(None) => self.settle(job, looked_at),
-                    Err(fault) => job.complete(Err(fault)),
-                }
+                self.settle(job, lsn);
             }
             // A prepare waits only for what is decided: two that waited for each other would wait for ever.
             Err(Fault::InDoubt) if job.prepare_info().is_none() || !undecided => self.park(job),

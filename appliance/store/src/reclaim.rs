@@ -23,6 +23,8 @@ pub(crate) struct ReclaimState {
     pub(crate) reclaimer: Reclaimer,
     /// Packed segments that were empty while somebody still read them.
     pub(crate) emptied: Vec<u64>,
+    /// The packed segment that was copied forward last.
+    pub(crate) forwarded: u64,
     /// Packed segments whose files are gone; the next fold takes them out of the books.
     pub(crate) gone: Arc<Mutex<Vec<u64>>>,
 }
@@ -37,19 +39,41 @@ impl ReclaimState {
     ) -> Result<Vec<ExtentId>, Fault> {
         let dead = read_dead(shared, shard)?;
         let reclaimed = self.reclaimer.punch(&dead);
+        // What is done is told even if the rest fails: entries of `DEAD` that stay for ever would hide later ones.
+        if let Err(fault) = self.tidy_segments(shared, shard, report) {
+            crate::report(&format!(
+                "{shard}: giving space back failed, tried again after the next fold: {fault}"
+            ));
+        }
+        match reclaimed.fault {
+            Some(fault) if reclaimed.done.is_empty() => Err(fault),
+            Some(_) | None => Ok(reclaimed.done.iter().map(|extent| extent.id).collect()),
+        }
+    }
+
+    fn tidy_segments(
+        &mut self,
+        shared: &Arc<Shared>,
+        shard: ShardId,
+        report: FoldReport,
+    ) -> Result<(), Fault> {
         self.reclaimer.punch_orphans()?;
         self.reclaimer.remove_empty()?;
         self.emptied.extend(report.empty_packed);
         self.emptied.sort_unstable();
         self.emptied.dedup();
         self.remove_packed(shard)?;
-        if let Some(segment) = report.sparse_packed.first() {
+        // In turn: a segment whose records moved to other keys is found sparse again and again.
+        let next = report
+            .sparse_packed
+            .iter()
+            .find(|segment| **segment > self.forwarded)
+            .or(report.sparse_packed.first());
+        if let Some(segment) = next {
+            self.forwarded = *segment;
             copy_forward(shared, shard, *segment)?;
         }
-        match reclaimed.fault {
-            Some(fault) if reclaimed.done.is_empty() => Err(fault),
-            Some(_) | None => Ok(reclaimed.done.iter().map(|extent| extent.id).collect()),
-        }
+        Ok(())
     }
 
     /// A segment without live bytes is not named by the index, and by no overlay either: what an operation could keep of

@@ -36,8 +36,10 @@ pub(crate) const APPLIED_KEY: &[u8] = &[0, b'a', b'p', b'p', b'l', b'i', b'e', b
 /// There while a fold of several transactions is under way.
 pub(crate) const FOLDING_KEY: &[u8] = &[0, b'f', b'o', b'l', b'd', b'i', b'n', b'g'];
 
-/// A record key: the table's byte, then the key. Panics when the key is longer than `KEY_BYTES_MAX`, which services bound.
+/// A record key: the table's byte, then the key. Panics when the key is longer than `KEY_BYTES_MAX`, which services bound,
+/// and on table 255, which ends the last one.
 pub(crate) fn record_key(table: TableId, key: &[u8]) -> Vec<u8> {
+    assert!(table.0 < u8::MAX, "services own the tables from 16 to 254");
     assert!(key.len() <= KEY_BYTES_MAX, "a service handed in a key of {} bytes", key.len());
     let mut full = Vec::with_capacity(1 + key.len());
     full.push(table.0);

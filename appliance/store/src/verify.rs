@@ -134,6 +134,7 @@ fn walk_records(
     let mut live: BTreeMap<u64, u64> = BTreeMap::new();
     for table in (0..=u8::MAX).map(TableId).filter(|table| *table != META && *table != PACKED) {
         let mut scan = view.scan(table, Bound::Unbounded, Direction::Forward);
+        let mut damaged = 0;
         loop {
             let (key, record) = match scan.next() {
                 Ok(Some(found)) => found,
@@ -141,6 +142,11 @@ fn walk_records(
                 Err(fault) => {
                     // The walk stands behind the record that could not be decoded.
                     report.fail(format!("{}: table {}: {fault}", shard.id, table.0));
+                    damaged += 1;
+                    // An error of the index itself comes again and again.
+                    if damaged > FAILURES_LISTED_MAX {
+                        break;
+                    }
                     continue;
                 }
             };
