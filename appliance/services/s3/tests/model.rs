@@ -3,109 +3,19 @@
 //! Replay a failure with `S3_MODEL_SEED=<seed> cargo test -p zerocloud-s3 --test model`.
 
 mod driver;
+mod reference;
 
 use std::collections::BTreeMap;
 
 use driver::{Answer, MAIN, TempDir, World, digest, md5_hex, with_world_at};
 use hash::Algorithm;
+use reference::{Model, Object, Random, Version, Versioning};
 use s3::Config;
 
 /// Steps of one run.
 const STEP_COUNT: usize = 1_600;
 /// Steps between two opens of the store.
 const STEPS_PER_OPEN: usize = 800;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Versioning {
-    Never,
-    Enabled,
-    Suspended,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Version {
-    /// The id on the wire; "null" for the null version.
-    id: String,
-    /// Nothing: a delete marker.
-    object: Option<Object>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Object {
-    body: Vec<u8>,
-    etag: String,
-    tag: Option<String>,
-}
-
-/// One bucket as it should be.
-struct Model {
-    versioning: Versioning,
-    /// Newest first.
-    keys: BTreeMap<String, Vec<Version>>,
-}
-
-impl Model {
-    fn current(&self, key: &str) -> Option<&Object> {
-        self.keys.get(key)?.first()?.object.as_ref()
-    }
-
-    fn objects(&self) -> Vec<(&str, &Object)> {
-        self.keys.keys().filter_map(|key| self.current(key).map(|object| (key.as_str(), object))).collect()
-    }
-
-    /// Adds a version the way the bucket's state says; `id` is what the reply named.
-    fn add(&mut self, key: &str, id: Option<&str>, object: Option<Object>) {
-        let versions = self.keys.entry(key.to_owned()).or_default();
-        let id = match self.versioning {
-            Versioning::Never => {
-                versions.clear();
-                if object.is_none() {
-                    self.keys.remove(key);
-                    return;
-                }
-                "null".to_owned()
-            }
-            Versioning::Enabled => id.expect("an id").to_owned(),
-            Versioning::Suspended => {
-                assert_eq!(id, Some("null"));
-                versions.retain(|version| version.id != "null");
-                "null".to_owned()
-            }
-        };
-        versions.insert(0, Version { id, object });
-    }
-
-    fn remove(&mut self, key: &str, id: &str) -> Option<Version> {
-        let versions = self.keys.get_mut(key)?;
-        let place = versions.iter().position(|version| version.id == id)?;
-        let removed = versions.remove(place);
-        if versions.is_empty() {
-            self.keys.remove(key);
-        }
-        Some(removed)
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 const KEYS: [&str; 14] =
     ["a", "a/b", "a/b/c", "a/b/d", "a/c", "a!", "a\u{1}", "b", "b/", "b/x", "c/é", "c/😀", "d", "a/b0"];
