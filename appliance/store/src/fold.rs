@@ -159,12 +159,18 @@ impl Folder {
         let had_old = if seen.fresh {
             false
         } else {
-            match index.get(txn, key)? {
-                Some(old) => {
+            match index.get(txn, key) {
+                Ok(Some(old)) => {
                     count_packed(old, shard, usage, -1)?;
                     true
                 }
-                None => false,
+                Ok(None) => false,
+                // A rotten value must not hold up what replaces it. Its bodies stay counted, which only keeps space.
+                Err(Fault::Corrupt(what)) => {
+                    crate::report(&format!("{shard}: replacing a damaged value: {what}"));
+                    true
+                }
+                Err(fault) => return Err(fault),
             }
         };
         let Some(value) = seen.value else {

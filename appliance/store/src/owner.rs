@@ -305,7 +305,9 @@ impl Owner {
                 if let Err(fault) = self.shard().check_writable() {
                     return drop(done.send(Err(fault)));
                 }
-                if self.resolve_bytes(id) > self.filling().remaining_bytes() {
+                // An empty batch takes any transaction: the same effects fitted into one when they were prepared.
+                let empty = self.filling().is_empty();
+                if !empty && self.resolve_bytes(id) > self.filling().remaining_bytes() {
                     self.queue.push_front(Message::Resolve { id, commit, done });
                     self.filling_is_full = true;
                     return;

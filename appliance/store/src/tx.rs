@@ -367,11 +367,13 @@ impl<'a> Tx<'a> {
             }
             match self.read.iter().position(|(key, _)| *key == write.key) {
                 Some(place) => replaced.append(&mut self.read[place].1),
-                None => {
-                    if let Some(record) = self.get_committed(&write.key)? {
-                        replaced.extend(record.bodies);
-                    }
-                }
+                None => match self.get_committed(&write.key) {
+                    Ok(Some(record)) => replaced.extend(record.bodies),
+                    Ok(None) => {}
+                    // Whoever replaces or deletes a rotten record without reading it mends it; its bodies become orphans.
+                    Err(Fault::Corrupt(_)) => {}
+                    Err(fault) => return Err(fault),
+                },
             }
         }
         Ok(Effects { staged: last, replaced })

@@ -130,6 +130,8 @@ pub struct Scan<'v> {
     frozen: Option<Cursor<'v>>,
     index: Option<IndexWalk<'v>>,
     index_head: Option<(&'v [u8], &'v [u8])>,
+    /// The index's next value is damaged.
+    index_fault: Option<Fault>,
     pending_seek: Option<Bound<Vec<u8>>>,
     examined: u64,
     /// The greatest LSN of a pending effect that the walk met; only walks of an owner meet any.
@@ -157,6 +159,7 @@ impl<'v> Scan<'v> {
             direction,
             index: None,
             index_head: None,
+            index_fault: None,
             pending_seek: None,
             examined: 0,
             looked_at: Lsn::ZERO,
@@ -207,7 +210,13 @@ impl<'v> Scan<'v> {
     )]
     pub fn step(&mut self) -> Result<Option<(&'v [u8], Option<Record<'v>>)>, Fault> {
         if let Some(start) = self.pending_seek.take() {
+            self.index_fault = None;
             self.position(&start)?;
+        }
+        if let Some(fault) = self.index_fault.take() {
+            // A caller that goes on steps over it.
+            self.advance_index()?;
+            return Err(fault);
         }
         let active_key = self.active.key().filter(|key| self.in_table(key));
         let frozen_key = self.frozen.as_ref().and_then(Cursor::key).filter(|key| self.in_table(key));
@@ -335,10 +344,14 @@ impl<'v> Scan<'v> {
             None => None,
         };
         let index = &self.layers.shard.index;
-        self.index_head = match item.transpose().map_err(|error| index.fault("walk", error))? {
-            Some((key, stored)) => Some((key, index.check(key, stored)?)),
-            None => None,
-        };
+        self.index_head = None;
+        if let Some((key, stored)) = item.transpose().map_err(|error| index.fault("walk", error))? {
+            match index.check(key, stored) {
+                Ok(value) => self.index_head = Some((key, value)),
+                // Told in its turn: the record at hand is sound.
+                Err(fault) => self.index_fault = Some(fault),
+            }
+        }
         Ok(())
     }
 }
