@@ -37,6 +37,10 @@ pub struct World {
     verifier: RefCell<Verifier>,
     random: Cell<u64>,
     sent: Cell<u64>,
+    /// While set, bodies that have arrived wait before the service hears of them.
+    pub holds_bodies: Cell<bool>,
+    /// Bodies that wait.
+    pub held_count: Cell<usize>,
 }
 
 /// A reply, read to its end.
@@ -250,7 +254,13 @@ impl World {
         if let Some(filter) = &mut filter {
             filter.finish()?;
         }
-        sink.finish(std::mem::take(&mut wire.trailers)).await
+        let received = sink.finish(std::mem::take(&mut wire.trailers)).await;
+        self.held_count.set(self.held_count.get() + 1);
+        while self.holds_bodies.get() {
+            ring::yield_now().await;
+        }
+        self.held_count.set(self.held_count.get() - 1);
+        received
     }
 
     async fn copy(&self, copy: plan::Copy) -> Result<Received, BodyFailure> {
@@ -437,6 +447,8 @@ fn world(store: Store, config: s3::Config) -> World {
         verifier: RefCell::new(Verifier::new(dialect)),
         random: Cell::new(seed()),
         sent: Cell::new(0),
+        holds_bodies: Cell::new(false),
+        held_count: Cell::new(0),
     }
 }
 
