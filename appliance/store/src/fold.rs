@@ -94,7 +94,7 @@ impl Folder {
 
     fn try_fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
         let started = Instant::now();
-        let index = &order.shared.shard(order.shard).index;
+        let index = order.shared.shard(order.shard).index();
         let mut usage = BTreeMap::new();
         let mut entries = 0_u64;
         let gone = lock(&self.gone).clone();

@@ -61,7 +61,7 @@ impl Operation for Move {
 /// Sends operations that copy what lives in `segment`. Blocks: for the file thread.
 /// Errors: `Fault::Corrupt` and `Fault::Io` of the segment; the records are left as they are then.
 pub(crate) fn copy_forward(shared: &Arc<Shared>, shard: ShardId, segment: u64) -> Result<(), Fault> {
-    let index = &shared.shard(shard).index;
+    let index = shared.shard(shard).index();
     let mut scan = PackedScan::open(&shared.files, shard, segment)?;
     let mut round_bytes = 0;
     let mut batch = Vec::new();

@@ -1,6 +1,7 @@
 //! Opening a data directory: lock, FORMAT, recovery of every shard, and the decision of transactions that a crash left
 //! undecided. Then each core takes its shards.
-//! Invariant: nothing is served before every log's tail is on stable storage and every transaction is decided.
+//! Invariant: nothing is served before every log's tail is on stable storage and every transaction is decided. A shard that
+//! recovery refuses is not served; the others are, and what it leaves undecided stays in doubt.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::apply::insert_intents;
 use crate::body::{
     Ballast, BodyReader, BulkBudget, Companion, CoreBodies, CoreBodiesParts, Files, OpenSegments, Orphans,
     PackedWriter, Pins, Reclaimer, ReclaimerParts,
@@ -21,7 +23,7 @@ use crate::fold::{Folder, applied};
 use crate::format::{DataLock, Format, OpenError};
 use crate::grace;
 use crate::index::Index;
-use crate::log::{Checkpoint, LogConfig, LogWriter, Recovered, SegmentSupply, recover};
+use crate::log::{Checkpoint, LogConfig, LogFiles, LogWriter, Recovered, SegmentSupply, recover};
 use crate::overlay::{Entry, OverlayWriter, overlay};
 use crate::owner::{Message, Owner, OwnerStart, TICK_INTERVAL};
 use crate::placement::Placement;
@@ -31,7 +33,7 @@ use crate::shared::{ShardShared, Shared};
 use crate::store::{Core, CoreLogReader, Store};
 use crate::tables::PREPARED;
 use crate::transact::{Prepared, PreparedContent};
-use crate::tx_status::{CommitCounter, TxStatus};
+use crate::tx_status::{CommitCounter, TxState, TxStatus};
 use crate::types::{DirectoryId, Lsn, ShardId};
 use crate::view::{Direction, Overlays, View};
 use crate::warm::WarmPool;
@@ -79,6 +81,12 @@ struct Undecided {
     holders: Vec<ShardId>,
 }
 
+/// A shard that recovery refused, and why.
+struct Refused {
+    id: ShardId,
+    fault: Fault,
+}
+
 /// A shard between recovery and sharing.
 struct Recovery {
     id: ShardId,
@@ -119,13 +127,25 @@ impl Opened {
         config: StoreConfig,
         format: Format,
         files: Arc<Files>,
-        recoveries: Vec<Recovery>,
+        recoveries: Vec<Result<Recovery, Refused>>,
         lock: Option<DataLock>,
     ) -> Result<Opened, Fault> {
         let mut shards = Vec::new();
         let mut rest = Vec::new();
         let mut notes = Vec::new();
         for recovery in recoveries {
+            let recovery = match recovery {
+                Ok(recovery) => recovery,
+                Err(Refused { id, fault }) => {
+                    notes.push(format!("{id} is not served: {fault}"));
+                    let (sender, _) = ring::mailbox::mailbox();
+                    let (_, active) = overlay(config.limits.arena_hint_bytes, 1);
+                    let log = LogFiles::new(config.data.join(id.to_string()).join("log").into());
+                    let overlays = Overlays { active, frozen: None };
+                    shards.push(ShardShared::damaged(id, overlays, log, sender, &fault));
+                    continue;
+                }
+            };
             if let Some(rejected) = &recovery.recovered.rejected {
                 notes.push(format!(
                     "{}: the last batch did not land whole and was set aside: {rejected:?}",
@@ -157,7 +177,7 @@ impl Opened {
         let undecided = decide(&shared, &mut found);
         let mut threads = Vec::new();
         let mut seeds = Vec::new();
-        for (id, writer, recovered, log_config, log_reference_low, mailbox) in rest {
+        for (id, mut writer, recovered, log_config, log_reference_low, mailbox) in rest {
             let supply =
                 SegmentSupply::new(Arc::clone(&config.disk), log_config.clone(), &recovered, Box::new(|| ()));
             match supply.refill() {
@@ -176,6 +196,10 @@ impl Opened {
             });
             let companions = start_companions(&config, &shared, id, &supply, reclaimer, &mut threads)?;
             let prepared = found.remove(&id).unwrap_or_default();
+            // What a damaged participant leaves undecided holds its keys until that shard is back.
+            for one in prepared.values().filter(|one| one.status.state() == TxState::Pending) {
+                insert_intents(&mut writer, one);
+            }
             seeds.push(Some(Seed {
                 id,
                 overlay: writer,
@@ -225,7 +249,7 @@ impl Opened {
     /// Cores that can be used: never more than shards.
     #[must_use]
     pub fn core_count(&self, cores: usize) -> usize {
-        cores.clamp(1, usize::from(self.format.shard_count))
+        cores.clamp(1, lock(&self.seeds).len())
     }
 
     /// Starts the shards of one core, on its reactor. Every core from 0 to `core_count` - 1 calls it once.
@@ -238,8 +262,10 @@ impl Opened {
         let mut owners: Vec<Option<Rc<RefCell<Owner>>>> = self.shared.shards.iter().map(|_| None).collect();
         let mut first = None;
         let mut tidied = Vec::new();
-        for place in (core..self.shared.shards.len()).step_by(core_count) {
-            let seed = lock(&self.seeds)[place].take().expect("a core is started once");
+        let seed_count = lock(&self.seeds).len();
+        for number in (core..seed_count).step_by(core_count) {
+            let seed = lock(&self.seeds)[number].take().expect("a core is started once");
+            let place = usize::from(seed.id.0);
             if first.is_none() {
                 first = Some((seed.id, seed.companions.files.clone()));
             }
@@ -420,31 +446,41 @@ fn start_companions(
     })
 }
 
-/// Recovers all shards, each on a thread of its own: most of the time goes into reading.
+/// Recovers all shards, each on a thread of its own: most of the time goes into reading. Errors: when none is sound.
 fn recover_shards(
     config: &StoreConfig,
     format: Format,
     random: &mut Random,
-) -> Result<Vec<Recovery>, OpenError> {
+) -> Result<Vec<Result<Recovery, Refused>>, OpenError> {
     // Drawn at random: a client that knew them could choose keys that make an overlay slow.
     let seeds: Vec<u64> = (0..format.shard_count).map(|_| random.next()).collect();
     let seeds = &seeds;
-    let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX);
-    let recoveries: Vec<Result<Recovery, Fault>> = std::thread::scope(|scope| {
+    let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX) as usize;
+    let recoveries: Vec<Result<Recovery, Refused>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..format.shard_count)
             .map(|number| {
-                scope.spawn(move || {
-                    let seed = seeds[usize::from(number)];
-                    recover_shard(config, format, ShardId(number), map_bytes as usize, seed)
-                })
+                let (id, seed) = (ShardId(number), seeds[usize::from(number)]);
+                let run = move || recover_shard(config, format, id, map_bytes, seed);
+                (id, scope.spawn(run))
             })
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Fault::corrupt("recovery panicked".into()))))
+            .map(|(id, thread)| {
+                let result =
+                    thread.join().unwrap_or_else(|_| Err(Fault::corrupt("recovery panicked".into())));
+                result.map_err(|fault| Refused { id, fault })
+            })
             .collect()
     });
-    recoveries.into_iter().collect::<Result<Vec<_>, _>>().map_err(OpenError::Fault)
+    match recoveries.iter().find(|recovery| recovery.is_ok()) {
+        Some(_) => Ok(recoveries),
+        // With nothing to serve the start fails, and says why.
+        None => {
+            let first = recoveries.into_iter().find_map(Result::err);
+            Err(OpenError::Fault(first.map_or(Fault::Closed, |refused| refused.fault)))
+        }
+    }
 }
 
 fn recover_shard(
@@ -514,7 +550,7 @@ type PreparedOfShards = BTreeMap<ShardId, HashMap<u128, Prepared>>;
 /// Every transaction that some shard has not forgotten.
 fn find_prepared(shared: &Shared) -> Result<PreparedOfShards, Fault> {
     let mut found = PreparedOfShards::new();
-    for shard in &shared.shards {
+    for shard in shared.shards.iter().filter(|shard| shard.is_sound()) {
         let view = View::take(shard, u64::MAX)?;
         let mut scan = view.scan(PREPARED, std::ops::Bound::Unbounded, Direction::Forward);
         while let Some((key, record)) = scan.next()? {
@@ -548,7 +584,14 @@ fn decide(shared: &Shared, found: &mut PreparedOfShards) -> Vec<Undecided> {
         let complete = holders.first().and_then(prepared).is_some_and(|one| {
             one.content.participants.iter().all(|participant| holders.contains(participant))
         });
+        let missing = holders.first().and_then(prepared).is_some_and(|one| {
+            one.content.participants.iter().any(|participant| !shared.shard(*participant).is_sound())
+        });
         let commit = resolved || complete;
+        if !commit && missing {
+            // Nobody guesses: the shard that cannot be read may hold the prepare that makes it a commit.
+            continue;
+        }
         let status = Arc::new(TxStatus::pending());
         if commit {
             shared.commits.commit(&status);

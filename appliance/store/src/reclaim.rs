@@ -93,7 +93,7 @@ impl ReclaimState {
 }
 
 fn read_dead(shared: &Shared, shard: ShardId) -> Result<Vec<Extent>, Fault> {
-    let index = &shared.shard(shard).index;
+    let index = shared.shard(shard).index();
     let txn = index.read()?;
     let start = [DEAD.0];
     let mut dead = Vec::new();

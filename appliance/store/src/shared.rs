@@ -24,7 +24,8 @@ pub(crate) struct ShardShared {
     pub(crate) id: ShardId,
     pub(crate) overlays: AtomicShared<Overlays>,
     pub(crate) durable_lsn: AtomicU64,
-    pub(crate) index: Index,
+    /// Nothing where recovery refused the shard: then it is unreadable from the start.
+    index: Option<Index>,
     pub(crate) log: LogFiles,
     pub(crate) mailbox: ring::Sender<Message>,
     pub(crate) counts: ShardCounts,
@@ -67,13 +68,44 @@ impl ShardShared {
             id,
             overlays: AtomicShared::new(overlays),
             durable_lsn: AtomicU64::new(durable_lsn),
-            index,
+            index: Some(index),
             log,
             mailbox,
             counts: ShardCounts::default(),
             state: AtomicU8::new(HEALTHY),
             reason: Mutex::new(None),
         }
+    }
+
+    /// A shard that recovery refused. It answers nothing but the reason, so that the others can serve.
+    pub(crate) fn damaged(
+        id: ShardId,
+        overlays: Overlays,
+        log: LogFiles,
+        mailbox: ring::Sender<Message>,
+        fault: &Fault,
+    ) -> ShardShared {
+        ShardShared {
+            id,
+            overlays: AtomicShared::new(overlays),
+            durable_lsn: AtomicU64::new(0),
+            index: None,
+            log,
+            mailbox,
+            counts: ShardCounts::default(),
+            state: AtomicU8::new(UNREADABLE),
+            reason: Mutex::new(Some(Arc::from(format!("{id} was refused at the start: {fault}")))),
+        }
+    }
+
+    /// The index. Panics on a damaged shard, whose views and operations are refused before they get here.
+    pub(crate) fn index(&self) -> &Index {
+        self.index.as_ref().expect("a damaged shard has no views and no owner")
+    }
+
+    /// Whether the shard came through recovery.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.index.is_some()
     }
 
     /// Errors: `Fault::Corrupt` when a page of the index turned out to be unreadable.

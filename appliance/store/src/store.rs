@@ -325,6 +325,9 @@ impl Store {
     }
 
     fn send(&self, shard: ShardId, message: Message) -> Result<(), Fault> {
+        if !self.core.shared.shard(shard).is_sound() {
+            self.core.shared.shard(shard).check_readable()?;
+        }
         if let Some(owner) = &self.core.owners[usize::from(shard.0)] {
             owner.borrow_mut().push(message);
             return Ok(());

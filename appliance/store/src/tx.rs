@@ -151,7 +151,7 @@ impl<'a> Tx<'a> {
         inputs: TxInputs,
     ) -> Result<Tx<'a>, Fault> {
         Ok(Tx {
-            txn: shard.index.read()?,
+            txn: shard.index().read()?,
             shard,
             active,
             frozen,
@@ -389,7 +389,7 @@ impl<'a> Tx<'a> {
             self.looked_at = self.looked_at.max(latest.lsn);
             return latest.value().map(decode_owned).transpose();
         }
-        self.shard.index.get(&self.txn, key)?.map(decode_owned).transpose()
+        self.shard.index().get(&self.txn, key)?.map(decode_owned).transpose()
     }
 
     fn own_writes(

@@ -53,7 +53,7 @@ impl<'s> View<'s> {
         shard.check_readable()?;
         loop {
             let overlays = shard.overlays.pinned();
-            let txn = shard.index.read()?;
+            let txn = shard.index().read()?;
             let at = Lsn(shard.durable_lsn.load(Ordering::Acquire));
             if shard.overlays.is_current(&overlays) {
                 return Ok(View { overlays, txn, shard, at, commit });
@@ -84,7 +84,7 @@ impl<'s> View<'s> {
         {
             return Ok(seen.value);
         }
-        self.shard.index.get(&self.txn, key)
+        self.shard.index().get(&self.txn, key)
     }
 
     /// Walks the records of a table from a bound on.
@@ -312,9 +312,11 @@ impl<'v> Scan<'v> {
             Self::seek_cursor(cursor, bound, self.direction);
         }
         self.index = Some(match self.direction {
-            Direction::Forward => IndexWalk::Forward(self.layers.shard.index.range(self.layers.txn, bound)?),
+            Direction::Forward => {
+                IndexWalk::Forward(self.layers.shard.index().range(self.layers.txn, bound)?)
+            }
             Direction::Backward => {
-                IndexWalk::Backward(self.layers.shard.index.rev_range(self.layers.txn, bound)?)
+                IndexWalk::Backward(self.layers.shard.index().rev_range(self.layers.txn, bound)?)
             }
         });
         self.advance_index()
@@ -343,7 +345,7 @@ impl<'v> Scan<'v> {
             Some(IndexWalk::Backward(walk)) => walk.next(),
             None => None,
         };
-        let index = &self.layers.shard.index;
+        let index = self.layers.shard.index();
         self.index_head = None;
         if let Some((key, stored)) = item.transpose().map_err(|error| index.fault("walk", error))? {
             match index.check(key, stored) {

@@ -58,7 +58,7 @@ fn major_faults() -> Option<u64> {
 
 /// Touches the index pages of every key of an overlay, with many threads at once.
 pub(crate) fn warm_overlay(shared: &Shared, shard: ShardId, frozen: &Overlay) {
-    let index = &shared.shard(shard).index;
+    let index = shared.shard(shard).index();
     let mut keys = Vec::with_capacity(frozen.key_count());
     let mut cursor = frozen.cursor();
     cursor.seek_first();
@@ -120,7 +120,7 @@ impl WarmPool {
 fn touch_next(shared: &Shared, receiver: &Mutex<Receiver<Request>>) -> bool {
     let request = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
     let Ok(Request { shard, keys, done }) = request else { return false };
-    let index = &shared.shard(shard).index;
+    let index = shared.shard(shard).index();
     if let Ok(txn) = index.read() {
         for key in &keys {
             let _touched: Result<_, _> = index.get(&txn, key);

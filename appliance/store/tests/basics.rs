@@ -282,3 +282,42 @@ fn verify_finds_a_sound_directory_sound_and_names_each_flipped_body() {
         std::fs::write(&path, &bytes).expect("flip back");
     }
 }
+
+#[test]
+fn a_shard_whose_log_is_damaged_is_refused_by_name_and_the_others_serve() {
+    let dir = TempDir::new("damaged");
+    let config = small_config(&dir.0, 2);
+    with_store(config.clone(), Backend::Epoll, |store| async move {
+        for number in 0..40 {
+            put(&store, key(number), b"v".to_vec(), None).await;
+        }
+    });
+    let segment = dir.0.join("shard-001/log/00000000000000000001");
+    let mut bytes = std::fs::read(&segment).expect("read");
+    // Inside the first batch, which later ones prove.
+    bytes[140] ^= 4;
+    std::fs::write(&segment, bytes).expect("damage");
+    with_store(config, Backend::Epoll, |store| async move {
+        for number in 0..40 {
+            let shard = store.place(&key(number));
+            if shard.0 == 0 {
+                let view = store.view(shard).expect("view");
+                assert_eq!(view.get(TABLE, &key(number)).expect("reads").expect("there").value, b"v");
+                drop(view);
+                put(&store, key(number), b"w".to_vec(), None).await;
+            } else {
+                assert!(matches!(store.view(shard), Err(Fault::Corrupt(_))));
+                let refused = store.submit(shard, Delete(key(number))).await;
+                assert!(
+                    matches!(&refused, Err(Fault::Corrupt(why)) if why.contains("shard-001")),
+                    "{refused:?}"
+                );
+            }
+        }
+        let operation = PutUnless { key: b"both".to_vec(), guard: b"zz".to_vec() };
+        let parts = store.shards().map(|shard| (shard, operation.clone())).collect();
+        assert!(matches!(store.transact(parts).await, Err(TransactFailure::Fault(_))));
+        let troubled: Vec<bool> = store.status().iter().map(|status| status.trouble.is_some()).collect();
+        assert_eq!(troubled, [false, true]);
+    });
+}

@@ -32,7 +32,7 @@ struct Shared {
 }
 
 impl LogFiles {
-    pub(super) fn new(path: Arc<Path>) -> LogFiles {
+    pub(crate) fn new(path: Arc<Path>) -> LogFiles {
         let shared =
             Shared { path, generation: AtomicU64::new(0), table: Mutex::new(Arc::new(BTreeMap::new())) };
         LogFiles { shared: Arc::new(shared) }
