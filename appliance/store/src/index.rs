@@ -30,6 +30,15 @@ impl Index {
         // SAFETY: the caller holds the data directory's lock, so no other process writes this file, and the store opens
         // each shard once per process, so no second environment maps it.
         let env = unsafe { options.open(dir) }.map_err(|error| fault(dir, "open", error))?;
+        // Before any page is touched: a page of the map that lies behind the file's end would stop the process.
+        let file_bytes = env.real_disk_size().map_err(|error| fault(dir, "stat", error))?;
+        let used_bytes = (env.info().last_page_number as u64 + 1) * PAGE_BYTES;
+        if file_bytes > 0 && file_bytes < used_bytes {
+            return Err(Fault::corrupt(format!(
+                "index {} has {file_bytes} bytes, its pages need {used_bytes}",
+                dir.display()
+            )));
+        }
         if env.max_key_size() < crate::types::KEY_BYTES_MAX + 1 {
             return Err(Fault::corrupt(format!("LMDB takes keys of {} bytes only", env.max_key_size())));
         }
@@ -121,12 +130,38 @@ impl Index {
         self.db.rev_range(txn, &bounds).map_err(|error| fault(&self.path, "seek", error))
     }
 
+    /// Walks all keys and compares their number with LMDB's own count: a damaged branch page can hide keys.
+    /// Errors: `Fault::Corrupt` when they differ or are out of order.
+    pub(crate) fn check_walk(&self) -> Result<u64, Fault> {
+        let txn = self.read()?;
+        let counted = self.db.len(&txn).map_err(|error| fault(&self.path, "stat", error))?;
+        let mut walked = 0;
+        let mut last: &[u8] = &[];
+        for item in self.range(&txn, std::ops::Bound::Unbounded)? {
+            let (key, _) = item.map_err(|error| fault(&self.path, "walk", error))?;
+            if walked > 0 && key <= last {
+                return Err(Fault::corrupt(format!("index {}: keys are out of order", self.path.display())));
+            }
+            last = key;
+            walked += 1;
+            if walked > counted {
+                break;
+            }
+        }
+        if walked == counted {
+            return Ok(walked);
+        }
+        Err(Fault::corrupt(format!("index {}: {walked} keys of {counted} are found", self.path.display())))
+    }
+
     /// An error of LMDB as a fault that names the index.
     pub(crate) fn fault(&self, action: &'static str, error: heed::Error) -> Fault {
         fault(&self.path, action, error)
     }
 }
 
+/// LMDB's page on x86-64: the operating system's.
+const PAGE_BYTES: u64 = 4096;
 /// Bytes behind each value.
 const CHECKSUM_BYTES: usize = 4;
 

@@ -109,7 +109,10 @@ fn verify_log(config: &StoreConfig, format: Format, id: ShardId, report: &mut Ve
         ..LogConfig::new(config.data.join(id.to_string()).join("log"), format.directory, id)
     };
     let walked = Index::open(&index_dir(config, id), MAP_BYTES, 16)
-        .and_then(|index| applied(&index))
+        .and_then(|index| {
+            index.check_walk()?;
+            applied(&index)
+        })
         .and_then(|from| log::verify(&config.disk, &log_config, from));
     match walked {
         Ok(log) => {

@@ -164,6 +164,13 @@ impl Scan {
             Some(window) => window,
             None => Window::open(&*self.disk, &self.config, sequence)?,
         };
+        // A segment has its full length before it is named, so a shorter one was cut, and the proof of what is missing
+        // may have been in the part that is gone.
+        if window.file_bytes < self.config.segment_bytes {
+            let path = self.config.segment_path(sequence);
+            let (found, wanted) = (window.file_bytes, self.config.segment_bytes);
+            return Err(Fault::corrupt(format!("{} has {found} bytes of {wanted}", path.display())));
+        }
         self.direct &= window.direct;
         Ok(Some(self.window.insert(window)))
     }
