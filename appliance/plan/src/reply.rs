@@ -76,11 +76,8 @@ mod tests {
 
     #[test]
     fn a_head_reply_announces_the_length_that_get_would_send() {
-        let head = Reply {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: ReplyBody::Head { length: 7 },
-        };
+        let head =
+            Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: ReplyBody::Head { length: 7 } };
         assert_eq!(head.length(), 7);
         assert_eq!(Reply::empty(StatusCode::NO_CONTENT).length(), 0);
         assert_eq!(Reply::bytes(StatusCode::OK, "text/plain", "abc").length(), 3);
