@@ -187,6 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demanded", action="store_true", help="fail where the suite is not at hand")
     parser.add_argument("--groups", default="aws,rgw,other", help="which groups to run; the others keep their lines")
+    parser.add_argument("--known", action="store_true", help="only what the committed list calls passed; the list stays as it is")
     parser.add_argument("--only", help="run the tests whose name holds this text, print their outcomes, keep the list")
     options = parser.parse_args()
     suite = checkout(options.demanded)
@@ -208,6 +209,9 @@ def main() -> int:
         wanted = [test for test in markers if group(markers[test]) in options.groups.split(",")]
         if options.only:
             wanted = [test for test in wanted if options.only in test]
+        if options.known:
+            passed = {name for name, outcome in committed().items() if outcome == "passed"}
+            wanted = [test for test in wanted if short(test) in passed]
         locked = [test for test in wanted if "object_lock" in markers[test]]
         alone = [test for test in wanted if test.endswith(ALONE) and test not in locked]
         rest = [test for test in wanted if test not in locked and test not in alone]
@@ -220,11 +224,11 @@ def main() -> int:
         for name, outcome in sorted(now.items()):
             print(f"{outcome:8} {groups[name]:5} {name}")
         return 0
-    return report(now, groups, time.monotonic() - begun, log)
+    return report(now, groups, time.monotonic() - begun, log, write=not options.known)
 
 
-def report(now: dict[str, str], groups: dict[str, str], seconds: float, log: Path) -> int:
-    """Writes the list, prints the counts and names every regression."""
+def report(now: dict[str, str], groups: dict[str, str], seconds: float, log: Path, write: bool) -> int:
+    """Writes the list unless told not to, prints the counts and names every regression."""
     before = committed()
     regressions = sorted(test for test, outcome in before.items() if outcome == "passed" and now.get(test, "passed") != "passed")
     gone = sorted(test for test in before if test not in groups)
@@ -233,7 +237,8 @@ def report(now: dict[str, str], groups: dict[str, str], seconds: float, log: Pat
     head = f"# ceph/s3-tests {REVISION}: outcome, group, test. Written by tests/s3tests/run.py.\n"
     # The group first in the order, so that the list reads as a to-do list.
     lines = [f"{merged[test]:8} {groups[test]:5} {test}\n" for test in sorted(merged, key=lambda test: (groups[test], test))]
-    RESULTS.write_text(head + "".join(lines))
+    if write:
+        RESULTS.write_text(head + "".join(lines))
     for test in gained:
         print(f"s3tests: passes now: {test}")
     for test in regressions:
