@@ -3,6 +3,7 @@
 //! takes part in the order of all writes, and the old segment goes only when the index names nothing in it.
 //! Leaves to fold.rs: finding such segments. Leaves to reclaim.rs: removing them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::body::PackedScan;
@@ -42,17 +43,28 @@ impl Operation for Move {
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        // All bodies of a record in one put: a record may have several in one segment.
+        let mut by_record: BTreeMap<(u8, &[u8]), Vec<&Moved>> = BTreeMap::new();
         for moved in &self.bodies {
-            let Some(record) = tx.get(moved.table, &moved.key)? else { continue };
-            if !record.bodies.contains(&moved.old) {
+            by_record.entry((moved.table.0, &moved.key)).or_default().push(moved);
+        }
+        for ((table, key), moves) in by_record {
+            let Some(record) = tx.get(TableId(table), key)? else { continue };
+            // A body that the record names twice stays: its copy could be adopted only once.
+            let once = |body: &BodyRef| record.bodies.iter().filter(|other| *other == body).count() == 1;
+            let copy = |body: &BodyRef| moves.iter().find(|moved| moved.old == *body && once(body));
+            if !record.bodies.iter().any(|body| copy(body).is_some()) {
                 continue;
             }
             let bodies = record
                 .bodies
-                .into_iter()
-                .map(|body| if body == moved.old { Body::New(moved.new.clone()) } else { Body::Kept(body) })
+                .iter()
+                .map(|body| match copy(body) {
+                    Some(moved) => Body::New(moved.new.clone()),
+                    None => Body::Kept(body.clone()),
+                })
                 .collect();
-            tx.put(moved.table, &moved.key, &record.value, bodies, false);
+            tx.put(TableId(table), key, &record.value, bodies, false);
         }
         Ok(Outcome::Commit(()))
     }

@@ -79,6 +79,8 @@ struct Undecided {
     id: u128,
     commit: bool,
     holders: Vec<ShardId>,
+    /// Every participant is here. A marker must outlive one that is not: it may come back with an open prepare.
+    complete: bool,
 }
 
 /// A shard that recovery refused, and why.
@@ -377,7 +379,8 @@ impl Opened {
     pub async fn finish_recovery(&self, store: &Store) {
         let undecided = std::mem::take(&mut *lock(&self.undecided));
         for transaction in undecided {
-            store.carry_out(transaction.id, transaction.commit, &transaction.holders).await;
+            let Undecided { id, commit, holders, complete } = transaction;
+            store.carry_out(id, commit, &holders, complete).await;
         }
     }
 
@@ -603,7 +606,7 @@ fn decide(shared: &Shared, found: &mut PreparedOfShards) -> Vec<Undecided> {
                 prepared.status = Arc::clone(&status);
             }
         }
-        decided.push(Undecided { id, commit, holders });
+        decided.push(Undecided { id, commit, holders, complete: !missing });
     }
     decided
 }

@@ -294,7 +294,7 @@ impl Store {
             status.abort();
         }
         let store = self.clone();
-        ring::spawn(async move { store.carry_out(id, commit, &participants).await }).detach();
+        ring::spawn(async move { store.carry_out(id, commit, &participants, true).await }).detach();
         match fault {
             None if commit => Ok(prepared),
             None => Err(TransactFailure::Cancelled(refused)),
@@ -303,8 +303,8 @@ impl Store {
         }
     }
 
-    /// Has every participant resolve, and forget when all have.
-    pub(crate) async fn carry_out(&self, id: u128, commit: bool, participants: &[ShardId]) {
+    /// Has every participant resolve, and forget when all have and none is missing.
+    pub(crate) async fn carry_out(&self, id: u128, commit: bool, participants: &[ShardId], forget: bool) {
         let mut resolved = Vec::new();
         for shard in participants {
             let (done, answer) = oneshot::channel();
@@ -316,7 +316,7 @@ impl Store {
         for answer in resolved {
             all &= matches!(answer.await, Ok(Ok(())));
         }
-        if all && commit {
+        if all && commit && forget {
             for shard in participants {
                 // A marker that stays is forgotten by the next recovery.
                 let _sent: Result<_, Fault> = self.send(*shard, Message::Forget { id });

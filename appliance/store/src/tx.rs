@@ -196,6 +196,13 @@ impl<'a> Tx<'a> {
     pub fn get(&mut self, table: TableId, key: &[u8]) -> Result<Option<OwnedRecord>, Fault> {
         let key = record_key(table, key);
         if let Some(staged) = self.staged.iter().rev().find(|staged| staged.key == key) {
+            let new = |record: &StagedRecord| record.bodies.iter().any(|body| matches!(body, Body::New(_)));
+            if staged.record.as_ref().is_some_and(new) {
+                // Its bodies have no place yet; a record without them would lose them when it is put again.
+                return Err(Fault::corrupt(
+                    "an operation reads back a record to which it put a new body".into(),
+                ));
+            }
             return Ok(staged.record.as_ref().map(staged_record));
         }
         let found = self.get_committed(&key)?;
@@ -432,7 +439,7 @@ fn decode_owned(bytes: &[u8]) -> Result<OwnedRecord, Fault> {
     Ok(OwnedRecord { value: record.value.to_vec(), bodies: record.bodies })
 }
 
-/// A staged record as a later read of the same operation sees it; the place of a new body is not known yet.
+/// A staged record as a later scan of the same operation sees it: without its new bodies, which have no place yet.
 fn staged_record(staged: &StagedRecord) -> OwnedRecord {
     let bodies = staged.bodies.iter().filter_map(|body| match body {
         Body::Kept(body) => Some(body.clone()),

@@ -348,6 +348,10 @@ impl<'v> Scan<'v> {
         let index = self.layers.shard.index();
         self.index_head = None;
         if let Some((key, stored)) = item.transpose().map_err(|error| index.fault("walk", error))? {
+            // Behind the table's last key the walk ends, whatever lies there.
+            if !self.in_table(key) {
+                return Ok(());
+            }
             match index.check(key, stored) {
                 Ok(value) => self.index_head = Some((key, value)),
                 // Told in its turn: the record at hand is sound.
