@@ -26,6 +26,7 @@ pub mod placement;
 mod proof;
 mod reclaim;
 pub mod record;
+mod recovery;
 mod shared;
 mod store;
 mod tables;

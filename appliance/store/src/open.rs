@@ -1,11 +1,11 @@
-//! Opening a data directory: lock, FORMAT, recovery of every shard, and the decision of transactions that a crash left
-//! undecided. Then each core takes its shards.
+//! Opening a data directory: lock, FORMAT, recovery of every shard. Then each core takes its shards.
+//! Leaves to recovery.rs: what a log's tail becomes, and the decision of transactions that a crash left open.
 //! Invariant: nothing is served before every log's tail is on stable storage and every transaction is decided. A shard that
 //! recovery refuses is not served; the others are, and what it leaves undecided stays in doubt.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,33 +17,26 @@ use crate::body::{
 };
 use crate::companion::{Companions, FileThread, lock, start_fold_thread};
 use crate::config::StoreConfig;
-use crate::effect::{Effect, Items};
 use crate::fault::Fault;
-use crate::fold::{Folder, applied};
+use crate::fold::Folder;
 use crate::format::{DataLock, Format, OpenError};
 use crate::grace;
-use crate::index::Index;
-use crate::log::{Checkpoint, LogConfig, LogFiles, LogWriter, Recovered, SegmentSupply, recover};
-use crate::overlay::{Entry, OverlayWriter, overlay};
+use crate::log::{LogConfig, LogFiles, LogWriter, Recovered, SegmentSupply};
+use crate::overlay::{OverlayWriter, overlay};
 use crate::owner::{Message, Owner, OwnerStart, TICK_INTERVAL};
 use crate::placement::Placement;
 use crate::reclaim::ReclaimState;
-use crate::record::{BodyRef, Record};
+use crate::recovery::{Recovery, Refused, Undecided, decide, find_prepared, recover_shards};
 use crate::shared::{ShardShared, Shared};
 use crate::store::{Core, CoreLogReader, Store};
-use crate::tables::PREPARED;
-use crate::transact::{Prepared, PreparedContent};
-use crate::tx_status::{CommitCounter, TxState, TxStatus};
-use crate::types::{DirectoryId, Lsn, ShardId};
-use crate::view::{Direction, Overlays, View};
+use crate::transact::Prepared;
+use crate::tx_status::{CommitCounter, TxState};
+use crate::types::{DirectoryId, ShardId};
+use crate::view::Overlays;
 use crate::warm::WarmPool;
 
-/// LMDB readers per shard: cores, companions and offline tools, four times over.
-const READERS_MAX: u32 = 1_024;
 /// Open body files of the process, kept for the next reader.
 const OPEN_FILES_MAX: usize = 1_024;
-/// A shard's map is at most this large: x86-64 has 128 TiB of address space for everything.
-const MAP_BYTES_MAX: u64 = 1 << 40;
 
 /// An open data directory whose cores have not all started.
 pub struct Opened {
@@ -72,32 +65,6 @@ struct Seed {
     supply: SegmentSupply,
     mailbox: ring::Receiver<Message>,
     companions: Companions,
-}
-
-/// A transaction that a crash interrupted, decided.
-struct Undecided {
-    id: u128,
-    commit: bool,
-    holders: Vec<ShardId>,
-    /// Every participant is here. A marker must outlive one that is not: it may come back with an open prepare.
-    complete: bool,
-}
-
-/// A shard that recovery refused, and why.
-struct Refused {
-    id: ShardId,
-    fault: Fault,
-}
-
-/// A shard between recovery and sharing.
-struct Recovery {
-    id: ShardId,
-    index: Index,
-    writer: OverlayWriter,
-    overlays: Overlays,
-    recovered: Recovered,
-    log_config: LogConfig,
-    log_reference_low: u64,
 }
 
 impl Opened {
@@ -449,173 +416,11 @@ fn start_companions(
     })
 }
 
-/// Recovers all shards, each on a thread of its own: most of the time goes into reading. Errors: when none is sound.
-fn recover_shards(
-    config: &StoreConfig,
-    format: Format,
-    random: &mut Random,
-) -> Result<Vec<Result<Recovery, Refused>>, OpenError> {
-    // Drawn at random: a client that knew them could choose keys that make an overlay slow.
-    let seeds: Vec<u64> = (0..format.shard_count).map(|_| random.next()).collect();
-    let seeds = &seeds;
-    let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX) as usize;
-    let recoveries: Vec<Result<Recovery, Refused>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..format.shard_count)
-            .map(|number| {
-                let (id, seed) = (ShardId(number), seeds[usize::from(number)]);
-                let run = move || recover_shard(config, format, id, map_bytes, seed);
-                (id, scope.spawn(run))
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|(id, thread)| {
-                let result =
-                    thread.join().unwrap_or_else(|_| Err(Fault::corrupt("recovery panicked".into())));
-                result.map_err(|fault| Refused { id, fault })
-            })
-            .collect()
-    });
-    match recoveries.iter().find(|recovery| recovery.is_ok()) {
-        Some(_) => Ok(recoveries),
-        // With nothing to serve the start fails, and says why.
-        None => {
-            let first = recoveries.into_iter().find_map(Result::err);
-            Err(OpenError::Fault(first.map_or(Fault::Closed, |refused| refused.fault)))
-        }
-    }
-}
-
-fn recover_shard(
-    config: &StoreConfig,
-    format: Format,
-    id: ShardId,
-    map_bytes: usize,
-    seed: u64,
-) -> Result<Recovery, Fault> {
-    let dir = config.data.join(id.to_string());
-    let log_dir = dir.join("log");
-    let index_dir = index_dir(config, id);
-    let disk = &config.disk;
-    for path in [&dir, &log_dir] {
-        disk.create_dir(path).map_err(|error| Fault::io("mkdir", path, 0, &error))?;
-    }
-    std::fs::create_dir_all(&index_dir).map_err(|error| Fault::io("mkdir", &index_dir, 0, &error))?;
-    for path in [&config.data, &dir] {
-        disk.sync_dir(path).map_err(|error| Fault::io("fsync", path, 0, &error))?;
-    }
-    let index = Index::open(&index_dir, map_bytes, READERS_MAX)?;
-    let log_config = LogConfig {
-        segment_bytes: config.log_segment_bytes,
-        batch_bytes_max: config.batch_bytes_max,
-        ..LogConfig::new(log_dir, format.directory, id)
-    };
-    let from: Option<Checkpoint> = applied(&index)?;
-    let (mut writer, active) = overlay(config.limits.arena_hint_bytes, seed);
-    let mut log_reference_low = u64::MAX;
-    let recovered = recover(disk, &log_config, from, &mut |batch| {
-        replay(&mut writer, batch.lsn, batch.payload, &mut log_reference_low)
-    })?;
-    let overlays = Overlays { active, frozen: None };
-    Ok(Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low })
-}
-
-/// Where LMDB's files of a shard lie.
-pub(crate) fn index_dir(config: &StoreConfig, id: ShardId) -> PathBuf {
-    config.index_root.join(id.to_string()).join("index")
-}
-
-fn replay(
-    writer: &mut OverlayWriter,
-    lsn: Lsn,
-    payload: &[u8],
-    log_reference_low: &mut u64,
-) -> Result<(), Fault> {
-    let mut items = Items::new(payload);
-    while let Some(effect) = items.next_effect()? {
-        match effect {
-            Effect::Put { key, record, fresh } => {
-                for body in Record::decode(record)?.bodies {
-                    if let BodyRef::Log { position, .. } = body {
-                        *log_reference_low = (*log_reference_low).min(position.segment);
-                    }
-                }
-                writer.insert(key, lsn, Entry::Put { value: record, fresh });
-            }
-            Effect::Delete { key } => writer.insert(key, lsn, Entry::Delete),
-        }
-    }
-    Ok(())
-}
-
-type PreparedOfShards = BTreeMap<ShardId, HashMap<u128, Prepared>>;
-
-/// Every transaction that some shard has not forgotten.
-fn find_prepared(shared: &Shared) -> Result<PreparedOfShards, Fault> {
-    let mut found = PreparedOfShards::new();
-    for shard in shared.shards.iter().filter(|shard| shard.is_sound()) {
-        let view = View::take(shard, u64::MAX)?;
-        let mut scan = view.scan(PREPARED, std::ops::Bound::Unbounded, Direction::Forward);
-        while let Some((key, record)) = scan.next()? {
-            let id = key.try_into().map(u128::from_be_bytes);
-            let id = id.map_err(|_| Fault::corrupt("a PREPARED key is not a transaction id".into()))?;
-            let content = PreparedContent::decode(record.value)?;
-            let prepared = Prepared {
-                status: Arc::new(TxStatus::pending()),
-                content,
-                bodies: record.bodies,
-                lsn: view.lsn(),
-            };
-            found.entry(shard.id).or_default().insert(id, prepared);
-        }
-    }
-    Ok(found)
-}
-
-/// A transaction is committed if some participant has resolved it so, or all of them have prepared it.
-fn decide(shared: &Shared, found: &mut PreparedOfShards) -> Vec<Undecided> {
-    let mut transactions: BTreeMap<u128, Vec<ShardId>> = BTreeMap::new();
-    for (shard, prepared) in found.iter() {
-        for id in prepared.keys() {
-            transactions.entry(*id).or_default().push(*shard);
-        }
-    }
-    let mut decided = Vec::new();
-    for (id, holders) in transactions {
-        let prepared = |shard: &ShardId| found.get(shard).and_then(|of_shard| of_shard.get(&id));
-        let resolved = holders.iter().filter_map(prepared).any(|prepared| prepared.content.resolved);
-        let complete = holders.first().and_then(prepared).is_some_and(|one| {
-            one.content.participants.iter().all(|participant| holders.contains(participant))
-        });
-        let missing = holders.first().and_then(prepared).is_some_and(|one| {
-            one.content.participants.iter().any(|participant| !shared.shard(*participant).is_sound())
-        });
-        let commit = resolved || complete;
-        if !commit && missing {
-            // Nobody guesses: the shard that cannot be read may hold the prepare that makes it a commit.
-            continue;
-        }
-        let status = Arc::new(TxStatus::pending());
-        if commit {
-            shared.commits.commit(&status);
-        } else {
-            status.abort();
-        }
-        for shard in &holders {
-            if let Some(prepared) = found.get_mut(shard).and_then(|of_shard| of_shard.get_mut(&id)) {
-                prepared.status = Arc::clone(&status);
-            }
-        }
-        decided.push(Undecided { id, commit, holders, complete: !missing });
-    }
-    decided
-}
-
 /// SplitMix64 over a seed from the operating system.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,3 +1,5 @@
+//! What a configuration file and the environment may say, and how refusals read.
+
 use super::*;
 use std::ffi::OsString;
 
