@@ -1,0 +1,245 @@
+//! Transactions over shards on few keys, against single-shard writers on the same keys, readers of cuts, folds all the time,
+//! and a restart at the end: all or nothing, nothing lost, nothing twice. On one core with two shards and on two cores.
+
+mod harness;
+mod rig;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use harness::{TempDir, small_config};
+use rig::{Call, Random, TABLE, body_of, call, run, seed, value_of};
+use store::{Body, Fault, NewBody, Outcome, ShardId, Store, TransactFailure, Tx};
+
+/// Every key exists on both shards. The value: pair counter, single counter, both little-endian.
+const KEYS: u64 = 3;
+const TRANSACTORS: u64 = 8;
+const SINGLES: u64 = 6;
+
+fn key(number: u64) -> Vec<u8> {
+    format!("k{number}").into_bytes()
+}
+
+fn decode(value: &[u8]) -> (u64, u64) {
+    let (pair, single) = value.split_at(8);
+    (
+        u64::from_le_bytes(pair.try_into().expect("8 bytes")),
+        u64::from_le_bytes(single.try_into().expect("8 bytes")),
+    )
+}
+
+fn encode((pair, single): (u64, u64)) -> Vec<u8> {
+    [pair.to_le_bytes(), single.to_le_bytes()].concat()
+}
+
+/// The body that goes with a counter: small ones inline, larger ones in the log.
+fn body(pair: u64) -> Vec<u8> {
+    vec![pair as u8; [20, 900, 3000][(pair % 3) as usize]]
+}
+
+type Part = Box<dyn FnMut(&mut Tx<'_>) -> Result<Outcome<u64>, Fault> + Send>;
+
+/// Adds one to the pair counters of two keys.
+fn add_pair(first: u64, second: u64, refuse: bool) -> Part {
+    Box::new(move |tx| {
+        for number in [first, second] {
+            let found = tx.get(TABLE, &key(number))?;
+            let (pair, single) = found.map_or((0, 0), |record| decode(&record.value));
+            let new = Body::New(NewBody::from_bytes(body(pair + 1)));
+            tx.put(TABLE, &key(number), &encode((pair + 1, single)), vec![new], false);
+        }
+        Ok(if refuse { Outcome::Rollback(0) } else { Outcome::Commit(0) })
+    })
+}
+
+#[derive(Default)]
+struct Counts {
+    committed: BTreeMap<u64, u64>,
+    added: BTreeMap<(u16, u64), u64>,
+    conflicts: u64,
+    cancelled: u64,
+    in_doubt: u64,
+    cuts: u64,
+}
+
+async fn transactor(store: Store, counts: Rc<RefCell<Counts>>, mut random: Random, stop: Rc<Cell<bool>>) {
+    while !stop.get() {
+        let (first, second) = (random.below(KEYS), KEYS + random.below(KEYS));
+        let refuse = random.below(8) == 0;
+        let parts = vec![
+            (ShardId(0), Call(add_pair(first, second, false))),
+            (ShardId(1), Call(add_pair(first, second, refuse))),
+        ];
+        match store.transact(parts).await {
+            Ok(_) => {
+                assert!(!refuse);
+                let mut counts = counts.borrow_mut();
+                *counts.committed.entry(first).or_default() += 1;
+                *counts.committed.entry(second).or_default() += 1;
+            }
+            Err(TransactFailure::Conflict) => counts.borrow_mut().conflicts += 1,
+            Err(TransactFailure::Cancelled(_)) => {
+                assert!(refuse);
+                counts.borrow_mut().cancelled += 1;
+            }
+            Err(TransactFailure::Fault(fault)) => panic!("{fault}"),
+        }
+        if random.below(4) == 0 {
+            ring::sleep(Duration::from_micros(random.below(500))).await;
+        }
+    }
+}
+
+async fn single(store: Store, counts: Rc<RefCell<Counts>>, mut random: Random, stop: Rc<Cell<bool>>) {
+    while !stop.get() {
+        let (shard, number) = (random.below(2) as u16, random.below(2 * KEYS));
+        let add = call(move |tx: &mut Tx<'_>| {
+            let record = tx.get(TABLE, &key(number))?.unwrap_or_default();
+            let (pair, single) = if record.value.is_empty() { (0, 0) } else { decode(&record.value) };
+            // The body stays where it is: in the log, packed, or inline.
+            let kept = record.bodies.into_iter().map(Body::Kept).collect();
+            tx.put(TABLE, &key(number), &encode((pair, single + 1)), kept, false);
+            Ok(Outcome::Commit(()))
+        });
+        match store.submit(ShardId(shard), add).await {
+            Ok(()) => *counts.borrow_mut().added.entry((shard, number)).or_default() += 1,
+            Err(Fault::InDoubt) => counts.borrow_mut().in_doubt += 1,
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+}
+
+/// Looks at all keys of a cut: the pair counters of both shards are equal, and in sum as many on the low as on the high keys.
+fn look(store: &Store) -> bool {
+    let views = match store.view_all() {
+        Ok(views) => views,
+        Err(Fault::InDoubt) => return false,
+        Err(fault) => panic!("{fault}"),
+    };
+    let mut sums = [0, 0];
+    for number in 0..2 * KEYS {
+        let pairs: Vec<u64> = (0..2)
+            .map(|shard| {
+                let found = views.shard(ShardId(shard)).get(TABLE, &key(number)).expect("reads");
+                found.map_or(0, |record| decode(record.value).0)
+            })
+            .collect();
+        assert_eq!(pairs[0], pairs[1], "half a transaction on {number}");
+        sums[usize::from(number >= KEYS)] += pairs[0];
+    }
+    assert_eq!(sums[0], sums[1], "half a transaction within the shards");
+    drop(views);
+    // One shard alone: a transaction's keys there belong together too.
+    for shard in 0..2 {
+        let view = store.view(ShardId(shard)).expect("view");
+        let mut sums = [0, 0];
+        for number in 0..2 * KEYS {
+            let found = view.get(TABLE, &key(number)).expect("reads");
+            sums[usize::from(number >= KEYS)] += found.map_or(0, |record| decode(record.value).0);
+        }
+        assert_eq!(sums[0], sums[1], "half a transaction on shard {shard} alone");
+    }
+    true
+}
+
+async fn check(store: &Store, counts: &Counts, when: &str) {
+    for number in 0..2 * KEYS {
+        for shard in 0..2 {
+            let value = value_of(store, ShardId(shard), &key(number)).expect("reads");
+            let (pair, single) = value.map_or((0, 0), |value| decode(&value));
+            assert_eq!(
+                pair,
+                counts.committed.get(&number).copied().unwrap_or(0),
+                "{when}: pairs of {number} on {shard}"
+            );
+            assert_eq!(
+                single,
+                counts.added.get(&(shard, number)).copied().unwrap_or(0),
+                "{when}: singles of {number} on {shard}"
+            );
+            let bytes = body_of(store, ShardId(shard), &key(number)).await.expect("the body is readable");
+            if pair > 0 {
+                assert!(bytes == Some(body(pair)), "{when}: the body of {number} on {shard} is another");
+            }
+        }
+    }
+}
+
+fn contend(cores: usize) {
+    let seed = seed("ZEROCLOUD_TRANSACTIONS_SEED");
+    let seconds =
+        std::env::var("ZEROCLOUD_TRANSACTIONS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    let dir = TempDir::new("contend");
+    let mut config = small_config(&dir.0, 2);
+    config.limits.fold_entries = 40;
+    let cut_count = Arc::new(AtomicU64::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    let counts = run(config.clone(), cores, true, true, |store| {
+        let cut_count = Arc::clone(&cut_count);
+        async move {
+            let counts = Rc::new(RefCell::new(Counts::default()));
+            let stop = Rc::new(Cell::new(false));
+            let mut random = Random(seed);
+            let mut tasks = Vec::new();
+            for _ in 0..TRANSACTORS {
+                let random = Random(random.next());
+                tasks.push(ring::spawn(transactor(
+                    store.clone(),
+                    Rc::clone(&counts),
+                    random,
+                    Rc::clone(&stop),
+                )));
+            }
+            for _ in 0..SINGLES {
+                let random = Random(random.next());
+                tasks.push(ring::spawn(single(store.clone(), Rc::clone(&counts), random, Rc::clone(&stop))));
+            }
+            let begun = ring::now();
+            while ring::now() - begun < Duration::from_secs(seconds) {
+                if look(&store) {
+                    cut_count.fetch_add(1, Ordering::Relaxed);
+                }
+                ring::sleep(Duration::from_micros(300)).await;
+            }
+            stop.set(true);
+            for task in tasks {
+                task.await;
+            }
+            // The last resolutions are still under way; a look needs none.
+            assert!(look(&store));
+            let mut counts = counts.take();
+            check(&store, &counts, "at the end").await;
+            for status in store.status() {
+                assert_eq!(status.trouble, None);
+                assert!(status.folds > 3, "{} folds", status.folds);
+            }
+            counts.cuts = cut_count.load(Ordering::Relaxed);
+            counts
+        }
+    })
+    .expect("opens");
+    over.store(true, Ordering::Relaxed);
+    let committed: u64 = counts.committed.values().sum::<u64>() / 2;
+    let added: u64 = counts.added.values().sum();
+    println!(
+        "{cores} cores: {committed} committed, {} conflicts, {} cancelled, {added} singles, {} in doubt, {} cuts",
+        counts.conflicts, counts.cancelled, counts.in_doubt, counts.cuts
+    );
+    assert!(committed > 20 && added > 20 && counts.cancelled > 0 && counts.cuts > 20);
+    run(config, cores, true, true, |store| async move { check(&store, &counts, "after a restart").await })
+        .expect("opens again");
+}
+
+#[test]
+fn transactions_and_single_writes_lose_nothing_on_one_core() {
+    contend(1);
+}
+
+#[test]
+fn transactions_and_single_writes_lose_nothing_on_two_cores() {
+    contend(2);
+}
