@@ -10,6 +10,7 @@ The lab must then find lost data, or it proves nothing.
 """
 
 import argparse
+import errno
 import hashlib
 import mmap
 import os
@@ -43,6 +44,7 @@ SECOND_CUT_EVERY = 10
 VERIFY_EVERY = 10
 ACKNOWLEDGED_PER_RECORDING = 1_500
 PLANTED_IMAGES = 12
+UNMOUNT_SECONDS_MAX = 60
 ABSENT = "absent"
 MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
@@ -94,8 +96,15 @@ class Disk:
         return digest_of(self.file, pages)
 
     def unmount(self) -> None:
-        if os.path.ismount(self.root):
-            run("umount", str(self.root))
+        # The kernel takes a killed process's ring down after the process is gone; until then its files are busy.
+        deadline = time.monotonic() + UNMOUNT_SECONDS_MAX
+        while os.path.ismount(self.root):
+            try:
+                device.unmount(str(self.root))
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def close(self) -> None:
         """Takes everything down; the log stays."""
