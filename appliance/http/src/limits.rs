@@ -84,7 +84,8 @@ impl Default for Limits {
             body_idle: Duration::from_secs(30),
             rate_bytes_per_second_min: 512,
             rate_grace: Duration::from_secs(20),
-            write_stall: Duration::from_secs(30),
+            // A slow reader behind a large receive buffer moves in steps of megabytes, half a minute and more apart.
+            write_stall: Duration::from_secs(120),
             drain_bytes_max: 256 * KIB as u64,
             drain_time: Duration::from_secs(2),
             chunk_extension_bytes_max: 16 * KIB,
