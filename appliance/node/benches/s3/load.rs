@@ -1,7 +1,6 @@
 //! A closed loop of requests that were made before the clock started.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
