@@ -107,13 +107,13 @@ class Disk:
                 time.sleep(0.01)
 
     def close(self) -> None:
-        """Takes everything down; the log stays."""
-        self.unmount()
-        if self.loop:
-            run("losetup", "-d", self.loop)
+        """Takes everything down, also after a failure half way; the log stays."""
         try:
-            device.unmount(str(self.file))
-        except OSError:
+            self.unmount()
+        finally:
+            if self.loop:
+                # Detached once its last user is gone, so nothing stays behind even where the unmount failed.
+                run("losetup", "-d", self.loop)
             device.unmount(str(self.file), device.MNT_DETACH)
         if self.server.wait(60) != 0:
             raise RuntimeError("the recording device failed")
