@@ -60,6 +60,35 @@ impl Index {
         Ok(Index { db, env, path: dir.to_path_buf() })
     }
 
+    /// Makes an empty index, whole or not at all: LMDB's first pages are on the disk only after a first commit, so it gets
+    /// its name after that. What a crash left half made is made again; nothing was ever in it.
+    /// Errors: `Fault::Io`, and those of `open`.
+    pub(crate) fn make(dir: &Path) -> Result<(), Fault> {
+        let temporary = dir.with_extension("new");
+        let at = |action, path: &Path| {
+            let path = path.to_path_buf();
+            move |error: std::io::Error| Fault::io(action, &path, 0, &error)
+        };
+        if temporary.exists() {
+            std::fs::remove_dir_all(&temporary).map_err(at("remove", &temporary))?;
+        }
+        std::fs::create_dir_all(&temporary).map_err(at("mkdir", &temporary))?;
+        {
+            let index = Index::open(&temporary, MAKE_MAP_BYTES, 16)?;
+            let mut txn = index.write()?;
+            // A commit without a change writes nothing.
+            index.put(&mut txn, crate::tables::MADE_KEY, &[])?;
+            index.commit(txn)?;
+            index.env.force_sync().map_err(|error| fault(&temporary, "fdatasync", error))?;
+        }
+        let sync =
+            |path: &Path| std::fs::File::open(path).and_then(|dir| dir.sync_all()).map_err(at("fsync", path));
+        sync(&temporary)?;
+        std::fs::rename(&temporary, dir).map_err(at("rename", &temporary))?;
+        let above = dir.parent().unwrap_or(Path::new("."));
+        sync(above)
+    }
+
     /// Begins a read transaction.
     pub(crate) fn read(&self) -> Result<ReadTxn<'_>, Fault> {
         self.env.read_txn().map_err(|error| fault(&self.path, "begin read", error))
@@ -160,6 +189,8 @@ impl Index {
     }
 }
 
+/// Address space for making an index.
+const MAKE_MAP_BYTES: usize = 1 << 20;
 /// LMDB's page on x86-64: the operating system's.
 const PAGE_BYTES: u64 = 4096;
 /// Bytes behind each value.

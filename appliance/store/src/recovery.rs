@@ -106,9 +106,11 @@ fn recover_shard(
     for path in [&dir, &log_dir] {
         disk.create_dir(path).map_err(|error| Fault::io("mkdir", path, 0, &error))?;
     }
-    std::fs::create_dir_all(&index_dir).map_err(|error| Fault::io("mkdir", &index_dir, 0, &error))?;
     for path in [&config.data, &dir] {
         disk.sync_dir(path).map_err(|error| Fault::io("fsync", path, 0, &error))?;
+    }
+    if !index_dir.exists() {
+        Index::make(&index_dir)?;
     }
     let index = Index::open(&index_dir, map_bytes, READERS_MAX)?;
     let log_config = LogConfig {

@@ -33,6 +33,9 @@ pub const FIRST_SERVICE_TABLE: TableId = TableId(16);
 /// The record key of the checkpoint.
 pub(crate) const APPLIED_KEY: &[u8] = &[0, b'a', b'p', b'p', b'l', b'i', b'e', b'd'];
 
+/// There from the first commit of an index on.
+pub(crate) const MADE_KEY: &[u8] = &[0, b'm', b'a', b'd', b'e'];
+
 /// There while a fold of several transactions is under way.
 pub(crate) const FOLDING_KEY: &[u8] = &[0, b'f', b'o', b'l', b'd', b'i', b'n', b'g'];
 
