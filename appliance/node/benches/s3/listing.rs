@@ -56,7 +56,7 @@ pub fn run(settings: &Settings, reactor: &mut ring::Reactor, lists: bool, cold: 
             let jobs = (0..count.min(settings.key_count)).map(|index| job(&signer, what, index, settings));
             let outcome = reactor.block_on(load::run(&node, shape, load::once(jobs.collect())));
             println!(
-                "{} index, ready after {start_ms:.0} ms, {what:4} {:12}: {:.0}/s, {}, first {:.2} ms at most",
+                "{} index, ready after {start_ms:.0} ms, {what:4} {:12}: {:.0}/s, {}, slowest {:.2} ms",
                 if is_cold { "cold" } else { "WARM (no right to drop the page cache)" },
                 shape.name(),
                 outcome.rate(),
