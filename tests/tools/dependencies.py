@@ -11,7 +11,6 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRY = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def allowed(expression: str, allow: set[str]) -> bool:
@@ -106,8 +105,11 @@ def main() -> int:
             problems.append(f"licence of {name} is not allowed: {licence or 'none given'}")
         if package["name"] in banned:
             problems.append(f"{name} is banned")
-        if package["id"] not in members and package["source"] != REGISTRY:
+        if package["id"] not in members and not str(package["source"]).startswith("registry+"):
             problems.append(f"{name} comes from {package['source']}")
+    registries = {package["source"] for package in metadata["packages"] if package["source"]}
+    if len(registries) > 1:
+        problems.append(f"packages come from more than one place: {sorted(registries)}")
     for problem in problems:
         print(problem)
     print(f"dependencies: {len(in_binary)} packages in the binary, {len(problems)} problems")
