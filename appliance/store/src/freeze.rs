@@ -45,8 +45,8 @@ impl Owner {
         let (writer, fresh) = overlay(self.limits.arena_hint_bytes, self.random);
         let old_writer = std::mem::replace(&mut self.overlay, writer);
         let frozen = Arc::clone(old_writer.overlay());
-        // First the old overlay's references, then those of the intents that move to the new one.
-        self.frozen_reference_low = std::mem::replace(&mut self.log_reference_low, u64::MAX);
+        // The frozen overlay's references end with its fold; those of the intents that move to the new one count from here.
+        self.log_reference_low = u64::MAX;
         self.carry_intents();
         let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
         self.shard().overlays.replace(overlays);
@@ -93,7 +93,6 @@ impl Owner {
         counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);
         counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
         self.frozen = None;
-        self.frozen_reference_low = u64::MAX;
         self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });
         let keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
         let retired = self.log.retirable_below(keep_from);

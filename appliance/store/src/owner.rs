@@ -95,7 +95,6 @@ pub(crate) struct Owner {
     pub(crate) supply: SegmentSupply,
     pub(crate) companions: Companions,
     pub(crate) frozen: Option<Arc<Overlay>>,
-    pub(crate) frozen_reference_low: u64,
     /// Where the frozen overlay ends, once its fold has begun.
     pub(crate) fold_checkpoint: Checkpoint,
     /// The frozen overlay ends with this batch; folding starts when it is durable.
@@ -161,7 +160,6 @@ impl Owner {
             supply: start.supply,
             companions: start.companions,
             frozen: None,
-            frozen_reference_low: u64::MAX,
             fold_checkpoint: start.checkpoint,
             fold_after: None,
             active_since: has_entries.then(ring::now),
