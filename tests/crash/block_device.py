@@ -31,7 +31,7 @@ OP_FLUSH, INIT, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE = 25, 26, 36, 38, 42
 BIG_WRITES, MAX_PAGES = 1 << 5, 1 << 22
 WRITE_BYTES_MAX = 1 << 20
 REQUEST_BYTES_MAX = WRITE_BYTES_MAX + PAGE
-ENOSYS, EINVAL, ENODEV = 38, 22, 19
+ENOSYS, EINVAL, ENODEV, ECONNABORTED = 38, 22, 19, 103
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
 FOREVER = 1 << 30
 MS_NOSUID, MS_NODEV = 2, 4
@@ -133,7 +133,8 @@ class Device:
             except InterruptedError:
                 continue
             except OSError as error:
-                if error.errno == ENODEV:  # Unmounted.
+                # Unmounted. A read that had already taken a request off the queue is told so by the second of the two.
+                if error.errno in (ENODEV, ECONNABORTED):
                     return
                 raise
             _, code, unique, *_ = IN_HEADER.unpack_from(request)
