@@ -21,6 +21,8 @@
 
 pub mod call;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod ops;
 pub mod router;

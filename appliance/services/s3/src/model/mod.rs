@@ -234,7 +234,9 @@ impl PartNumber {
     /// Reads decimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<PartNumber> {
-        text.parse::<u64>().ok().and_then(PartNumber::new)
+        // Rust would take a plus sign.
+        let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| is_decimal).and_then(PartNumber::new)
     }
 
     /// The number.
@@ -376,7 +378,7 @@ mod tests {
     #[test]
     fn part_numbers_are_1_to_10000() {
         assert_eq!(PartNumber::parse("10000").map(PartNumber::get), Some(10_000));
-        for bad in ["0", "10001", "-1", "x", ""] {
+        for bad in ["0", "10001", "-1", "+1", "x", ""] {
             assert!(PartNumber::parse(bad).is_none(), "{bad}");
         }
     }

@@ -66,7 +66,7 @@ impl Tags {
 /// Letters, digits and blanks of any script and `+ - = . _ : / @` are what AWS documents; it accepts more, so only
 /// what XML cannot carry back is refused here.
 fn allowed(text: &str) -> bool {
-    !text.chars().any(|char| char.is_control())
+    !text.chars().any(|char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}'))
 }
 
 #[cfg(test)]
@@ -85,6 +85,7 @@ mod tests {
         assert_eq!(one("", "v"), Err(TagFault::Key));
         assert_eq!(one("aws:x", "v"), Err(TagFault::Key));
         assert_eq!(one("k\n", "v"), Err(TagFault::Key));
+        assert_eq!(one("k", "\u{fffe}"), Err(TagFault::Value));
     }
 
     #[test]

@@ -168,13 +168,7 @@ pub fn get_block(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
             Error::from(Code::NoSuchPublicAccessBlockConfiguration).with("BucketName", bucket.name.as_str())
         );
     };
-    let mut writer = Writer::s3("PublicAccessBlockConfiguration", 512);
-    writer.boolean("BlockPublicAcls", block.block_public_acls);
-    writer.boolean("IgnorePublicAcls", block.ignore_public_acls);
-    writer.boolean("BlockPublicPolicy", block.block_public_policy);
-    writer.boolean("RestrictPublicBuckets", block.restrict_public_buckets);
-    writer.close("PublicAccessBlockConfiguration");
-    Ok(Plan::Reply(reply::xml(writer.into_bytes())))
+    Ok(Plan::Reply(reply::xml(write_block(block))))
 }
 
 /// PUT /b?publicAccessBlock.
@@ -182,22 +176,38 @@ pub fn put_block(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     let bucket = call.bucket(cx)?;
     call.authorize_bucket(&bucket, None)?;
     Ok(collect(call, XML_BODY_BYTES_MAX, move |call, cx, body| {
-        let document = Document::parse(&body, XML_BODY_BYTES_MAX)?;
-        let root = document.root_named("PublicAccessBlockConfiguration")?;
-        let flag = |name: &str| match root.child(name).map(|flag| flag.trimmed().to_ascii_lowercase()) {
-            None => Ok(false),
-            Some(text) if text == "true" => Ok(true),
-            Some(text) if text == "false" => Ok(false),
-            Some(_) => Err(XmlError::Malformed),
-        };
-        let block = PublicAccessBlock {
-            block_public_acls: flag("BlockPublicAcls")?,
-            ignore_public_acls: flag("IgnorePublicAcls")?,
-            block_public_policy: flag("BlockPublicPolicy")?,
-            restrict_public_buckets: flag("RestrictPublicBuckets")?,
-        };
+        let block = read_block(&body)?;
         Ok(change(call.clone(), cx, &bucket, Change::Block(Some(block)), StatusCode::OK))
     }))
+}
+
+/// Reads a PublicAccessBlockConfiguration.
+pub(crate) fn read_block(body: &[u8]) -> Result<PublicAccessBlock, Error> {
+    let document = Document::parse(body, XML_BODY_BYTES_MAX)?;
+    let root = document.root_named("PublicAccessBlockConfiguration")?;
+    let flag = |name: &str| match root.child(name).map(|flag| flag.trimmed().to_ascii_lowercase()) {
+        None => Ok(false),
+        Some(text) if text == "true" => Ok(true),
+        Some(text) if text == "false" => Ok(false),
+        Some(_) => Err(XmlError::Malformed),
+    };
+    Ok(PublicAccessBlock {
+        block_public_acls: flag("BlockPublicAcls")?,
+        ignore_public_acls: flag("IgnorePublicAcls")?,
+        block_public_policy: flag("BlockPublicPolicy")?,
+        restrict_public_buckets: flag("RestrictPublicBuckets")?,
+    })
+}
+
+/// Writes a PublicAccessBlockConfiguration.
+pub(crate) fn write_block(block: PublicAccessBlock) -> Vec<u8> {
+    let mut writer = Writer::s3("PublicAccessBlockConfiguration", 512);
+    writer.boolean("BlockPublicAcls", block.block_public_acls);
+    writer.boolean("IgnorePublicAcls", block.ignore_public_acls);
+    writer.boolean("BlockPublicPolicy", block.block_public_policy);
+    writer.boolean("RestrictPublicBuckets", block.restrict_public_buckets);
+    writer.close("PublicAccessBlockConfiguration");
+    writer.into_bytes()
 }
 
 /// DELETE /b?publicAccessBlock.

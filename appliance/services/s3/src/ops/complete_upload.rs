@@ -116,13 +116,16 @@ impl Expected {
 }
 
 /// A part as the request lists it.
-struct Listed {
-    number: PartNumber,
-    etag: String,
+pub(crate) struct Listed {
+    /// Its number.
+    pub(crate) number: PartNumber,
+    /// Its tag, without quotes and in lower case.
+    pub(crate) etag: String,
     checksum: Option<(Algorithm, Vec<u8>)>,
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Listed>, Error> {
+/// Reads the list of parts, whose numbers ascend.
+pub(crate) fn parse(body: &[u8]) -> Result<Vec<Listed>, Error> {
     let document = Document::parse(body, LARGE_XML_BODY_BYTES_MAX).map_err(|error| match error {
         // A Complete without a list names no parts, which the schema forbids.
         XmlError::Empty => XmlError::Malformed,

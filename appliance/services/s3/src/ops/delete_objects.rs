@@ -31,7 +31,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     }
     Ok(collect(call, LARGE_XML_BODY_BYTES_MAX, move |call, cx, body| {
         announced.verify_bytes(&body)?;
-        let request = parse(&body, call, cx)?;
+        let request = parse(&body, call.now(cx))?;
         let mut groups: Vec<(ShardId, Vec<(usize, Deletion)>)> = Vec::new();
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         for (index, item) in request.items.iter().enumerate() {
@@ -90,22 +90,26 @@ fn go_on(call: Shared, mut work: Work) -> Plan {
 }
 
 /// One `<Object>` of the request.
-struct Item {
-    key: String,
+pub(crate) struct Item {
+    /// As the client wrote it.
+    pub(crate) key: String,
     version: Option<String>,
-    deletion: Result<Deletion, Error>,
+    /// What is asked; a key that cannot be one is refused by itself.
+    pub(crate) deletion: Result<Deletion, Error>,
 }
 
-struct Request {
+/// A request that was read.
+pub(crate) struct Request {
     is_quiet: bool,
-    items: Vec<Item>,
+    /// In the order of the document.
+    pub(crate) items: Vec<Item>,
 }
 
-fn parse(body: &[u8], call: &Shared, cx: &Context<'_>) -> Result<Request, Error> {
+/// Reads the document. `now`: for dates that name no century.
+pub(crate) fn parse(body: &[u8], now: aws::Timestamp) -> Result<Request, Error> {
     let document = Document::parse(body, LARGE_XML_BODY_BYTES_MAX)?;
     let root = document.root_named("Delete")?;
     let is_quiet = root.child("Quiet").is_some_and(|quiet| quiet.trimmed().eq_ignore_ascii_case("true"));
-    let now = call.now(cx);
     let mut items = Vec::new();
     for object in root.children_named("Object") {
         if items.len() == DELETE_KEY_COUNT_MAX {

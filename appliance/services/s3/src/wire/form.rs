@@ -126,8 +126,9 @@ impl HeadReader {
     pub fn feed(&mut self, input: &[u8]) -> Result<Option<FileStart>, Error> {
         self.buffer.extend_from_slice(input);
         let start = self.advance()?;
-        // A large first piece is mostly file; only what precedes the file counts.
-        if start.is_none() && self.buffer.len() > HEAD_BYTES_MAX {
+        // A large piece is mostly file; only what precedes the file counts, however the form was cut.
+        let file_bytes = start.as_ref().map_or(0, |start| start.rest.len());
+        if self.buffer.len() - file_bytes > HEAD_BYTES_MAX {
             return Err(Code::MaxPostPreDataLengthExceededError.into());
         }
         Ok(start)
