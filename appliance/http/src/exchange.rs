@@ -40,7 +40,7 @@ pub(crate) trait Exchange {
     /// The next piece of the request body.
     fn poll_body(&self, turn: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
     /// Stages the response head, and the body if that is whole.
-    fn begin(&self, turn: u64, head: &ResponseHead, payload: Payload) -> Result<(), SendError>;
+    fn begin(&self, turn: u64, head: ResponseHead, payload: Payload) -> Result<(), SendError>;
     /// Stages a piece of the body.
     fn stage(&self, turn: u64, data: Bytes) -> Result<(), SendError>;
     /// Stages the end of the body.
@@ -114,9 +114,9 @@ impl Exchange for Memory {
         Poll::Ready(None)
     }
 
-    fn begin(&self, _turn: u64, head: &ResponseHead, payload: Payload) -> Result<(), SendError> {
+    fn begin(&self, _turn: u64, head: ResponseHead, payload: Payload) -> Result<(), SendError> {
         let mut state = self.state.borrow_mut();
-        state.head = Some(head.clone());
+        state.head = Some(head);
         match payload {
             Payload::Whole(body) => state.body.extend_from_slice(&body),
             Payload::Stream(length) => state.expected_bytes = length,

@@ -32,7 +32,7 @@ impl Responder {
         self.armed = false;
         // The writer settles the exchange if this future is dropped half way.
         let writer = ResponseWriter { exchange: Rc::clone(&self.exchange), turn: self.turn, armed: true };
-        self.exchange.begin(self.turn, &head, Payload::Whole(body))?;
+        self.exchange.begin(self.turn, head, Payload::Whole(body))?;
         writer.finish().await
     }
 
@@ -47,7 +47,7 @@ impl Responder {
     ) -> Result<ResponseWriter, SendError> {
         self.armed = false;
         let writer = ResponseWriter { exchange: Rc::clone(&self.exchange), turn: self.turn, armed: true };
-        self.exchange.begin(self.turn, &head, Payload::Stream(length))?;
+        self.exchange.begin(self.turn, head, Payload::Stream(length))?;
         poll_fn(|cx| writer.exchange.poll_sent(writer.turn, cx)).await?;
         Ok(writer)
     }

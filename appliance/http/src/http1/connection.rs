@@ -366,13 +366,13 @@ impl<S: Stream> Exchange for Connection<S> {
         }
     }
 
-    fn begin(&self, turn: u64, head: &ResponseHead, payload: Payload) -> Result<(), SendError> {
+    fn begin(&self, turn: u64, head: ResponseHead, payload: Payload) -> Result<(), SendError> {
         let state = &mut *self.state.borrow_mut();
         state.check(turn)?;
         // Turns are numbered twice per request: once opened, once closed.
         let may_keep = !self.core.is_draining() && turn / 2 + 1 < self.core.limits.requests_per_connection;
-        let (framing, persistence, body) = state.turn.begin(head, payload, may_keep, &self.core.limits)?;
-        encode::encode(state.out.head(), head, framing, persistence, &date::current(ring::now()));
+        let (framing, persistence, body) = state.turn.begin(&head, payload, may_keep, &self.core.limits)?;
+        encode::encode(state.out.head(), &head, framing, persistence, &date::current(ring::now()));
         state.out.stage(body, b"");
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use http_types::HeaderMap;
 use http_types::header::{self, HeaderName};
 
 use crate::ResponseHead;
@@ -77,10 +78,22 @@ pub(crate) fn encode(
 }
 
 /// Fields of one connection or of the framing, which a handler does not set.
+const OURS: [&str; 6] =
+    ["content-length", "transfer-encoding", "connection", "upgrade", "keep-alive", "proxy-connection"];
+
+/// Whether a field is one of them.
 pub(crate) fn is_ours(name: &HeaderName) -> bool {
-    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE].contains(name)
-        || name.as_str() == "keep-alive"
-        || name.as_str() == "proxy-connection"
+    let name = name.as_str();
+    OURS.iter().any(|ours| ours.len() == name.len() && *ours == name)
+}
+
+/// Takes them out of what a handler gave, which hardly ever holds one.
+pub(crate) fn remove_ours(headers: &mut HeaderMap) {
+    if headers.keys().any(is_ours) {
+        for name in OURS {
+            headers.remove(name);
+        }
+    }
 }
 
 #[cfg(test)]

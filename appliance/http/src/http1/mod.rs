@@ -12,7 +12,7 @@ mod turn;
 pub(crate) use connection::Connection;
 #[cfg(test)]
 pub(crate) use connection::connection_bytes;
-pub(crate) use encode::is_ours;
+pub(crate) use encode::{is_ours, remove_ours};
 pub(crate) use head::{HEADER_COUNT_CEILING, parse_host, parse_length};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use serve::serve;

@@ -24,7 +24,7 @@ use crate::http2::stream::StreamExchange;
 use crate::server::Stream;
 use crate::tracked::{Activity, Tracked};
 use crate::watch::Watch;
-use crate::{Handler, RequestBody, Responder};
+use crate::{Handler, Refusal, RequestBody, Responder};
 
 /// Serves a connection whose client speaks HTTP/2. `prefix` holds what was already read of its preface.
 pub(crate) async fn serve<S: Stream, H: Handler>(
@@ -48,14 +48,9 @@ pub(crate) async fn serve<S: Stream, H: Handler>(
         keep_alive: KeepAlive::default(),
     };
     while let Some((request, respond)) = poll_fn(|cx| driver.poll_next(cx)).await {
-        let guard = driver.handlers.enter();
-        let task = run_stream(request, respond, handler.clone(), Rc::clone(&core), peer, tls);
+        let (stream, request) = open_stream(request, respond, &core, peer, tls);
         // A task of its own, so that it outlives the connection where the client leaves early.
-        ring::spawn(async move {
-            task.await;
-            drop(guard);
-        })
-        .detach();
+        ring::spawn(run_stream(stream, request, handler.clone(), driver.handlers.enter())).detach();
     }
     let handlers = Rc::clone(&driver.handlers);
     drop(driver);
@@ -96,34 +91,49 @@ async fn handshake<S: Stream>(
     .await
 }
 
+/// Begins the exchange of a stream, and hands the request to `handler` or refuses it.
 async fn run_stream<H: Handler>(
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    stream: Rc<StreamExchange>,
+    request: Result<crate::Request, (Refusal, Responder)>,
     handler: H,
-    core: Rc<Core>,
-    peer: SocketAddr,
-    tls: bool,
+    guard: HandlerGuard,
 ) {
-    let (parts, body) = request.into_parts();
-    let is_head = parts.method == Method::HEAD;
-    let read = head::read(Request::from_parts(parts, ()), &body, &core.limits, peer, tls);
-    let expects_continue = read.as_ref().is_ok_and(|read| read.expects_continue);
-    let stream = StreamExchange::new(&core, body, respond, is_head, expects_continue);
-    let exchange: Rc<dyn Exchange> = Rc::<StreamExchange>::clone(&stream);
-    let responder = Responder::new(Rc::clone(&exchange), 0);
-    match read {
-        Ok(head::ReadHead { head, length, .. }) => {
-            let body = RequestBody::from_wire(length, expects_continue, exchange, 0);
-            handler.call(crate::Request { head, body, responder }).await;
-        }
-        Err(refusal) => {
+    match request {
+        Ok(request) => handler.call(request).await,
+        Err((refusal, responder)) => {
             let (head, body) = handler.refuse(refusal);
             // Where this fails the client has reset the stream that it sent malformed: nobody is left to tell.
-            responder.send(head, body).await.ok();
+            Box::pin(responder.send(head, body)).await.ok();
         }
     }
     poll_fn(|cx| stream.poll_settled(cx)).await;
     stream.close();
+    drop(guard);
+}
+
+/// The exchange of a stream that was accepted, and its request, or why there is none.
+fn open_stream(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    core: &Rc<Core>,
+    peer: SocketAddr,
+    tls: bool,
+) -> (Rc<StreamExchange>, Result<crate::Request, (Refusal, Responder)>) {
+    let (parts, body) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    let read = head::read(Request::from_parts(parts, ()), &body, &core.limits, peer, tls);
+    let expects_continue = read.as_ref().is_ok_and(|read| read.expects_continue);
+    let stream = StreamExchange::new(core, body, respond, is_head, expects_continue);
+    let exchange: Rc<dyn Exchange> = Rc::<StreamExchange>::clone(&stream);
+    let responder = Responder::new(Rc::clone(&exchange), 0);
+    let request = match read {
+        Ok(head::ReadHead { head, length, .. }) => {
+            let body = RequestBody::from_wire(length, expects_continue, exchange, 0);
+            Ok(crate::Request { head, body, responder })
+        }
+        Err(refusal) => Err((refusal, responder)),
+    };
+    (stream, request)
 }
 
 /// Drives the connection between requests.

@@ -17,7 +17,7 @@ use http_types::{HeaderValue, Response, StatusCode, header};
 
 use crate::core::Core;
 use crate::exchange::{Exchange, Payload, Settlement};
-use crate::http1::is_ours;
+use crate::http1::remove_ours;
 use crate::pace::Pace;
 use crate::watch::Watch;
 use crate::{BodyError, ResponseHead, SendError, date};
@@ -193,7 +193,7 @@ impl Exchange for StreamExchange {
         }
     }
 
-    fn begin(&self, _turn: u64, head: &ResponseHead, payload: Payload) -> Result<(), SendError> {
+    fn begin(&self, _turn: u64, head: ResponseHead, payload: Payload) -> Result<(), SendError> {
         let state = &mut *self.state.borrow_mut();
         match state.answer {
             Answer::Unsent if !head.status.is_informational() => {}
@@ -343,25 +343,24 @@ impl StreamExchange {
     }
 }
 
-fn response_of(head: &ResponseHead, length: Option<u64>, bodyless: bool) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = head.status;
-    let headers = response.headers_mut();
-    headers.reserve(head.headers.len() + 2);
-    for (name, value) in head.headers.iter().filter(|(name, _)| !is_ours(name)) {
-        headers.append(name, value.clone());
-    }
+/// The head as `h2` takes it. The handler's own map goes out, without the fields that are ours to say.
+fn response_of(head: ResponseHead, length: Option<u64>, bodyless: bool) -> Response<()> {
+    let ResponseHead { status, mut headers } = head;
     let length = match length {
-        _ if head.status == StatusCode::NO_CONTENT => None,
+        _ if status == StatusCode::NO_CONTENT => None,
         Some(1..) => length.map(HeaderValue::from),
-        _ if bodyless => head.headers.get(header::CONTENT_LENGTH).cloned(),
+        _ if bodyless => headers.get(header::CONTENT_LENGTH).cloned(),
         length => length.map(HeaderValue::from),
     };
+    remove_ours(&mut headers);
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length);
     }
     if !headers.contains_key(header::DATE) {
         headers.insert(header::DATE, date::current_value(ring::now()));
     }
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     response
 }
