@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use crate::core::Core;
 use crate::exchange::{Exchange, Payload, Settlement};
+use crate::http1::bulk;
 use crate::http1::encode::{self, Framing, Persistence};
 use crate::http1::head::{self, ParsedHead};
 use crate::http1::outgoing::Outgoing;
@@ -318,6 +319,31 @@ impl<S: Stream> Connection<S> {
             _ => Poll::Ready(Ok(())),
         }
     }
+
+    /// Body bytes from what the stream has read ahead; empty where those were framing only.
+    fn poll_buffered(&self, state: &mut State<S>, cx: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>> {
+        let buffer = match ready!(Pin::new(&mut state.stream).poll_fill_buf(cx)) {
+            Ok(buffer) if !buffer.is_empty() => buffer,
+            _ => return Poll::Ready(Err(BodyError::Closed)),
+        };
+        let (used, data) = state.turn.take_body(buffer, &self.core.limits)?;
+        Pin::new(&mut state.stream).consume(used);
+        Poll::Ready(Ok(data))
+    }
+
+    fn wait_for_body(
+        &self,
+        state: &mut State<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let (now, limits) = (ring::now(), &self.core.limits);
+        let deadline = state.turn.read_pace.wait(now, limits.body_idle, limits);
+        if deadline <= now {
+            return Poll::Ready(Some(Err(state.turn.fail(BodyError::TimedOut))));
+        }
+        self.read_watch.arm(deadline, cx.waker());
+        Poll::Pending
+    }
 }
 
 impl<S: Stream> Exchange for Connection<S> {
@@ -334,30 +360,24 @@ impl<S: Stream> Exchange for Connection<S> {
         if let Err(error) = ready!(self.poll_continue(state, cx)) {
             return Poll::Ready(Some(Err(state.turn.fail(error))));
         }
-        let limits = &self.core.limits;
         loop {
-            let buffer = match Pin::new(&mut state.stream).poll_fill_buf(cx) {
-                Poll::Ready(Ok(buffer)) if !buffer.is_empty() => buffer,
-                Poll::Ready(_) => return Poll::Ready(Some(Err(state.turn.fail(BodyError::Closed)))),
-                Poll::Pending => {
-                    let now = ring::now();
-                    let deadline = state.turn.read_pace.wait(now, limits.body_idle, limits);
-                    if deadline <= now {
-                        return Poll::Ready(Some(Err(state.turn.fail(BodyError::TimedOut))));
-                    }
-                    self.read_watch.arm(deadline, cx.waker());
-                    return Poll::Pending;
+            let piece = match state.turn.bulk_bytes() {
+                Some(left) => bulk::poll_piece(&mut state.stream, cx, left).map(|piece| {
+                    let data = piece.ok().filter(|data| !data.is_empty()).ok_or(BodyError::Closed)?;
+                    state.turn.take_bulk(&data, &self.core.limits)?;
+                    Ok(data)
+                }),
+                None => self.poll_buffered(state, cx),
+            };
+            match piece {
+                Poll::Pending => return self.wait_for_body(state, cx),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(state.turn.fail(error)))),
+                Poll::Ready(Ok(data)) if !data.is_empty() => {
+                    state.turn.read_pace.progress(ring::now(), data.len());
+                    self.read_watch.disarm();
+                    return Poll::Ready(Some(Ok(data)));
                 }
-            };
-            let (used, data) = match state.turn.take_body(buffer, limits) {
-                Ok(taken) => taken,
-                Err(error) => return Poll::Ready(Some(Err(error))),
-            };
-            Pin::new(&mut state.stream).consume(used);
-            if !data.is_empty() {
-                state.turn.read_pace.progress(ring::now(), data.len());
-                self.read_watch.disarm();
-                return Poll::Ready(Some(Ok(data)));
+                Poll::Ready(Ok(_)) => {}
             }
             if state.turn.body_is_done() {
                 self.read_watch.disarm();

@@ -1,6 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112).
 //! Left to others: telling it apart from HTTP/2 (`server`).
 
+mod bulk;
 pub(crate) mod chunked;
 mod connection;
 mod encode;

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http_types::{Method, StatusCode, header};
 
 use crate::exchange::{Payload, Settlement};
+use crate::http1::bulk;
 use crate::http1::chunked::{Chunk, ChunkedDecoder};
 use crate::http1::encode::{Framing, Persistence};
 use crate::http1::head::ParsedHead;
@@ -133,11 +134,36 @@ impl Turn {
             },
         };
         let (_, data) = taken.as_ref().map_err(|error| self.fail(*error))?;
-        self.received_bytes += data.len() as u64;
+        self.count(data.len(), limits)?;
+        taken
+    }
+
+    /// How much of the body is left, where that is enough to read past the stream's own buffer.
+    pub(crate) fn bulk_bytes(&self) -> Option<u64> {
+        match self.body {
+            Incoming::Length(left) if left >= bulk::PIECE_BYTES as u64 => Some(left),
+            _ => None,
+        }
+    }
+
+    /// Accounts for a piece that was read so; it is not longer than what was left.
+    pub(crate) fn take_bulk(&mut self, data: &[u8], limits: &Limits) -> Result<(), BodyError> {
+        let Incoming::Length(left) = &mut self.body else {
+            unreachable!("bulk_bytes said that the body has a length");
+        };
+        *left -= data.len() as u64;
+        if *left == 0 {
+            self.body = Incoming::Done;
+        }
+        self.count(data.len(), limits)
+    }
+
+    fn count(&mut self, bytes: usize, limits: &Limits) -> Result<(), BodyError> {
+        self.received_bytes += bytes as u64;
         if self.received_bytes > limits.body_bytes_max {
             return Err(self.fail(BodyError::TooLarge));
         }
-        taken
+        Ok(())
     }
 
     /// Gives the body up. The connection ends after the answer, since the next request cannot be found any more.
