@@ -14,16 +14,22 @@ use std::ptr::NonNull;
 const ALIGN_BYTES: usize = 4096;
 /// Larger buffers go back to the allocator.
 const POOLED_CAPACITY_BYTES_MAX: usize = 2 << 20;
-/// What one thread's pool keeps in all.
-const POOL_BYTES_MAX: usize = 8 << 20;
-/// Capacities from one page to `POOLED_CAPACITY_BYTES_MAX`, by powers of two.
-const POOL_CLASSES: usize = 10;
+/// What one thread's pool keeps in all: two buffers of a megabyte for each of some uploads, or their pages would be
+/// asked of the kernel for every megabyte.
+const POOL_BYTES_MAX: usize = 16 << 20;
+/// Up to here capacities are powers of two, above they are multiples of it: a megabyte and its header block must not
+/// take two.
+const STEP_BYTES: usize = 256 << 10;
+/// Capacities from one page to `POOLED_CAPACITY_BYTES_MAX`.
+const POOL_CLASSES: usize = POWER_CLASSES + POOLED_CAPACITY_BYTES_MAX / STEP_BYTES - 1;
+/// Those up to `STEP_BYTES`.
+const POWER_CLASSES: usize = (STEP_BYTES / ALIGN_BYTES).trailing_zeros() as usize + 1;
 
 thread_local! {
     static POOL: RefCell<BufferPool> = const { RefCell::new(BufferPool::new()) };
 }
 
-/// A byte buffer at a page-aligned address. Its capacity is zero or a power of two of pages.
+/// A byte buffer at a page-aligned address. Its capacity is whole pages.
 pub struct Buffer {
     start: NonNull<u8>,
     length: usize,
@@ -59,19 +65,32 @@ impl Buffer {
         if bytes <= self.capacity {
             return;
         }
-        let mut larger = Buffer::take(bytes.max(ALIGN_BYTES).next_power_of_two());
-        larger.set_length_for_copy(self.length);
-        larger[..self.length].copy_from_slice(self);
+        let mut larger = Buffer::take(rounded(bytes));
+        larger.append(self);
         std::mem::swap(self, &mut larger);
     }
 
     /// Appends `data`.
     pub fn extend_from_slice(&mut self, data: &[u8]) {
+        let needed = self.length + data.len();
+        if needed > self.capacity {
+            // Growing by steps must not copy everything at each.
+            self.reserve(needed.max(self.capacity.saturating_mul(2)));
+        }
+        self.append(data);
+    }
+
+    /// Copies `data` behind what is there; the room was made before.
+    fn append(&mut self, data: &[u8]) {
         let length = self.length + data.len();
-        self.reserve(length);
-        self.initialize(length);
+        assert!(length <= self.capacity, "room was made before");
+        // SAFETY: length <= initialized <= capacity, so the address lies within the allocation or one past its end.
+        let end = unsafe { self.start.as_ptr().add(self.length) };
+        // SAFETY: `data` is readable for its length; the target ends at `length` within the allocation, as was asserted,
+        // and self is borrowed exclusively, so `data` does not overlap it.
+        unsafe { end.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+        self.initialized = self.initialized.max(length);
         self.length = length;
-        self[length - data.len()..].copy_from_slice(data);
     }
 
     /// Sets the length within the bytes that were written before.
@@ -133,12 +152,7 @@ impl Buffer {
         self.initialized = length;
     }
 
-    fn set_length_for_copy(&mut self, length: usize) {
-        self.initialize(length);
-        self.length = length;
-    }
-
-    /// A pooled or fresh buffer of exactly `capacity` bytes, a power of two of at least a page.
+    /// A pooled or fresh buffer of exactly `capacity` bytes, as `rounded` gives them.
     fn take(capacity: usize) -> Buffer {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().take(capacity)).ok().flatten();
         pooled.unwrap_or_else(|| Buffer::allocate(capacity))
@@ -213,6 +227,15 @@ impl fmt::Debug for Buffer {
     }
 }
 
+/// The capacity of a buffer that is to hold `bytes`.
+fn rounded(bytes: usize) -> usize {
+    if bytes <= STEP_BYTES {
+        bytes.max(ALIGN_BYTES).next_power_of_two()
+    } else {
+        bytes.next_multiple_of(STEP_BYTES)
+    }
+}
+
 /// Free buffers of one thread, by capacity.
 struct BufferPool {
     classes: [Vec<Buffer>; POOL_CLASSES],
@@ -225,7 +248,11 @@ impl BufferPool {
     }
 
     fn class(capacity: usize) -> usize {
-        (capacity / ALIGN_BYTES).trailing_zeros() as usize
+        if capacity <= STEP_BYTES {
+            (capacity / ALIGN_BYTES).trailing_zeros() as usize
+        } else {
+            POWER_CLASSES + capacity / STEP_BYTES - 2
+        }
     }
 
     fn take(&mut self, capacity: usize) -> Option<Buffer> {
@@ -277,6 +304,20 @@ mod tests {
         buffer.clear();
         buffer.set_len(expected.len());
         assert_eq!(&buffer[..], &expected[..]);
+    }
+
+    #[test]
+    fn every_pooled_capacity_has_a_class_of_its_own() {
+        let mut classes = std::collections::BTreeMap::new();
+        for bytes in (1..=POOLED_CAPACITY_BYTES_MAX).step_by(ALIGN_BYTES - 1) {
+            let capacity = rounded(bytes);
+            assert!(capacity >= bytes && capacity.is_multiple_of(ALIGN_BYTES));
+            let class = BufferPool::class(capacity);
+            assert!(class < POOL_CLASSES);
+            assert_eq!(*classes.entry(class).or_insert(capacity), capacity);
+        }
+        assert_eq!(classes.len(), POOL_CLASSES);
+        assert!(rounded((1 << 20) + ALIGN_BYTES) < 2 << 20);
     }
 
     #[test]
