@@ -32,6 +32,15 @@ pub struct Digests {
     pub algorithms: Vec<Algorithm>,
 }
 
+/// A body that arrived whole and lies in memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Collected {
+    /// The decoded bytes.
+    pub bytes: Bytes,
+    /// Trailing headers, as in [`Received::trailers`].
+    pub trailers: Vec<(String, String)>,
+}
+
 /// A body that arrived whole. It belongs to nobody until an operation puts it with `Body::New`.
 pub struct Received {
     /// The stored bytes.

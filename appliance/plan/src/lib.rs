@@ -14,7 +14,7 @@ mod body;
 mod reply;
 mod step;
 
-pub use body::{BodyFailure, BodyFilter, Copy, Digests, Piece, Receive, Received};
+pub use body::{BodyFailure, BodyFilter, Collected, Copy, Digests, Piece, Receive, Received};
 pub use reply::{Reply, ReplyBody};
 pub use step::{Resume, Step};
 
@@ -97,7 +97,7 @@ pub enum Plan {
         /// The bound.
         limit_bytes: usize,
         /// Goes on with the body.
-        then: Then<Result<Bytes, BodyFailure>>,
+        then: Then<Result<Collected, BodyFailure>>,
     },
     /// Read the next piece of the body, as large as it came; None when the body has ended.
     Next {

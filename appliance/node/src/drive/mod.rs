@@ -8,7 +8,7 @@ pub mod reply;
 #[cfg(test)]
 pub mod testing;
 
-use plan::{Context, Plan, Reply};
+use plan::{Collected, Context, Plan, Reply};
 use store::Store;
 
 use intake::Intake;
@@ -31,6 +31,7 @@ pub async fn drive(host: &impl Host, mut plan: Plan, intake: &mut Intake) -> Rep
             Plan::Reply(reply) => return reply,
             Plan::Collect { limit_bytes, then } => {
                 let body = intake.collect(limit_bytes).await;
+                let body = body.map(|bytes| Collected { bytes, trailers: intake.take_trailers() });
                 host.with_context(|cx| then(cx, body))
             }
             Plan::Next { then } => {

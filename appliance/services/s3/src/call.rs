@@ -19,6 +19,7 @@ use crate::store::bucket::{BucketRecord, acl_of};
 use crate::store::record::VersionRecord;
 use crate::store::versions::Place;
 use crate::store::{BUCKETS, bucket_key, object_key};
+use crate::wire::checksum::Announced;
 use crate::wire::error::{Code, Error};
 use crate::wire::headers;
 use crate::wire::query::Query;
@@ -322,8 +323,20 @@ where
     })
 }
 
-/// Reads the whole body and goes on with it. More than `limit_bytes` is MaxMessageLengthExceeded.
+/// Reads the whole body, checks the digests that the request announces, and goes on with it. More than `limit_bytes`
+/// is MaxMessageLengthExceeded.
 pub fn collect<F>(call: Shared, limit_bytes: usize, then: F) -> Plan
+where
+    F: FnOnce(&Shared, &mut Context<'_>, bytes::Bytes) -> Result<Plan, Error> + 'static,
+{
+    match Announced::parse(call.headers()) {
+        Ok(announced) => collect_announced(call, limit_bytes, announced, then),
+        Err(error) => Plan::Reply(call.refuse(&error)),
+    }
+}
+
+/// The same where the caller knows which digests are about the body.
+pub fn collect_announced<F>(call: Shared, limit_bytes: usize, announced: Announced, then: F) -> Plan
 where
     F: FnOnce(&Shared, &mut Context<'_>, bytes::Bytes) -> Result<Plan, Error> + 'static,
 {
@@ -331,7 +344,7 @@ where
         limit_bytes,
         then: Box::new(move |cx, body| {
             let outcome = match body {
-                Ok(body) => then(&call, cx, body),
+                Ok(body) => announced.verify_collected(&body).and_then(|()| then(&call, cx, body.bytes)),
                 Err(plan::BodyFailure::TooLarge) => Err(Code::MaxMessageLengthExceeded.into()),
                 Err(failure) => Err(failure.into()),
             };

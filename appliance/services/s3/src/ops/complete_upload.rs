@@ -10,7 +10,7 @@ use store::{Body, BodyRef, Direction, Fault, Operation, Outcome, TableId, Tx};
 
 use super::put_object::Written;
 use super::{Refusal, Target};
-use crate::call::{Shared, collect, submit};
+use crate::call::{Shared, collect_announced, submit};
 use crate::model::checksum::{ALGORITHMS, describe};
 use crate::model::etag::unquote;
 use crate::model::{
@@ -25,7 +25,7 @@ use crate::store::{
     COMPLETED, EXPIRING, MANIFESTS, PARTS, UPLOADS, expiring_key, manifest_key, number_of_part, part_key,
     parts_prefix, upload_key,
 };
-use crate::wire::checksum::decode_value;
+use crate::wire::checksum::{Announced, decode_value};
 use crate::wire::error::{Code, Error};
 use crate::wire::{headers, reply};
 
@@ -38,7 +38,9 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     let id = super::upload_part::upload_id(&call)?;
     let conditions = headers::conditions(call.headers(), call.now(cx));
     let expected = Expected::parse(&call)?;
-    Ok(collect(call, LARGE_XML_BODY_BYTES_MAX, move |call, cx, body| {
+    // A checksum header is about the object here.
+    let announced = Announced::md5_alone(call.headers())?;
+    Ok(collect_announced(call, LARGE_XML_BODY_BYTES_MAX, announced, move |call, cx, body| {
         let parts = parse(&body)?;
         let shard = bucket.shard(cx, &key);
         let complete = CompleteUpload {

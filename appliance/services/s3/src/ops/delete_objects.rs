@@ -9,7 +9,7 @@ use store::ShardId;
 
 use super::delete_object::{DeleteVersions, Deleted, Deletion};
 use super::{Refusal, Target};
-use crate::call::{Bucket, Shared, collect, submit};
+use crate::call::{Bucket, Shared, collect_announced, submit};
 use crate::model::{Conditions, DELETE_KEY_COUNT_MAX, EtagList, LARGE_XML_BODY_BYTES_MAX, VersionId};
 use crate::wire::address::checked_key;
 use crate::wire::checksum::Announced;
@@ -29,8 +29,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
         ));
     }
-    Ok(collect(call, LARGE_XML_BODY_BYTES_MAX, move |call, cx, body| {
-        announced.verify_bytes(&body)?;
+    Ok(collect_announced(call, LARGE_XML_BODY_BYTES_MAX, announced, move |call, cx, body| {
         let request = parse(&body, call.now(cx))?;
         let mut groups: Vec<(ShardId, Vec<(usize, Deletion)>)> = Vec::new();
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();

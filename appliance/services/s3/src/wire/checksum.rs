@@ -4,7 +4,7 @@
 use aws::encoding::{base64, unbase64};
 use hash::Algorithm;
 use http_types::HeaderMap;
-use plan::Received;
+use plan::{Collected, Received};
 
 use super::error::{Code, Error};
 use super::headers::{content_md5, text};
@@ -63,6 +63,11 @@ impl Announced {
         Ok(Announced { md5, value })
     }
 
+    /// Only the MD5, for a request whose checksum headers are about something else than its body.
+    pub fn md5_alone(headers: &HeaderMap) -> Result<Announced, Error> {
+        Ok(Announced { md5: content_md5(headers)?, value: None })
+    }
+
     /// One value of an algorithm, as a form field carries it.
     pub fn from_field(name: &str, field: &str) -> Result<Option<Announced>, Error> {
         let Some(algorithm) = by_header(name) else { return Ok(None) };
@@ -106,7 +111,7 @@ impl Announced {
         if let Some((algorithm, expected)) = &self.value {
             let expected = match expected {
                 Expected::Header(bytes) => bytes.clone(),
-                Expected::Trailer(name) => trailing_value(*algorithm, name, received)?,
+                Expected::Trailer(name) => trailing_value(*algorithm, name, &received.trailers)?,
             };
             if expected != computed(*algorithm)? {
                 return Err(mismatch(*algorithm));
@@ -115,32 +120,32 @@ impl Announced {
         Ok(Checksum { algorithm: stored, kind: ChecksumType::FullObject, value: computed(stored)? })
     }
 
-    /// Checks a body that lies in memory, as the XML of DeleteObjects.
-    pub fn verify_bytes(&self, body: &[u8]) -> Result<(), Error> {
+    /// Checks a body that lies in memory, such as the XML of DeleteObjects.
+    pub fn verify_collected(&self, body: &Collected) -> Result<(), Error> {
         let compute = |algorithm| {
             let mut digest = hash::Digest::new(algorithm);
-            digest.update(body);
+            digest.update(&body.bytes);
             digest.finish()
         };
-        if let Some(expected) = self.md5
-            && compute(Algorithm::Md5).as_bytes() != expected
-        {
-            return Err(Code::BadDigest.into());
-        }
-        match &self.value {
-            Some((algorithm, Expected::Header(expected)))
-                if compute(*algorithm).as_bytes() != expected.as_slice() =>
-            {
-                Err(mismatch(*algorithm))
+        if let Some(expected) = self.md5 {
+            let computed = compute(Algorithm::Md5);
+            if computed.as_bytes() != expected {
+                return Err(Error::from(Code::BadDigest)
+                    .with("ExpectedDigest", base64(&expected))
+                    .with("CalculatedDigest", base64(computed.as_bytes())));
             }
-            // The trailers of a body in memory stay with the node.
-            _ => Ok(()),
         }
+        let Some((algorithm, expected)) = &self.value else { return Ok(()) };
+        let expected = match expected {
+            Expected::Header(bytes) => bytes.clone(),
+            Expected::Trailer(name) => trailing_value(*algorithm, name, &body.trailers)?,
+        };
+        if compute(*algorithm).as_bytes() == expected.as_slice() { Ok(()) } else { Err(mismatch(*algorithm)) }
     }
 }
 
-fn trailing_value(algorithm: Algorithm, name: &str, received: &Received) -> Result<Vec<u8>, Error> {
-    let trailer = received.trailers.iter().find(|(known, _)| known == name);
+fn trailing_value(algorithm: Algorithm, name: &str, trailers: &[(String, String)]) -> Result<Vec<u8>, Error> {
+    let trailer = trailers.iter().find(|(known, _)| known == name);
     let (_, text) = trailer.ok_or_else(|| Error::from(Code::MalformedTrailerError))?;
     decode_value(algorithm, text.trim().as_bytes()).ok_or_else(|| invalid_value(name))
 }
@@ -215,12 +220,20 @@ mod tests {
             digest.update(body);
             let value = base64(&digest.finish());
             let announced = parse(&[(row.header, &value)]).expect("valid");
-            assert!(announced.verify_bytes(body).is_ok(), "{}", row.name);
+            let verify = |announced: &Announced, body: &'static [u8], trailers: &[(String, String)]| {
+                announced.verify_collected(&Collected { bytes: body.into(), trailers: trailers.to_vec() })
+            };
+            assert!(verify(&announced, body, &[]).is_ok(), "{}", row.name);
             assert!(
-                announced.verify_bytes(b"bodx").expect_err("differs").is(Code::BadDigest),
+                verify(&announced, b"bodx", &[]).expect_err("differs").is(Code::BadDigest),
                 "{}",
                 row.name
             );
+            let announced = parse(&[("x-amz-trailer", row.header)]).expect("valid");
+            let trailer = [(row.header.to_owned(), value)];
+            assert!(verify(&announced, body, &trailer).is_ok(), "{}", row.name);
+            assert!(verify(&announced, b"bodx", &trailer).expect_err("differs").is(Code::BadDigest));
+            assert!(verify(&announced, body, &[]).expect_err("absent").is(Code::MalformedTrailerError));
         }
     }
 

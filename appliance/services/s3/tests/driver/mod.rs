@@ -15,7 +15,7 @@ use aws::xml::Document;
 use bytes::Bytes;
 use hash::Digest;
 use http_types::{HeaderMap, HeaderName, HeaderValue, Method};
-use plan::{BodyFailure, Caller, Context, Plan, Received, ReplyBody, Request, Service};
+use plan::{BodyFailure, Caller, Collected, Context, Plan, Received, ReplyBody, Request, Service};
 use ring::{Backend, Reactor, ReactorConfig};
 use store::disk::real::RealDisk;
 use store::{Opened, Store, StoreConfig};
@@ -206,8 +206,11 @@ impl World {
                 Plan::Reply(reply) => return self.read(reply).await,
                 Plan::Collect { limit_bytes, then } => {
                     let body = std::mem::take(&mut wire.rest);
-                    let outcome =
-                        if body.len() > limit_bytes { Err(BodyFailure::TooLarge) } else { Ok(body) };
+                    let outcome = if body.len() > limit_bytes {
+                        Err(BodyFailure::TooLarge)
+                    } else {
+                        Ok(Collected { bytes: body, trailers: wire.trailers.clone() })
+                    };
                     self.with_context(|cx| then(cx, outcome))
                 }
                 Plan::Next { then } => {
