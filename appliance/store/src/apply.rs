@@ -9,6 +9,7 @@ use crate::body::{Adopted, SealedBody};
 use crate::effect::{BLOB_HEAD_BYTES, blob_head, encode_delete, encode_put};
 use crate::overlay::Entry;
 use crate::owner::Owner;
+use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
 use crate::tables::{DEAD, OUTBOX, PREPARED, dead_key, record_key};
 use crate::transact::{PrepareInfo, Prepared, PreparedContent, PreparedEffect};
@@ -186,6 +187,9 @@ impl Owner {
     }
 
     fn write_dead(&mut self, extent: Extent) {
+        if planted::is(Plant::ExtentsFreedEarly) {
+            planted::punch(&self.shared.files, extent);
+        }
         let key = record_key(DEAD, &dead_key(extent.id));
         self.write_put(&key, &extent.data_bytes.to_le_bytes(), &[], true);
     }

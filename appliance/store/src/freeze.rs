@@ -12,6 +12,7 @@ use crate::fold::{FoldOrder, FoldReport};
 use crate::log::{BatchBuilder, Checkpoint};
 use crate::overlay::overlay;
 use crate::owner::Owner;
+use crate::planted::{self, Plant};
 use crate::view::Overlays;
 
 /// Pause after a fold that found the disk full.
@@ -48,6 +49,9 @@ impl Owner {
         // The frozen overlay's references end with its fold; those of the intents that move to the new one count from here.
         self.log_reference_low = u64::MAX;
         self.carry_intents();
+        if planted::is(Plant::CarriedReferenceLost) {
+            self.log_reference_low = u64::MAX;
+        }
         let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
         self.shard().overlays.replace(overlays);
         self.frozen = Some(frozen);
@@ -94,7 +98,10 @@ impl Owner {
         counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
         self.frozen = None;
         self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });
-        let keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
+        let mut keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
+        if planted::is(Plant::LogRetiredEarly) {
+            keep_from = u64::MAX;
+        }
         let retired = self.log.retirable_below(keep_from);
         self.companions.retire(retired);
         self.companions.reclaim(report);

@@ -23,6 +23,7 @@ mod outbox;
 pub mod overlay;
 mod owner;
 pub mod placement;
+mod planted;
 mod proof;
 mod reclaim;
 pub mod record;

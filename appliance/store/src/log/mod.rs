@@ -17,7 +17,6 @@ pub mod format;
 pub mod fuzz;
 #[cfg(test)]
 mod lab;
-pub(crate) mod planted;
 pub mod scan;
 pub mod segment;
 pub mod verify;

@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use super::files::LogFiles;
 use super::format::{self, BatchHeader, HEADER_BYTES, HeaderError};
-use super::planted::{self, Plant};
 use super::segment::{Segment, TEMPORARY_NAME, parse_file_name};
 use super::window::Window;
 use super::{Checkpoint, LogConfig, Tail};
 use crate::disk::{Disk, OpenMode};
 use crate::fault::Fault;
+use crate::planted::{self, Plant};
 use crate::types::{BLOCK_BYTES, DirectoryId, LogPosition, Lsn, Timestamp};
 
 /// Rejected batches kept as files, for someone who wants to look at them.
@@ -221,7 +221,8 @@ impl Scan {
                 return not(Misfit::Header, BLOCK_BYTES as u64);
             }
         };
-        let linked = header.previous_checksum == last.header_checksum || planted::is(Plant::ChainNotChecked);
+        let linked =
+            header.previous_checksum == last.header_checksum || planted::is(Plant::ChainCheckSkipped);
         if !belongs(&config, &header, position) || header.lsn != last.lsn.next() || !linked {
             return not(Misfit::Absent, 0);
         }
@@ -231,7 +232,7 @@ impl Scan {
         }
         let payload = payload_of(window, &header, position)?;
         let fits = payload.is_some_and(|payload| hash::crc32c(payload) == header.payload_crc);
-        if !fits && !planted::is(Plant::PayloadNotChecked) {
+        if !fits && !planted::is(Plant::BatchCrcIgnored) {
             return not(Misfit::Payload, header.padded_bytes());
         }
         Ok(Ok(BatchHeader { position, ..header }))
@@ -340,7 +341,7 @@ impl Scan {
             let payload = &bytes[HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize];
             let same = bytes.first_chunk().map(format::checksum_of) == Some(tail.header_checksum)
                 && hash::crc32c(payload) == header.payload_crc;
-            if !same && !planted::is(Plant::PayloadNotChecked) {
+            if !same && !planted::is(Plant::BatchCrcIgnored) {
                 return Err(changed);
             }
             let at = |action| {

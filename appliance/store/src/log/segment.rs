@@ -266,7 +266,7 @@ impl SegmentSupply {
             }
         };
         // Before the segment is taken: a batch in a file whose name is lost is lost with it.
-        if !crate::log::planted::is(crate::log::planted::Plant::NameNotSynced) {
+        if !crate::planted::is(crate::planted::Plant::NameNotSynced) {
             disk.sync_dir(&config.path).map_err(|error| Fault::io("fsync", &config.path, 0, &error))?;
         }
         Ok(Some(segment))

@@ -33,7 +33,7 @@ impl Window {
     /// Opens a segment with O_DIRECT, or through the page cache where the file system has no O_DIRECT.
     pub fn open(disk: &dyn Disk, config: &LogConfig, sequence: u64) -> Result<Window, Fault> {
         let path = config.segment_path(sequence);
-        let direct_wanted = !super::planted::is(super::planted::Plant::CacheTrusted);
+        let direct_wanted = !crate::planted::is(crate::planted::Plant::CacheTrusted);
         let mode = OpenMode { create: false, write: false, direct: direct_wanted };
         let (file, direct) = match disk.open(&path, mode) {
             Ok(file) => (file, direct_wanted),

@@ -18,10 +18,10 @@ use ring::Buffer;
 
 use super::files::{LogFiles, LogReader};
 use super::format::{self, BatchHeader, HEADER_BYTES};
-use super::planted::{self, Plant};
 use super::segment::{Segment, SegmentSupply};
 use super::{Checkpoint, LogConfig, Tail};
 use crate::fault::Fault;
+use crate::planted::{self, Plant};
 use crate::types::{BLOCK_BYTES, LogPosition, Lsn, Timestamp};
 
 /// One batch in flight and one filling.

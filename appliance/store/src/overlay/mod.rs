@@ -18,6 +18,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use crate::planted::{self, Plant};
 use crate::tx_status::{TxState, TxStatus};
 use crate::types::Lsn;
 use arena::{Bump, Chunks};
@@ -98,6 +99,9 @@ impl<'a> Latest<'a> {
     /// resolution will still write it.
     #[must_use]
     pub fn is_held(&self) -> bool {
+        if planted::is(Plant::IntentNotHeld) {
+            return self.is_undecided();
+        }
         matches!(self.kind, LatestKind::Intent { .. })
     }
 

@@ -294,7 +294,7 @@ fn a_header_inside_a_payload_is_no_witness() {
 
 #[test]
 fn a_planted_header_that_counts_anywhere_is_caught() {
-    use crate::log::planted::{Plant, with};
+    use crate::planted::{Plant, with};
     let (disk, config) = (new_disk(1), config(16, 8));
     let mut model = Model::default();
     let mut machine = start(&disk, &config, 1, &mut model);

@@ -1,8 +1,8 @@
 //! Rot: flipped bits, unreadable ranges, and what `recover` and `verify` say about them.
 
 use super::*;
-use crate::log::planted::{self, Plant};
 use crate::log::scan::Misfit;
+use crate::planted::{self, Plant};
 
 /// A log of five batches; gives the last one's place too.
 fn filled() -> (SimDisk, LogConfig, Vec<WrittenBatch>) {

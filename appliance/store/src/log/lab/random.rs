@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::sim::{Injection, OperationKind};
-use crate::log::planted::{self, Plant};
+use crate::planted::{self, Plant};
 
 /// Lives per seed; 500 seeds make 10,000 crashes.
 const LIVES: u64 = 20;
@@ -103,12 +103,12 @@ fn a_planted_missing_sync_is_caught() {
 
 #[test]
 fn a_planted_missing_chain_check_is_caught() {
-    is_caught(Plant::ChainNotChecked);
+    is_caught(Plant::ChainCheckSkipped);
 }
 
 #[test]
 fn a_planted_missing_payload_check_is_caught() {
-    is_caught(Plant::PayloadNotChecked);
+    is_caught(Plant::BatchCrcIgnored);
 }
 
 #[test]

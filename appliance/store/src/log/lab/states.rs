@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::sim::{CrashStates, Injection, OperationKind};
-use crate::log::planted::{self, Plant};
+use crate::planted::{self, Plant};
 
 /// Batches in the run whose crash states are enumerated.
 const ENUMERATED_BATCHES: u64 = 160;
@@ -85,7 +85,7 @@ fn a_planted_missing_sync_is_caught_by_enumeration() {
 
 #[test]
 fn a_planted_missing_payload_check_is_caught_by_enumeration() {
-    assert!(planted::with(Plant::PayloadNotChecked, || walk(WALKED_BATCHES, 4)).is_err());
+    assert!(planted::with(Plant::BatchCrcIgnored, || walk(WALKED_BATCHES, 4)).is_err());
 }
 
 #[test]
