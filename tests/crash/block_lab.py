@@ -5,8 +5,9 @@ An image holds every write before the last flush of a random prefix of the log, 
 half, the last kept one torn at 512 bytes. An acknowledgement, or a value that a read returned, counts for every image that is
 cut after it. Every tenth image is cut a second time while it recovers. Before all that, the log replayed must equal the disk.
 
-A planted fault (`--plant`, and always a short run of it): the disk answers three of four flushes and does not honour them.
-The lab must then find lost data, or it proves nothing.
+Always a short run with a planted fault: the disk answers three of four flushes and does not honour them. The lab must then
+find lost data, or it proves nothing. `--plant NAME` runs a binary that was built with the feature `planted` and has that
+fault: then a finding is what is wanted, and none is a failure.
 """
 
 import argparse
@@ -220,8 +221,8 @@ class Writer(threading.Thread):
 class Recording:
     """One run of the appliance on a fresh recorded disk under load."""
 
-    def __init__(self, place: Path, seed: int, file_system: str, options: str):
-        self.place, self.seed = place, seed
+    def __init__(self, place: Path, seed: int, file_system: str, options: str, plant: str | None):
+        self.place, self.seed, self.plant = place, seed, plant
         self.image = place / "image"
         with self.image.open("wb") as image:
             image.truncate(DISK_BYTES)
@@ -236,9 +237,11 @@ class Recording:
     def make(self) -> None:
         """Runs the load, checks the recorder against the disk, and leaves log and image behind."""
         self.disk.mount()
-        self.server = Server(data=self.disk.root, arguments=["--shards", "2"]).start()
+        self.server = Server(data=self.disk.root, arguments=["--shards", "2"], plant=self.plant).start()
         try:
             assert self.client().request("PUT", f"/{BUCKET}")[0] == 200
+            if self.plant and not self.server.has_plant():
+                raise RuntimeError(f"{binary()} does not plant {self.plant}")
             self.bucket_at = self.disk.count()
             writers = [Writer(number, self) for number in range(WRITERS)]
             for writer in writers:
@@ -378,7 +381,7 @@ class Images:
                 disk.mount()
             except RuntimeError as error:
                 return f"not mountable: {error}"
-            server = Server(data=disk.root, arguments=["--shards", "2"])
+            server = Server(data=disk.root, arguments=["--shards", "2"], plant=self.recording.plant)
             try:
                 server.start()
             except RuntimeError as error:
@@ -444,6 +447,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=28.0, help="stop after this long; fewer images is a failure")
     parser.add_argument("--file-systems", default="ext4,xfs")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--plant", help="a fault that must be found")
     parser.add_argument("--demanded", action="store_true", help="fail where the lab cannot run")
     parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -470,9 +474,9 @@ def lab(options: argparse.Namespace) -> int:
         place = Path(tempfile.mkdtemp(prefix="zerocloud-lab-", dir=parent))
         seed = chance.randrange(1 << 32)
         try:
-            recording = Recording(place, seed, file_system, f"{discard}")
+            recording = Recording(place, seed, file_system, f"{discard}", options.plant)
             recording.make()
-            if caught is None:
+            if caught is None and options.plant is None:
                 planted = Images(recording, discard, seed, planted=True)
                 caught = planted.check_all(PLANTED_IMAGES)
                 if caught is None:
@@ -489,13 +493,16 @@ def lab(options: argparse.Namespace) -> int:
         finally:
             shutil.rmtree(place, ignore_errors=True)
         number += 1
-    if failure is None and totals["images"] < options.images:
+    if failure is None and options.plant is None and totals["images"] < options.images:
         failure = f"only {totals['images']} of {options.images} images in {options.minutes} minutes"
     print(
         f"block lab: {totals['images']} images of {number} recordings ({options.file_systems}), {totals['second']} cut twice, "
         f"{totals['verified']} verified offline, {totals['acknowledged']} acknowledgements, {totals['entries']} log entries, "
         f"{totals['keys']} keys compared, {time.monotonic() - begun:.0f} s, seed {options.seed}"
     )
+    if options.plant:
+        print(f"block lab: {options.plant} was {f'caught: {failure[:300]}' if failure else 'NOT CAUGHT: this lab proves nothing about it'}")
+        return 0 if failure else 1
     if failure:
         print(f"FAILED: {failure}\nreplay with --seed {options.seed}")
         return 1

@@ -4,6 +4,9 @@ Each writer owns its keys and does one request at a time on them, so for every k
 state and the requests since whose outcome is open. After each restart every key is read and listed: it must show the last
 acknowledged state or an open one, whole; what a read has shown must still be there. A kill counts only when it left at
 least 8 writes without their reply and 100 were acknowledged since the last one. A failure prints the seed.
+
+`--plant NAME` runs a binary that was built with the feature `planted` and has that fault: then a finding is what is wanted,
+and none is a failure. kill -9 spares the page cache, so this loop cannot see a sync that was left out; the block lab does.
 """
 
 import argparse
@@ -148,9 +151,9 @@ class Writer(threading.Thread):
 
 
 class Loop:
-    def __init__(self, seed: int, arguments: list[str]):
+    def __init__(self, seed: int, arguments: list[str], plant: str | None):
         self.seed = seed
-        self.server = Server(arguments=arguments)
+        self.server = Server(arguments=arguments, plant=plant)
         self.killed = threading.Event()
         self.random = random.Random(seed)
 
@@ -221,9 +224,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=12.0, help="stop counting after this long; fewer kills is a failure")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--backend", choices=["io_uring", "epoll"], default="io_uring")
+    parser.add_argument("--plant", help="a fault that must be found")
     options = parser.parse_args()
     arguments = ["--shards", "2"] + (["--backend", "epoll"] if options.backend == "epoll" else [])
-    loop = Loop(options.seed, arguments)
+    loop = Loop(options.seed, arguments, options.plant)
     states: dict[str, dict[str, list[str]]] = {}
     kills = acknowledged = read = restarts = verified = open_writes = 0
     begun = time.monotonic()
@@ -231,6 +235,8 @@ def main() -> int:
     try:
         loop.server.start()
         assert loop.client().request("PUT", f"/{BUCKET}")[0] == 200
+        if options.plant and not loop.server.has_plant():
+            raise SystemExit(f"kill loop: {binary()} does not plant {options.plant}")
         while kills < options.kills and failure is None and time.monotonic() - begun < options.minutes * 60:
             loop.killed.clear()
             writers = [Writer(number, loop) for number in range(WRITERS)]
@@ -270,24 +276,31 @@ def main() -> int:
                 verified += 1
                 if failure:
                     break
-            loop.server.start()
+            try:
+                loop.server.start()
+            except RuntimeError as error:
+                failure = f"does not start again: {error}"
+                break
             restarts += 1
             count, failure = check_all(loop, states)
             read += count
-        if failure is None and kills < options.kills:
+        if failure is None and options.plant is None and kills < options.kills:
             failure = f"only {kills} of {options.kills} kills in {options.minutes} minutes"
     finally:
         loop.killed.set()
         loop.server.kill()
         if failure is None:
             failure = verify(loop)
-        if failure is None:
+        if failure is None or options.plant:
             loop.server.__exit__()
     seconds = time.monotonic() - begun
     print(
         f"kill loop ({options.backend}): {kills} kills, {acknowledged} writes acknowledged, {open_writes} cut off, "
         f"{restarts} recoveries, {verified} offline checks, {read} keys read back, {seconds:.0f} s, seed {options.seed}"
     )
+    if options.plant:
+        print(f"kill loop: {options.plant} was {f'caught: {failure[:300]}' if failure else 'NOT CAUGHT: this lab proves nothing about it'}")
+        return 0 if failure else 1
     if failure:
         print(f"FAILED: {failure}\ndata kept in {loop.server.data}; replay with --seed {options.seed}")
         print("".join(loop.server.log[-20:]))

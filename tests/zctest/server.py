@@ -23,12 +23,20 @@ def binary() -> Path:
 class Server:
     """One appliance. `data` survives `stop` and `kill`, so that a test can start it again."""
 
-    def __init__(self, data: Path | None = None, arguments: list[str] | None = None, config: str | None = None):
+    def __init__(
+        self,
+        data: Path | None = None,
+        arguments: list[str] | None = None,
+        config: str | None = None,
+        plant: str | None = None,
+    ):
         self.owns_data = data is None
         parent = Path(os.environ.get("ZEROCLOUD_TEST_DIR", tempfile.gettempdir()))
         self.data = data or Path(tempfile.mkdtemp(prefix="zerocloud-test-", dir=parent))
         self.arguments = arguments or []
         self.config = config
+        # A fault that the binary is to have; only one that was built with the feature `planted` takes it.
+        self.plant = plant
         self.process: subprocess.Popen | None = None
         self.url = ""
         self.log: list[str] = []
@@ -42,6 +50,8 @@ class Server:
             command += ["--config", str(path)]
         command += self.arguments
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ZEROCLOUD_", "AWS_"))}
+        if self.plant is not None:
+            environment["ZEROCLOUD_PLANT"] = self.plant
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -59,6 +69,15 @@ class Server:
         self.url = ready.group(1)
         threading.Thread(target=self._swallow, args=(self.process,), daemon=True).start()
         return self
+
+    def has_plant(self) -> bool:
+        """Whether the fault was planted: the binary says so when it first comes to a place of one."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if any(f"the fault {self.plant} is planted" in line for line in self.log):
+                return True
+            time.sleep(0.05)
+        return False
 
     def _drain(self, process: subprocess.Popen) -> None:
         for line in process.stderr:
