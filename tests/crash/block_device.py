@@ -11,6 +11,7 @@ the data of a write.
 import ctypes
 import mmap
 import os
+import signal
 import struct
 import sys
 from pathlib import Path
@@ -31,11 +32,12 @@ OP_FLUSH, INIT, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE = 25, 26, 36, 38, 42
 BIG_WRITES, MAX_PAGES = 1 << 5, 1 << 22
 WRITE_BYTES_MAX = 1 << 20
 REQUEST_BYTES_MAX = WRITE_BYTES_MAX + PAGE
-ENOSYS, EINVAL, ENODEV, ECONNABORTED = 38, 22, 19, 103
+ENOSYS, EINVAL, ENODEV, ECONNABORTED, ENOENT, EAGAIN = 38, 22, 19, 103, 2, 11
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
 FOREVER = 1 << 30
 MS_NOSUID, MS_NODEV = 2, 4
 MNT_DETACH = 2
+PR_SET_PDEATHSIG = 1
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -136,6 +138,9 @@ class Device:
                 # Unmounted. A read that had already taken a request off the queue is told so by the second of the two.
                 if error.errno in (ENODEV, ECONNABORTED):
                     return
+                # The request was given up while it was being handed over: the next one comes.
+                if error.errno in (ENOENT, EAGAIN):
+                    continue
                 raise
             _, code, unique, *_ = IN_HEADER.unpack_from(request)
             if code in (FORGET, BATCH_FORGET, INTERRUPT):
@@ -143,9 +148,11 @@ class Device:
             error, reply = self.answer(code, request[IN_HEADER.size :])
             try:
                 os.write(self.fuse, OUT_HEADER.pack(OUT_HEADER.size + len(reply), -error, unique) + reply)
-            except FileNotFoundError:
-                # The request was given up meanwhile: its task was killed, or the file system is being unmounted.
-                continue
+            except OSError as error:
+                # The request was given up meanwhile: its task was killed, or the file system is being unmounted. Whether
+                # it has been is what the next read says.
+                if error.errno not in (ENOENT, ENODEV, ECONNABORTED):
+                    raise
 
     def answer(self, code: int, body: bytes) -> tuple[int, bytes]:
         """Error number and reply of one request."""
@@ -185,10 +192,20 @@ class Device:
 
 
 def main() -> None:
+    # A lab that was killed leaves no recorder, and with it no mount and no loop device behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     image, mount_point, log, counter, changes = (Path(argument) for argument in sys.argv[1:6])
     content = Content(image)
     content.apply(changes)
-    Device(content, log, counter).serve(mount_point)
+    recorder = Device(content, log, counter)
+    try:
+        recorder.serve(mount_point)
+    finally:
+        # Before the process ends: the last process of a mount namespace unmounts what is mounted on this very device, and
+        # would wait for itself.
+        if recorder.fuse >= 0:
+            os.close(recorder.fuse)
 
 
 if __name__ == "__main__":

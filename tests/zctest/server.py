@@ -17,7 +17,14 @@ READY = re.compile(r"zerocloud ready on (https?://\S+)")
 
 def binary() -> Path:
     """The binary under test: ZEROCLOUD_BINARY, else the release build."""
-    return Path(os.environ.get("ZEROCLOUD_BINARY", ROOT / "target" / "release" / "zerocloud"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    return Path(os.environ.get("ZEROCLOUD_BINARY", ROOT / target / "release" / "zerocloud"))
+
+
+def plain_environment() -> dict[str, str]:
+    """The tester's environment without what would turn clients elsewhere: settings of theirs, and proxies."""
+    settings = ("AWS_", "S3_", "RCLONE_", "RESTIC_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(settings) and not k.lower().endswith("_proxy")}
 
 
 class Server:
@@ -41,7 +48,7 @@ class Server:
         self.url = ""
         self.log: list[str] = []
 
-    def start(self, timeout: float = 60.0) -> "Server":
+    def start(self, timeout: float = 300.0) -> "Server":
         command = [str(binary()), "serve", "--data", str(self.data / "data"), "--listen", "127.0.0.1:0"]
         if self.config is not None:
             path = self.data / "zerocloud.toml"
@@ -49,23 +56,30 @@ class Server:
             path.chmod(0o600)
             command += ["--config", str(path)]
         command += self.arguments
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("ZEROCLOUD_", "AWS_"))}
+        environment = {k: v for k, v in plain_environment().items() if not k.startswith("ZEROCLOUD_")}
         if self.plant is not None:
             environment["ZEROCLOUD_PLANT"] = self.plant
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
         self.log = []
-        threading.Thread(target=self._drain, args=(self.process,), daemon=True).start()
+        drain = threading.Thread(target=self._drain, args=(self.process,), daemon=True)
+        drain.start()
+        # Ends a start that hangs: then its stdout ends, too.
+        watch = threading.Timer(timeout, self.process.kill)
+        watch.daemon = True
+        watch.start()
         # The line comes from our own child's stdout, so the listener behind it is ours.
-        deadline = time.monotonic() + timeout
         ready = None
         while ready is None:
             line = self.process.stdout.readline()
-            if line == "" or time.monotonic() > deadline:
+            if line == "":
+                watch.cancel()
                 self.kill()
+                drain.join()
                 raise RuntimeError("the appliance did not become ready:\n" + "".join(self.log))
             ready = READY.search(line)
+        watch.cancel()
         self.url = ready.group(1)
         threading.Thread(target=self._swallow, args=(self.process,), daemon=True).start()
         return self
@@ -109,14 +123,15 @@ class Server:
     def environment(self) -> dict[str, str]:
         """What a client's process needs, and nothing of the tester's own AWS settings."""
         key, secret = self.credentials()
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-        environment |= {
+        environment = plain_environment() | {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
         return environment
 
@@ -135,6 +150,11 @@ class Server:
             self.process.kill()
         if self.process is not None:
             self.process.wait()
+
+    def state(self) -> str:
+        """In words: whether the process runs, or how it ended."""
+        code = None if self.process is None else self.process.poll()
+        return "runs" if code is None else f"ended with {code}"
 
     def memory_kib(self) -> int:
         """Resident memory of the process itself: RssAnon + RssShmem. Mapped index pages are not counted."""
