@@ -24,7 +24,7 @@ const MODEL: Lab = Lab {
     binary: "crash_model",
     test: "no_crash_loses_what_was_acknowledged_or_shown",
     seed: Some("ZEROCLOUD_MODEL_SEED"),
-    settings: &[("ZEROCLOUD_MODEL_ROUNDS", "30")],
+    settings: &[("ZEROCLOUD_MODEL_ROUNDS", "36")],
 };
 const WALK: Lab = Lab {
     binary: "fault_walk",
@@ -70,6 +70,11 @@ const FOLD_CUT_OFF: Lab =
     Lab { binary: "review_findings", test: "a_delete_after_a_fold_that_failed_half_way_stays", ..LOG_FLIPS };
 const COMMITTED_KEY: Lab =
     Lab { test: "a_write_after_a_commit_is_not_undone_by_its_resolution", ..FOLD_CUT_OFF };
+const REFUSAL: Lab = Lab {
+    binary: "crash_rules",
+    test: "a_refusal_that_rests_on_a_batch_that_fails_is_no_answer",
+    ..FOLD_CUT_OFF
+};
 const PREPARED_BODY: Lab = Lab { test: "the_log_keeps_the_body_of_a_prepare_over_a_fold", ..FOLD_CUT_OFF };
 
 /// Which lab finds which fault.
@@ -98,7 +103,8 @@ const CATCHES: [(&str, Lab); 22] = [
     ("IntentNotHeld", TRANSACTIONS),
 ];
 /// Faults that need one exact order of events: the test that stages it.
-const STAGED: [(&str, Lab); 3] = [
+const STAGED: [(&str, Lab); 4] = [
+    ("ReplyBeforeDurable", REFUSAL),
     ("FreshTrusted", FOLD_CUT_OFF),
     ("IntentNotHeld", COMMITTED_KEY),
     ("CarriedReferenceLost", PREPARED_BODY),
@@ -106,7 +112,7 @@ const STAGED: [(&str, Lab); 3] = [
 /// Seeds that a lab may need.
 const SEEDS: u64 = 4;
 /// A lab that takes longer hangs.
-const LAB_SECONDS_MAX: u64 = 240;
+const LAB_SECONDS_MAX: u64 = 600;
 
 /// The test binaries with the feature, by name.
 fn binaries() -> BTreeMap<String, PathBuf> {

@@ -24,7 +24,7 @@ use operations::{
 use rig::{Random, seed};
 use ring::{Backend, Reactor, ReactorConfig};
 use store::disk::Disk as _;
-use store::disk::sim::SimDisk;
+use store::disk::sim::{Injection, OperationKind, SimDisk};
 use store::{BodyOwner, Fault, NewBody, OpenError, Opened, ShardId, Store, StoreConfig, TransactFailure};
 
 const WRITERS: u64 = 6;
@@ -423,12 +423,26 @@ fn config(disk: &SimDisk, index_root: &Path) -> StoreConfig {
 enum Life {
     /// Recovery, check, work until the power is cut.
     Work,
+    /// The same, and from some moment on every sync fails: the cache then holds what the disk does not.
+    SyncsFail,
     /// Recovery, check, and the power goes before anything new is written.
     Look,
     /// The power goes while the store opens.
     CutWhileOpening,
     /// Recovery, check, an orderly end.
     Last,
+}
+
+/// Every kind of life comes in every run, whatever the seed. `true`: its end leaves the cache as it is.
+fn life_of(round: u64) -> (Life, bool) {
+    match round % 12 {
+        1 | 7 => (Life::SyncsFail, true),
+        3 | 9 => (Life::Work, true),
+        // What a start has shown out of a cache must be there when the power goes at once.
+        2 | 4 | 8 => (Life::Look, false),
+        5 => (Life::CutWhileOpening, false),
+        _ => (Life::Work, false),
+    }
 }
 
 /// One life of the store.
@@ -460,6 +474,10 @@ fn live(
         check(&store, model, round).await;
         match life {
             Life::Work => {}
+            Life::SyncsFail => disk.inject(Injection {
+                sticky: true,
+                ..Injection::eio(OperationKind::Sync, 1 + random.below(60))
+            }),
             Life::Look => return disk.cut_power_after(0),
             Life::Last => return store.drain().await,
             Life::CutWhileOpening => unreachable!("returned above"),
@@ -485,18 +503,16 @@ fn live(
 #[test]
 fn no_crash_loses_what_was_acknowledged_or_shown() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let rounds = number("ZEROCLOUD_MODEL_ROUNDS").unwrap_or(30);
+    let rounds = number("ZEROCLOUD_MODEL_ROUNDS").unwrap_or(36);
     let operations = number("ZEROCLOUD_MODEL_OPERATIONS").unwrap_or(0);
     let mut random = Random(seed("ZEROCLOUD_MODEL_SEED"));
     let dir = TempDir::new("crash-model");
     let model = Rc::new(RefCell::new(Model::default()));
     let mut disk = SimDisk::new(random.next());
     let mut round = 0;
-    let mut life = Life::Work;
     while round < rounds || model.borrow().operations() < operations {
+        let (life, killed) = life_of(round);
         live(&disk, &dir.0, &model, round, &mut random, life);
-        // Every kind of end comes in every run, whatever the seed.
-        let killed = life == Life::Work && round % 4 == 1;
         disk = if killed { disk.restart() } else { disk.crash(random.next()) };
         model.borrow_mut().count(match (life, killed) {
             (Life::Look, _) => "look, then crash",
@@ -504,12 +520,6 @@ fn no_crash_loses_what_was_acknowledged_or_shown() {
             (_, true) => "kill",
             (_, false) => "crash",
         });
-        life = match round % 20 {
-            // What a start has shown out of a cache must be there when the power goes at once.
-            1 | 9 | 17 if killed => Life::Look,
-            3 | 12 => Life::CutWhileOpening,
-            _ => Life::Work,
-        };
         round += 1;
     }
     live(&disk, &dir.0, &model, round, &mut random, Life::Last);

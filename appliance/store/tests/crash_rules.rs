@@ -1,0 +1,173 @@
+//! Rules of a crash that need one exact order of events: answers that rest on a batch that fails, a disk that is full while
+//! a fold runs, and a reader who pauses while everything under it moves on.
+
+mod harness;
+mod rig;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::{TempDir, small_config};
+use rig::{Delete, Put, TABLE, body_of, call, run, value_of, within};
+use store::disk::Disk as _;
+use store::disk::sim::{Injection, OperationKind, SimDisk};
+use store::{BodyOwner, Fault, NewBody, Outcome, ShardId, Store, StoreConfig, Tx};
+
+const SHARD: ShardId = ShardId(0);
+
+fn config(disk: &SimDisk, index_root: &Path) -> StoreConfig {
+    let mut config = small_config(Path::new("/data"), 1);
+    config.disk = Arc::new(disk.clone());
+    config.index_root = index_root.to_path_buf();
+    config.log_segment_bytes = 256 << 10;
+    config.ballast_bytes = 256 << 10;
+    config.packed_segment_bytes = 256 << 10;
+    config.limits.fold_entries = 1_000_000;
+    config
+}
+
+/// A condition: says whether the key is there, and writes nothing.
+fn refuse_if_there(key: &'static [u8]) -> impl store::Operation<Reply = bool> {
+    call(move |tx: &mut Tx<'_>| Ok(Outcome::Rollback(tx.get(TABLE, key)?.is_some())))
+}
+
+#[test]
+fn a_refusal_that_rests_on_a_batch_that_fails_is_no_answer() {
+    let dir = TempDir::new("refusal");
+    let disk = SimDisk::new(3);
+    run(config(&disk, &dir.0), 1, false, false, |store| {
+        let disk = disk.clone();
+        async move {
+            store.submit(SHARD, Put::plain(b"before", b"1")).await.expect("acknowledged");
+            disk.inject(Injection::eio(OperationKind::Sync, 1));
+            let put = ring::spawn({
+                let store = store.clone();
+                async move { store.submit(SHARD, Put::plain(b"key", b"1")).await }
+            });
+            let refusal = ring::spawn({
+                let store = store.clone();
+                async move { store.submit(SHARD, refuse_if_there(b"key")).await }
+            });
+            let looked = ring::spawn(async move { store.submit(SHARD, refuse_if_there(b"before")).await });
+            assert!(matches!(put.await, Err(Fault::Unknown(_))));
+            // "It exists" would be a lie if the power went now.
+            let refused = refusal.await;
+            assert!(matches!(refused, Err(Fault::Unknown(_))), "{refused:?}");
+            // What rests on durable batches alone may be said, or not.
+            let looked = looked.await;
+            assert!(matches!(looked, Ok(true) | Err(Fault::Unknown(_))), "{looked:?}");
+        }
+    })
+    .expect("opens");
+    let disk = disk.crash(1);
+    run(config(&disk, &dir.0), 1, false, true, |store| async move {
+        assert_eq!(value_of(&store, SHARD, b"before").expect("reads"), Some(b"1".to_vec()));
+    })
+    .expect("opens");
+}
+
+async fn fold(store: &Store, limit_ms: u64) -> bool {
+    let store = store.clone();
+    within(Duration::from_millis(limit_ms), async move { store.fold_all().await }).await.is_some()
+}
+
+#[test]
+fn a_disk_that_fills_up_during_a_fold_takes_deletes_and_mends() {
+    const KEYS: u32 = 60;
+    let dir = TempDir::new("full-fold");
+    let disk = SimDisk::new(5);
+    let key = |number: u32| format!("k{number:03}").into_bytes();
+    let mut config = config(&disk, &dir.0);
+    // A log that waits for a segment folds, and that must not happen before the disk is full.
+    config.log_segment_bytes = 4 << 20;
+    run(config.clone(), 1, false, true, |store| {
+        let disk = disk.clone();
+        async move {
+            // Small bodies, which a fold moves to packed segments: far more than the disk has room for.
+            for number in 0..KEYS {
+                let body = Some(NewBody::from_bytes(vec![number as u8; 20_000]));
+                let put = Put { key: key(number), value: b"v".to_vec(), body, fresh: false };
+                store.submit(SHARD, put).await.expect("acknowledged");
+            }
+            let used = u64::MAX - disk.free_bytes(Path::new("/")).expect("a sound disk");
+            disk.set_capacity(used);
+            assert!(!fold(&store, 300).await, "there was room for the fold after all");
+            assert_eq!(store.status()[0].folds, 0);
+            assert_eq!(store.status()[0].trouble, None, "a full disk is no reason to stop");
+            for number in 0..KEYS {
+                assert_eq!(value_of(&store, SHARD, &key(number)).expect("reads"), Some(b"v".to_vec()));
+            }
+            // Deletes go through, and with nothing left to move the next fold needs no room.
+            for number in 0..KEYS - 1 {
+                store.submit(SHARD, Delete(vec![key(number)])).await.expect("a delete is taken");
+            }
+            disk.set_capacity(u64::MAX);
+            let folded = fold(&store, 60_000).await;
+            assert!(
+                folded && store.status()[0].folds > 0,
+                "the fold was not tried again: {:?}",
+                store.status()
+            );
+            store.submit(SHARD, Put::plain(b"after", b"1")).await.expect("writes go on without a restart");
+        }
+    })
+    .expect("opens");
+    config.disk = Arc::new(disk.crash(9));
+    run(config, 1, false, true, |store| async move {
+        for number in 0..KEYS - 1 {
+            assert_eq!(value_of(&store, SHARD, &key(number)).expect("reads"), None);
+        }
+        let last = body_of(&store, SHARD, &key(KEYS - 1)).await.expect("reads");
+        assert_eq!(last, Some(vec![(KEYS - 1) as u8; 20_000]));
+        assert_eq!(value_of(&store, SHARD, b"after").expect("reads"), Some(b"1".to_vec()));
+    })
+    .expect("opens");
+}
+
+/// Begins to read a body of these bytes, lets everything move on, and reads it to its end.
+fn read_over_everything(bytes: Vec<u8>, name: &str) {
+    let dir = TempDir::new(name);
+    let disk = SimDisk::new(7);
+    run(config(&disk, &dir.0), 1, false, true, |store| async move {
+        let owner = BodyOwner { shard: SHARD, table: TABLE, key: b"k".to_vec() };
+        let mut body = store.body_writer(Some(bytes.len() as u64), owner);
+        body.write(&bytes).await.expect("written");
+        let body = Some(body.seal().await.expect("sealed"));
+        let put = Put { key: b"k".to_vec(), value: Vec::new(), body, fresh: false };
+        store.submit(SHARD, put).await.expect("acknowledged");
+        let (pin, reference) = {
+            let view = store.view(SHARD).expect("view");
+            let reference = view.get(TABLE, b"k").expect("reads").expect("was put").bodies[0].clone();
+            (store.pin(SHARD, &reference), reference)
+        };
+        // The record goes, its log segment is folded and given back, its extent is dead, and the numbers come again.
+        store.submit(SHARD, Delete(vec![b"k".to_vec()])).await.expect("acknowledged");
+        for round in 0..6_u8 {
+            for number in 0..20_u8 {
+                let body = Some(NewBody::from_bytes(vec![round; 30_000]));
+                let put = Put { key: vec![b'f', number], value: Vec::new(), body, fresh: false };
+                store.submit(SHARD, put).await.expect("acknowledged");
+            }
+            assert!(fold(&store, 60_000).await, "folds end while somebody reads");
+        }
+        let mut stream = store.read(&pin, &reference, 0..u64::MAX);
+        let mut read = Vec::new();
+        while let Some(piece) = stream.next().await {
+            read.extend_from_slice(&piece.expect("a pinned body stays readable"));
+        }
+        assert!(read == bytes, "the paused reader got other bytes");
+        assert_eq!(store.status()[0].trouble, None);
+    })
+    .expect("opens");
+}
+
+#[test]
+fn a_paused_reader_gets_its_small_body_though_the_log_moved_on() {
+    read_over_everything((0..20_000_u32).map(|number| ((number * 7) >> 3) as u8).collect(), "paused-small");
+}
+
+#[test]
+fn a_paused_reader_gets_its_large_body_though_the_extent_is_dead() {
+    read_over_everything((0..400_000_u32).map(|number| ((number * 7) >> 3) as u8).collect(), "paused-large");
+}
