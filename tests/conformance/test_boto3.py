@@ -1,6 +1,9 @@
 """boto3 with nothing set but endpoint, region and keys."""
 
 import io
+import re
+import urllib.error
+import urllib.request
 
 import boto3
 import pytest
@@ -133,12 +136,22 @@ def test_delimiter_listing_groups_prefixes(s3):
     s3.delete_bucket(Bucket="boto3-listing")
 
 
-def test_presigned_urls_work_until_they_are_tampered_with(server, bucket):
-    import urllib.error
-    import urllib.request
+def fetch(url: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None):
+    """Status, body and, for an error, its code."""
+    request = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+    # urllib would add a Content-Type of its own, which version 2 signs.
+    request.add_unredirected_header("Content-Type", "")
+    try:
+        with urllib.request.urlopen(request) as reply:
+            return reply.status, reply.read(), None
+    except urllib.error.HTTPError as error:
+        body = error.read()
+        found = re.search(rb"<Code>(\w+)</Code>", body)
+        return error.code, body, found[1].decode() if found else None
 
+
+def test_presigned_urls_of_version_4_work_until_they_are_tampered_with(server, bucket):
     key, secret = server.credentials()
-    # Without this boto3 presigns with the old version 2, which is refused unless it is switched on.
     s3 = boto3.client(
         "s3",
         endpoint_url=server.url,
@@ -149,11 +162,50 @@ def test_presigned_urls_work_until_they_are_tampered_with(server, bucket):
     )
     s3.put_object(Bucket=bucket, Key="presigned", Body=b"shared")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "presigned"}, ExpiresIn=60)
-    with urllib.request.urlopen(url) as reply:
-        assert reply.read() == b"shared"
-    with pytest.raises(urllib.error.HTTPError) as error:
-        urllib.request.urlopen(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))
-    assert error.value.code == 403
+    assert fetch(url)[:2] == (200, b"shared")
+    assert fetch(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))[::2] == (403, "SignatureDoesNotMatch")
+
+
+def test_a_default_client_presigns_a_put_and_a_get(s3, bucket):
+    """In us-east-1 boto3 still presigns with version 2 unless told otherwise."""
+    parameters = {"Bucket": bucket, "Key": "shared/by default+name"}
+    put = s3.generate_presigned_url("put_object", Params=parameters, ExpiresIn=60)
+    assert "AWSAccessKeyId=" in put and "X-Amz-Signature" not in put
+    assert fetch(put, "PUT", b"shared")[0] == 200
+    get = s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=60)
+    assert fetch(get)[:2] == (200, b"shared")
+    named = parameters | {"ResponseContentType": "text/x-shared"}
+    with urllib.request.urlopen(s3.generate_presigned_url("get_object", Params=named, ExpiresIn=60)) as reply:
+        assert (reply.headers["Content-Type"], reply.read()) == ("text/x-shared", b"shared")
+    # A URL is for its method, its key and its parameters.
+    assert fetch(get, "PUT", b"changed")[::2] == (403, "SignatureDoesNotMatch")
+    assert fetch(get.replace("/shared/", "/changed/"))[::2] == (403, "SignatureDoesNotMatch")
+    assert fetch(get + "&versionId=null")[::2] == (403, "SignatureDoesNotMatch")
+    end = re.search(r"Expires=(\d+)", get)[1]
+    assert fetch(get.replace(end, str(int(end) + 1)))[::2] == (403, "SignatureDoesNotMatch")
+    signature = re.search(r"Signature=([^&]+)", get)[1]
+    assert fetch(get.replace(signature, "AAAAAAAAAAAAAAAAAAAAAAAAAAA%3D"))[::2] == (403, "SignatureDoesNotMatch")
+    assert fetch(get.replace("AWSAccessKeyId=", "AWSAccessKeyId=X"))[::2] == (403, "InvalidAccessKeyId")
+    status, body, code = fetch(get.replace(end, "1000000000"))
+    assert (status, code) == (403, "AccessDenied")
+    assert b"<Message>Request has expired</Message><Expires>2001-09-09T01:46:40Z</Expires><ServerTime>" in body
+    assert fetch(s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=-1))[::2] == (403, "AccessDenied")
+    assert fetch(get)[:2] == (200, b"shared")
+
+
+def test_version_2_is_refused_in_headers_and_forms(server, bucket):
+    key, secret = server.credentials()
+    old = boto3.client(
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        config=Config(signature_version="s3"),
+    )
+    with pytest.raises(ClientError) as error:
+        old.list_objects(Bucket=bucket)
+    assert code(error) == "InvalidRequest"
 
 
 def test_errors_have_the_codes_of_aws(s3, bucket, server):

@@ -11,7 +11,7 @@ use aws::account::{AccessKey, Account, AccountId, KeyRing, Secret};
 use aws::chunked::Decoder;
 use aws::encoding::hex;
 use aws::payload::PayloadMode;
-use aws::sigv4::{ChunkSigner, Dialect, PathCoding, SignedRequest, SigningKey, Verifier};
+use aws::sigv4::{ChunkSigner, Dialect, PathCoding, SigV2, SignedRequest, SigningKey, Verifier};
 use http_types::{HeaderMap, HeaderValue};
 
 /// The best of so many batches counts: a busy machine makes a batch slower, never faster.
@@ -26,7 +26,7 @@ fn main() {
         service: "s3",
         region: "us-east-1".to_owned(),
         path_coding: PathCoding::Once,
-        sigv2: false,
+        sigv2: SigV2::Refused,
     });
     let now = Timestamp::parse_basic(NOW.as_bytes()).expect("a date");
     let mut headers = HeaderMap::new();

@@ -14,7 +14,7 @@ use crate::payload::PayloadMode;
 use crate::sigv4::{
     AuthorizationHeader, ChunkSigner, Credential, Dialect, Identity, PathCoding, PresignedQuery,
 };
-use crate::sigv4::{SignedRequest, SigningKey, Verifier};
+use crate::sigv4::{SigV2, SignedRequest, SigningKey, Verifier};
 use crate::time::Timestamp;
 use crate::xml::{DEPTH_MAX, Document, ELEMENT_COUNT_MAX, Element, Writer};
 use crate::{encoding, uri};
@@ -99,7 +99,7 @@ pub fn request(input: &[u8]) {
         service: "s3",
         region: "us-east-1".to_owned(),
         path_coding: PathCoding::Once,
-        sigv2: true,
+        sigv2: SigV2::Everywhere,
     });
     let mut ring = KeyRing::default();
     let Some(account) = AccountId::parse("000000000000") else { return };

@@ -371,23 +371,35 @@ fn broken_dates_and_headers_of_version_2_have_their_codes() {
 }
 
 #[test]
-fn version_2_is_refused_where_it_is_off() {
-    use aws::sigv4::{Dialect, PathCoding, PostFields, Verifier};
-    let mut verifier = Verifier::new(Dialect {
-        service: "s3",
-        region: "us-east-1".into(),
-        path_coding: PathCoding::Once,
-        sigv2: false,
-    });
+fn version_2_is_accepted_only_where_the_setting_says() {
+    use aws::sigv4::{Dialect, PathCoding, PostFields, SigV2, Verifier};
     let ring = harness::ring();
     let now = time(DAY);
     let header = v2("GET", "/b", "h", &[("date", "Mon, 01 Jan 2024 00:00:00 GMT")], "AAAA");
-    let query = Request::new("GET", "/b?AWSAccessKeyId=A&Expires=1&Signature=AAAA", "h", &[]);
-    for request in [header, query] {
-        let error = verifier.authenticate(&request.borrowed(), &ring, now).err().unwrap();
-        assert_eq!(error.code, "InvalidRequest");
-    }
+    let query = Request::new("GET", "/b?AWSAccessKeyId=A&Expires=9999999999&Signature=AAAA", "h", &[]);
     let fields =
         PostFields { access_key_v2: Some(ACCESS_KEY), signature_v2: Some("AAAA"), ..PostFields::default() };
-    assert_eq!(verifier.verify_post_policy(&fields, &ring, now).err().unwrap().code, "InvalidRequest");
+    for (setting, in_query, elsewhere) in
+        [(SigV2::Refused, false, false), (SigV2::Presigned, true, false), (SigV2::Everywhere, true, true)]
+    {
+        let mut verifier = Verifier::new(Dialect {
+            service: "s3",
+            region: "us-east-1".into(),
+            path_coding: PathCoding::Once,
+            sigv2: setting,
+        });
+        // Each is wrong in some way, so what is accepted is refused for another reason.
+        let mut is_known =
+            |request: &Request| match verifier.authenticate(&request.borrowed(), &ring, now).err().unwrap() {
+                error if error.code == "InvalidRequest" => false,
+                error => {
+                    assert_eq!(error.status, 403, "{error:?}");
+                    true
+                }
+            };
+        assert_eq!((is_known(&query), is_known(&header)), (in_query, elsewhere), "{setting:?}");
+        let code = verifier.verify_post_policy(&fields, &ring, now).err().unwrap().code;
+        assert_eq!(code == "SignatureDoesNotMatch", elsewhere, "{setting:?} {code}");
+        assert_eq!(code == "InvalidRequest", !elsewhere, "{setting:?} {code}");
+    }
 }

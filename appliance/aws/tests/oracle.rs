@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use aws::Timestamp;
 use aws::payload::PayloadMode;
-use aws::sigv4::{Dialect, Identity, PathCoding, Verifier};
+use aws::sigv4::{Dialect, Identity, PathCoding, SigV2, Verifier};
 use aws::uri;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
@@ -106,7 +106,7 @@ impl Signing {
             service: self.service,
             region: "us-east-1".into(),
             path_coding,
-            sigv2: false,
+            sigv2: SigV2::Refused,
         })
     }
 }

@@ -16,7 +16,6 @@ pub fn s3(config: &Config) -> Box<dyn Service> {
         default_public_access_block: settings.default_public_access_block.then_some(PublicAccessBlock::ALL),
         storage_classes: settings.storage_classes.clone(),
         bucket_count_max: usize::try_from(settings.buckets_per_account).unwrap_or(usize::MAX),
-        sigv2: settings.sigv2,
     }))
 }
 

@@ -51,8 +51,21 @@ pub struct Dialect {
     pub region: String,
     /// How the service's paths are signed.
     pub path_coding: PathCoding,
-    /// Whether Signature Version 2 is accepted, which only S3 ever had.
-    pub sigv2: bool,
+    /// Where Signature Version 2 is accepted, which only S3 ever had.
+    pub sigv2: SigV2,
+}
+
+/// Where a service accepts Signature Version 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SigV2 {
+    /// Nowhere.
+    Refused,
+    /// In a URL's query only. AWS's Python clients presign so unless told otherwise, while no client of today
+    /// signs its own requests so.
+    #[default]
+    Presigned,
+    /// In headers and POST forms too.
+    Everywhere,
 }
 
 /// A request as far as its signature is concerned.
@@ -179,7 +192,7 @@ impl Verifier {
             return self.verify_presigned(request, &presigned, credentials, now).map(Identity::Key);
         }
         if let Some(presigned) = presigned_v2 {
-            if !self.dialect.sigv2 {
+            if self.dialect.sigv2 == SigV2::Refused {
                 return Err(refusal::sigv2_is_off());
             }
             return sigv2::verify_presigned(request, &presigned, credentials, now).map(Identity::Key);
@@ -197,7 +210,7 @@ impl Verifier {
             return Err(refusal::sigv4a());
         }
         if authorization.starts_with(b"AWS ") {
-            if !self.dialect.sigv2 {
+            if self.dialect.sigv2 != SigV2::Everywhere {
                 return Err(refusal::sigv2_is_off());
             }
             return sigv2::verify_header(request, authorization, credentials, now).map(Identity::Key);

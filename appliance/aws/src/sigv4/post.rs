@@ -5,7 +5,7 @@
 
 use super::keys::SigningKey;
 use super::refusal::{self, Place};
-use super::{ALGORITHM, ALGORITHM_V4A, AuthMethod, Authenticated, Claim, Credential, Verifier};
+use super::{ALGORITHM, ALGORITHM_V4A, AuthMethod, Authenticated, Claim, Credential, SigV2, Verifier};
 use super::{check_token, decode_signature, find_key};
 use crate::account::Credentials;
 use crate::error::ErrorReply;
@@ -48,7 +48,7 @@ impl Verifier {
         match (is_v4, is_v2) {
             (true, true) => Err(refusal::two_mechanisms(b"form")),
             (true, false) => self.verify_post_v4(fields, credentials, now),
-            (false, true) if !self.dialect().sigv2 => Err(refusal::sigv2_is_off()),
+            (false, true) if self.dialect().sigv2 != SigV2::Everywhere => Err(refusal::sigv2_is_off()),
             (false, true) => sigv2::verify_post(fields, credentials, now),
             (false, false) => Err(missing_field("X-Amz-Signature")),
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aws::account::{AccessKey, Account, AccountId, KeyRing, Secret, Session};
-use aws::sigv4::{Dialect, Identity, PathCoding, SignedRequest, Verifier};
+use aws::sigv4::{Dialect, Identity, PathCoding, SigV2, SignedRequest, Verifier};
 use aws::{ErrorReply, Timestamp};
 use http_types::{HeaderMap, HeaderName, HeaderValue};
 
@@ -93,7 +93,7 @@ pub fn verifier() -> Verifier {
         service: "s3",
         region: "us-east-1".to_owned(),
         path_coding: PathCoding::Once,
-        sigv2: true,
+        sigv2: SigV2::Everywhere,
     })
 }
 

@@ -42,6 +42,15 @@ pub struct Section<'d> {
     known: Vec<&'static str>,
 }
 
+/// A truth value that has a third state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// Yes or no.
+    Flag(bool),
+    /// The word between them.
+    Word,
+}
+
 /// A value and where it stands.
 pub struct Located<T> {
     /// The value.
@@ -103,6 +112,20 @@ impl<'d> Section<'d> {
         match value.get_ref() {
             DeValue::Boolean(flag) => Ok(Some(*flag)),
             _ => Err(self.wrong(key, value, "true or false")),
+        }
+    }
+
+    /// A truth value, or the one word that stands between yes and no.
+    pub fn flag_or_word(&mut self, key: &'static str, word: &str) -> Result<Option<Switch>, Failure> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Ok(Some(Switch::Flag(*flag))),
+            DeValue::String(text) if text == word => Ok(Some(Switch::Word)),
+            DeValue::String(text) => {
+                let message = format!("{} must be true, false or \"{word}\", not \"{text}\"", self.full(key));
+                Err(self.refuse(value.span().start, &message))
+            }
+            _ => Err(self.wrong(key, value, &format!("true, false or \"{word}\""))),
         }
     }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws::account::{AccountId, CanonicalId, Secret};
+use aws::sigv4::SigV2;
 
-use super::document::{Located, Section, Source};
+use super::document::{Located, Section, Source, Switch};
 use super::{Account, Backend, Limits, LogSettings, S3Settings};
 use crate::exit::Failure;
 use crate::log::Level;
@@ -180,7 +181,11 @@ fn read_s3(mut table: Section<'_>) -> Result<S3Settings, Failure> {
     let settings = S3Settings {
         default_ownership: ownership,
         default_public_access_block: table.flag("default_public_access_block")?,
-        sigv2: table.flag("sigv2")?,
+        sigv2: table.flag_or_word("sigv2", "presigned")?.map(|switch| match switch {
+            Switch::Flag(true) => SigV2::Everywhere,
+            Switch::Flag(false) => SigV2::Refused,
+            Switch::Word => SigV2::Presigned,
+        }),
         sse_c_needs_tls: table.flag("sse_c_needs_tls")?,
         storage_classes: names(table.list("storage_classes")?),
         kms_keys: names(table.list("kms_keys")?),

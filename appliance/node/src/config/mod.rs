@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws::account::{AccessKey, Account as AwsAccount, AccountId, CanonicalId, KeyRing, Secret};
+use aws::sigv4::SigV2;
 
 pub use environment::{from_environment, root_key_override, unknown_variables};
 #[cfg(test)]
@@ -148,8 +149,8 @@ pub struct S3Settings {
     pub default_ownership: Option<String>,
     /// Whether new buckets block public access.
     pub default_public_access_block: Option<bool>,
-    /// Whether SigV2 is accepted.
-    pub sigv2: Option<bool>,
+    /// Where SigV2 is accepted.
+    pub sigv2: Option<SigV2>,
     /// Whether customer keys are refused over plain HTTP.
     pub sse_c_needs_tls: Option<bool>,
     /// Storage class names.
@@ -167,8 +168,8 @@ pub struct S3 {
     pub default_ownership: String,
     /// Whether new buckets block public access.
     pub default_public_access_block: bool,
-    /// Whether SigV2 is accepted.
-    pub sigv2: bool,
+    /// Where SigV2 is accepted.
+    pub sigv2: SigV2,
     /// Whether customer keys are refused over plain HTTP.
     pub sse_c_needs_tls: bool,
     /// Storage class names.
@@ -362,7 +363,7 @@ impl S3 {
         S3 {
             default_ownership: settings.default_ownership.unwrap_or_else(|| "BucketOwnerEnforced".into()),
             default_public_access_block: settings.default_public_access_block.unwrap_or(true),
-            sigv2: settings.sigv2.unwrap_or(false),
+            sigv2: settings.sigv2.unwrap_or_default(),
             sse_c_needs_tls: settings.sse_c_needs_tls.unwrap_or(true),
             storage_classes: settings.storage_classes.unwrap_or_else(|| vec!["STANDARD".into()]),
             kms_keys: settings.kms_keys.unwrap_or_default(),

@@ -24,8 +24,25 @@ fn nothing_at_all_is_a_complete_configuration() {
     assert_eq!(config.data, Path::new("./zerocloud-data"));
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("address")]);
     assert_eq!((config.region.as_str(), config.account_id.as_str()), ("us-east-1", "000000000000"));
-    assert!(config.s3.default_public_access_block && !config.s3.sigv2 && config.s3.sse_c_needs_tls);
+    assert!(config.s3.default_public_access_block && config.s3.sse_c_needs_tls);
+    assert_eq!(config.s3.sigv2, SigV2::Presigned);
     assert_eq!(config.virtual_hosts, ["localhost"]);
+}
+
+#[test]
+fn version_2_signatures_have_three_settings() {
+    for (text, expected) in
+        [("true", SigV2::Everywhere), ("false", SigV2::Refused), ("\"presigned\"", SigV2::Presigned)]
+    {
+        let layer = file(&format!("[s3]\nsigv2 = {text}\n")).expect("valid");
+        let config = Config::merge(Layer::default(), Layer::default(), Some(layer), false).expect("valid");
+        assert_eq!(config.s3.sigv2, expected, "{text}");
+    }
+    for (text, found) in [("\"true\"", "\"true\""), ("1", "integer")] {
+        let message = refusal(&format!("[s3]\nsigv2 = {text}\n"));
+        let expected = format!(":2: `s3.sigv2` must be true, false or \"presigned\", not {found}");
+        assert!(message.contains(&expected), "{message}");
+    }
 }
 
 #[test]
@@ -118,7 +135,11 @@ fn every_documented_key_of_s3_and_account_is_read() {
     let config = Config::merge(Layer::default(), Layer::default(), Some(layer), true).expect("valid");
     assert_eq!(config.day_seconds, 10);
     assert_eq!(config.s3.storage_classes.len(), 3);
-    assert!(config.s3.sigv2 && !config.s3.sse_c_needs_tls && !config.s3.default_public_access_block);
+    assert!(
+        config.s3.sigv2 == SigV2::Everywhere
+            && !config.s3.sse_c_needs_tls
+            && !config.s3.default_public_access_block
+    );
     let ring = config.key_ring("ROOTKEY", &Secret::new("rootsecret")).expect("consistent");
     let key = aws::account::Credentials::lookup(&ring, "ALTKEY").expect("listed");
     assert_eq!(key.account.id.as_str(), "111111111111");

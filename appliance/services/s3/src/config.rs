@@ -18,8 +18,6 @@ pub struct Config {
     pub storage_classes: Vec<String>,
     /// Buckets that one account may own.
     pub bucket_count_max: usize,
-    /// Whether POST forms may be signed with Signature Version 2.
-    pub sigv2: bool,
 }
 
 impl Default for Config {
@@ -31,7 +29,6 @@ impl Default for Config {
             default_public_access_block: Some(PublicAccessBlock::ALL),
             storage_classes: vec![STORAGE_CLASS_DEFAULT.to_owned()],
             bucket_count_max: BUCKET_COUNT_DEFAULT,
-            sigv2: false,
         }
     }
 }

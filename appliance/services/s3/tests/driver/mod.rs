@@ -359,7 +359,6 @@ pub fn suite_config() -> s3::Config {
     s3::Config {
         default_ownership: s3::model::Ownership::ObjectWriter,
         default_public_access_block: None,
-        sigv2: true,
         ..s3::Config::default()
     }
 }
@@ -441,7 +440,7 @@ fn world(store: Store, config: s3::Config) -> World {
         service: "s3",
         region: config.region.clone(),
         path_coding: PathCoding::Once,
-        sigv2: config.sigv2,
+        sigv2: aws::sigv4::SigV2::Everywhere,
     };
     World {
         store,
