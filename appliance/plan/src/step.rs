@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use store::{Fault, Operation, ShardId, Store, TransactFailure};
 
@@ -91,7 +92,36 @@ where
     }
 }
 
+/// Time that passes.
+struct Wait<F> {
+    duration: Duration,
+    then: F,
+}
+
+impl<F> Step for Wait<F>
+where
+    F: FnOnce(&mut Context<'_>) -> Plan + 'static,
+{
+    fn run(self: Box<Self>, _store: Store) -> Pin<Box<dyn Future<Output = Resume>>> {
+        let Wait { duration, then } = *self;
+        Box::pin(async move {
+            ring::sleep(duration).await;
+            let resume: Resume = Box::new(then);
+            resume
+        })
+    }
+}
+
 impl Plan {
+    /// Goes on once `duration` has passed. For what has to be tried again after others are done; a plan that only gives
+    /// others a turn is a `Pause`.
+    pub fn wait<F>(duration: Duration, then: F) -> Plan
+    where
+        F: FnOnce(&mut Context<'_>) -> Plan + 'static,
+    {
+        Plan::Step(Box::new(Wait { duration, then }))
+    }
+
     /// Waits until `shard` has room for writes. `submit`, `transact`, `Receive` and `Copy` do this by themselves; it is
     /// for services that refuse early.
     pub fn admit<F>(shard: ShardId, then: F) -> Plan

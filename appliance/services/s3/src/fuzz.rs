@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws::Timestamp;
 use aws::account::{Account, AccountId, CanonicalId, KeyRing};
-use aws::acl::Acl;
+use aws::acl::{Acl, Grantee};
 use aws::uri;
 use http_types::{HeaderMap, HeaderName, HeaderValue, Method};
 use plan::BodyFilter;
@@ -62,8 +62,9 @@ pub fn documents(input: &[u8]) {
         }
     }
     let (ring, owner) = directory();
-    if let Ok(grants) = acl::parse(input, owner, &ring) {
+    if let Ok(mut grants) = acl::parse(input, owner, &ring) {
         let written = acl::write(&Acl { owner, grants: grants.clone() }, &ring);
+        grants.sort_by_key(|grant| matches!(grant.grantee, Grantee::Account(_)));
         assert_eq!(acl::parse(&written, owner, &ring).ok(), Some(grants));
     }
     if let Ok(request) = delete_objects::parse(input, NOW) {

@@ -419,7 +419,7 @@ fn refusals_have_their_own_codes() {
             ("PUT", "/bkt/k", &[("x-amz-storage-class", "GLACIER")], 400, "InvalidStorageClass"),
             ("PUT", "/bkt/k", &[("x-amz-object-lock-legal-hold", "ON")], 400, "InvalidRequest"),
             ("GET", "/bkt/k?torrent", &[], 404, "NoSuchKey"),
-            ("OPTIONS", "/bkt/k", &[], 403, "AccessForbidden"),
+            ("OPTIONS", "/bkt/k", &[], 400, "BadRequest"),
             ("PATCH", "/bkt/k", &[], 405, "MethodNotAllowed"),
             ("GET", "/bkt/k?versionId=x", &[], 400, "InvalidArgument"),
             ("GET", "/bkt/k?versionId=00000000000000000000000000000001", &[], 404, "NoSuchVersion"),

@@ -1,9 +1,9 @@
-//! Requests whose body is a document: digests of the body, and settings that come back as they were put.
+//! Requests about settings: digests of their documents, and what of a setting shows in replies.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod driver;
 
-use driver::{MAIN, digest, suite_config, with_world};
+use driver::{ALT, MAIN, digest, suite_config, with_world};
 use hash::Algorithm;
 
 const DELETE: &[u8] = b"<Delete><Object><Key>k</Key></Object></Delete>";
@@ -42,5 +42,57 @@ fn a_document_is_checked_against_every_digest_that_comes_with_it() {
             assert!(sent.status == 200 || sent.status == 204, "{target}: {}", sent.status);
         }
         world.send(MAIN, "GET", "/bkt/k", &[], b"").await.expect_error(404, "NoSuchKey");
+    });
+}
+
+#[test]
+fn a_preflight_says_first_what_is_missing() {
+    with_world("preflight", suite_config(), |world| async move {
+        world.send(MAIN, "PUT", "/bkt", &[], b"").await.expect(200);
+        let origin = ("origin", "https://example.test");
+        let method = ("access-control-request-method", "GET");
+        world.send(None, "OPTIONS", "/bkt/k", &[method], b"").await.expect_error(400, "BadRequest");
+        world.send(None, "OPTIONS", "/bkt/k", &[origin], b"").await.expect_error(400, "BadRequest");
+        world
+            .send(None, "OPTIONS", "/bkt/k", &[origin, method], b"")
+            .await
+            .expect_error(403, "AccessForbidden");
+    });
+}
+
+#[test]
+fn writes_name_versions_only_while_they_are_kept() {
+    with_world("named", suite_config(), |world| async move {
+        world.send(MAIN, "PUT", "/bkt", &[], b"").await.expect(200);
+        let copied = [("x-amz-copy-source", "bkt/k")];
+        for (status, is_named) in [(None, false), (Some("Enabled"), true), (Some("Suspended"), false)] {
+            if let Some(status) = status {
+                let document =
+                    format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+                world.send(MAIN, "PUT", "/bkt?versioning", &[], document.as_bytes()).await.expect(200);
+            }
+            let put = world.send(MAIN, "PUT", "/bkt/k", &[], b"v").await.expect(200);
+            assert_eq!(put.header("x-amz-version-id").is_some(), is_named, "{status:?}");
+            let copy = world.send(MAIN, "PUT", "/bkt/copy", &copied, b"").await.expect(200);
+            assert_eq!(copy.header("x-amz-version-id").is_some(), is_named, "{status:?}");
+            let get = world.send(MAIN, "GET", "/bkt/k", &[], b"").await.expect(200);
+            assert_eq!(get.header("x-amz-version-id").is_some(), status.is_some(), "{status:?}");
+        }
+    });
+}
+
+#[test]
+fn whoever_may_list_a_bucket_sees_its_uploads_and_an_owner_that_is_none_is_denied() {
+    with_world("listers", suite_config(), |world| async move {
+        world.send(MAIN, "PUT", "/bkt", &[("x-amz-acl", "public-read-write")], b"").await.expect(200);
+        world.send(ALT, "POST", "/bkt/k?uploads", &[], b"").await.expect(200);
+        world.send(ALT, "GET", "/bkt?uploads", &[], b"").await.expect(200);
+        world.send(MAIN, "PUT", "/bkt?acl", &[("x-amz-acl", "private")], b"").await.expect(200);
+        world.send(ALT, "GET", "/bkt?uploads", &[], b"").await.expect_error(403, "AccessDenied");
+        for (owner, status) in [("000000000000", 200), ("111111111111", 403), ("nobody", 403), ("", 403)] {
+            let expected = [("x-amz-expected-bucket-owner", owner)];
+            let answer = world.send(MAIN, "GET", "/bkt", &expected, b"").await;
+            assert_eq!(answer.status, status, "{owner:?}");
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! Tag sets of objects and buckets.
 //! Invariant: at most the allowed number of tags, keys unique and 1 to 128 characters, values at most 256, no `aws:` keys.
 
-/// A set of tags in the order in which the client gave them.
+/// A set of tags, ordered by key.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tags(Vec<(String, String)>);
 
@@ -25,7 +25,7 @@ pub const TAG_VALUE_CHARS_MAX: usize = 256;
 
 impl Tags {
     /// Checks the rules. `count_max`: 10 for objects, 50 for buckets.
-    pub fn new(pairs: Vec<(String, String)>, count_max: usize) -> Result<Tags, TagFault> {
+    pub fn new(mut pairs: Vec<(String, String)>, count_max: usize) -> Result<Tags, TagFault> {
         if pairs.len() > count_max {
             return Err(TagFault::TooMany);
         }
@@ -41,6 +41,8 @@ impl Tags {
                 return Err(TagFault::Duplicate);
             }
         }
+        // A set has no order of its own, so equal ones are made to look alike.
+        pairs.sort();
         Ok(Tags(pairs))
     }
 
@@ -89,8 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_and_excess_are_refused() {
+    fn duplicates_and_excess_are_refused_and_the_rest_is_ordered() {
         let pair = |key: &str| (key.to_owned(), String::new());
+        let set = Tags::new(vec![pair("b"), pair("a")], 10).expect("valid");
+        assert_eq!(set.pairs(), [pair("a"), pair("b")]);
         assert_eq!(Tags::new(vec![pair("a"), pair("a")], 10), Err(TagFault::Duplicate));
         let eleven = (0..11).map(|index| pair(&index.to_string())).collect::<Vec<_>>();
         assert_eq!(Tags::new(eleven.clone(), 10), Err(TagFault::TooMany));

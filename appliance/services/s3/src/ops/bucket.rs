@@ -7,7 +7,7 @@ use http_types::StatusCode;
 use plan::{Context, Plan, Reply};
 use store::{Fault, Operation, Outcome, ShardId, TableId, TransactFailure, Tx};
 
-use super::create_bucket::ATTEMPTS_MAX;
+use super::create_bucket::{ATTEMPTS_MAX, try_again};
 use super::{Refusal, Target};
 use crate::call::{Bucket, Shared, collect, settle};
 use crate::model::{
@@ -267,7 +267,7 @@ fn attempt(
 ) -> Plan {
     let parts: Vec<(ShardId, UpdateBucket)> =
         cx.store.shards().map(|shard| (shard, update.clone())).collect();
-    Plan::transact(parts, move |_cx, outcome| {
+    Plan::transact(parts, move |cx, outcome| {
         let outcome = match outcome {
             Ok(_) => Ok(Plan::Reply(Reply::empty(status))),
             Err(TransactFailure::Cancelled(refusals)) => match refusals.into_iter().next() {
@@ -276,7 +276,8 @@ fn attempt(
             },
             Err(TransactFailure::Conflict | TransactFailure::Fault(Fault::InDoubt)) if attempts_left > 1 => {
                 let again = call.clone();
-                Ok(Plan::Pause(Box::new(move |cx, ()| attempt(again, cx, update, status, attempts_left - 1))))
+                let left = attempts_left - 1;
+                Ok(try_again(cx, attempts_left, move |cx| attempt(again, cx, update, status, left)))
             }
             Err(TransactFailure::Conflict) => Err(Code::OperationAborted.into()),
             Err(TransactFailure::Fault(fault)) => Err(fault.into()),

@@ -2,6 +2,8 @@
 //! Invariant: of racing requests for one name exactly one makes the bucket; a re-created bucket has a new generation and
 //! starts empty.
 
+use std::time::Duration;
+
 use aws::xml::{Document, XmlError};
 use plan::{Context, Plan};
 use store::{Direction, Fault, Operation, Outcome, ShardId, TableId, TransactFailure, Tx};
@@ -14,8 +16,21 @@ use crate::store::{BUCKETS, OWNED, bucket_key, owned_key};
 use crate::wire::error::{Code, Error};
 use crate::wire::{headers, reply};
 
-/// Transactions that are tried before a conflict is reported.
-pub const ATTEMPTS_MAX: u32 = 16;
+/// Transactions that are tried before a conflict is reported: about three seconds with the waits between them.
+pub const ATTEMPTS_MAX: u32 = 64;
+/// The longest wait between two attempts doubles up to this.
+const WAIT_MS_MAX: u64 = 96;
+
+/// Tries a transaction again that met another one on its keys. Waits differ at random and grow, so that many that
+/// change one bucket at once get through one after the other.
+pub fn try_again<F>(cx: &mut Context<'_>, attempts_left: u32, then: F) -> Plan
+where
+    F: FnOnce(&mut Context<'_>) -> Plan + 'static,
+{
+    let tried = ATTEMPTS_MAX.saturating_sub(attempts_left).min(6);
+    let wait_ms = 1 + (cx.random)() % (2_u64 << tried).min(WAIT_MS_MAX);
+    Plan::wait(Duration::from_millis(wait_ms), then)
+}
 
 /// PUT /b.
 pub fn start(call: Shared, _cx: &mut Context<'_>) -> Result<Plan, Error> {
@@ -134,7 +149,7 @@ fn attempt(call: Shared, cx: &mut Context<'_>, record: BucketRecord, attempts_le
     let owned = owned_key(record.owner.as_str(), &call.bucket_name);
     let make = MakeBucket { key, owned, record: record.encode(), created_ms: record.created_ms };
     let parts: Vec<(ShardId, MakeBucket)> = cx.store.shards().map(|shard| (shard, make.clone())).collect();
-    Plan::transact(parts, move |_cx, outcome| {
+    Plan::transact(parts, move |cx, outcome| {
         let outcome = match outcome {
             Ok(_) => Ok(made(&call)),
             Err(TransactFailure::Cancelled(found)) => match found.into_iter().next() {
@@ -143,7 +158,7 @@ fn attempt(call: Shared, cx: &mut Context<'_>, record: BucketRecord, attempts_le
             },
             Err(TransactFailure::Conflict | TransactFailure::Fault(Fault::InDoubt)) if attempts_left > 1 => {
                 let again = call.clone();
-                Ok(Plan::Pause(Box::new(move |cx, ()| attempt(again, cx, record, attempts_left - 1))))
+                Ok(try_again(cx, attempts_left, move |cx| attempt(again, cx, record, attempts_left - 1)))
             }
             Err(TransactFailure::Conflict) => Err(Code::OperationAborted.into()),
             Err(TransactFailure::Fault(fault)) => Err(fault.into()),

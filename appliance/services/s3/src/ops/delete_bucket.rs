@@ -12,6 +12,7 @@ use std::ops::{Bound, ControlFlow};
 use plan::{Context, Plan};
 use store::{Direction, Fault, Operation, Outcome, ScanEnd, ShardId, TableId, TransactFailure, Tx};
 
+use super::create_bucket::try_again;
 use super::{Refusal, Target};
 use crate::call::{Bucket, Shared, settle, submit};
 use crate::model::{Generation, UploadId};
@@ -61,13 +62,13 @@ fn vote(call: Shared, cx: &mut Context<'_>, bucket: Bucket, rounds: u32) -> Plan
     let remove = RemoveBucket { target: Target::from(&bucket), owned };
     let parts: Vec<(ShardId, RemoveBucket)> =
         cx.store.shards().map(|shard| (shard, remove.clone())).collect();
-    Plan::transact(parts, move |_cx, outcome| {
+    Plan::transact(parts, move |cx, outcome| {
         let outcome = match outcome {
             Ok(_) => Ok(Plan::Reply(reply::no_content())),
             Err(TransactFailure::Cancelled(votes)) => refused(&call, bucket, votes, rounds),
             Err(TransactFailure::Conflict | TransactFailure::Fault(Fault::InDoubt)) if rounds > 1 => {
                 let again = call.clone();
-                Ok(Plan::Pause(Box::new(move |cx, ()| vote(again, cx, bucket, rounds - 1))))
+                Ok(try_again(cx, rounds, move |cx| vote(again, cx, bucket, rounds - 1)))
             }
             Err(TransactFailure::Conflict) => Err(Code::OperationAborted.into()),
             Err(TransactFailure::Fault(fault)) => Err(fault.into()),

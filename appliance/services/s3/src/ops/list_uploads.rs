@@ -19,7 +19,7 @@ use crate::wire::{acl, reply};
 /// GET /b?uploads.
 pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     let bucket = call.bucket(cx)?;
-    call.authorize_bucket(&bucket, None)?;
+    call.authorize_bucket(&bucket, Some(aws::acl::Permission::Read))?;
     let filter = Filter::parse(&call.query)?;
     let count_max = call.query.page_size("max-uploads", PAGE_COUNT_MAX)?;
     let key_marker = call.query.get("key-marker").unwrap_or("").to_owned();

@@ -148,7 +148,7 @@ pub struct PutVersion {
 /// What a write made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// The version's id, where the bucket keeps or kept versions.
+    /// The version's id, where the bucket keeps versions. The null version is written without being named.
     pub id: Option<VersionId>,
     /// When it was put.
     pub modified_ms: u64,
@@ -161,7 +161,7 @@ impl Written {
     #[must_use]
     pub fn of(record: &VersionRecord, versioning: Versioning) -> Written {
         Written {
-            id: (versioning != Versioning::Never).then(|| record.id()),
+            id: (versioning == Versioning::Enabled).then(|| record.id()),
             modified_ms: record.modified_ms,
             etag: record.etag,
         }

@@ -22,9 +22,20 @@ pub fn no_torrent(call: Shared, _cx: &mut Context<'_>) -> Result<Plan, Error> {
     Err(Error::from(Code::NoSuchKey).with("Key", key))
 }
 
-/// 403, for preflight requests: no bucket has a CORS configuration.
-pub fn preflight(_call: Shared, _cx: &mut Context<'_>) -> Result<Plan, Error> {
-    Err(Code::AccessForbidden.into())
+/// Preflight requests: 400 for one that does not say what it asks, 403 for others, since no bucket has a CORS
+/// configuration.
+pub fn preflight(call: Shared, _cx: &mut Context<'_>) -> Result<Plan, Error> {
+    if call.header("origin").is_none() {
+        let text = "Insufficient information. Origin request header needed.";
+        return Err(Error::from(Code::BadRequest).message(text));
+    }
+    match call.header("access-control-request-method") {
+        Some("GET" | "PUT" | "POST" | "DELETE" | "HEAD") => Err(Code::AccessForbidden.into()),
+        other => {
+            let text = format!("Invalid Access-Control-Request-Method: {}", other.unwrap_or("null"));
+            Err(Error::from(Code::BadRequest).message(text))
+        }
+    }
 }
 
 /// 404 with the code of a bucket configuration that is not set.

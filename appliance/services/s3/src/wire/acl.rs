@@ -61,7 +61,10 @@ pub fn write(acl: &Acl, directory: &dyn Directory) -> Vec<u8> {
     let mut writer = Writer::s3("AccessControlPolicy", 1024);
     write_account(&mut writer, "Owner", acl.owner, directory);
     writer.open("AccessControlList");
-    for grant in &acl.grants {
+    // Groups first: clients that sort or show accounts by name meet those without one before the others.
+    let is_group = |grant: &&Grant| matches!(grant.grantee, Grantee::Group(_));
+    let (groups, accounts): (Vec<&Grant>, Vec<&Grant>) = acl.grants.iter().partition(is_group);
+    for grant in groups.into_iter().chain(accounts) {
         writer.open("Grant");
         let kind = match grant.grantee {
             Grantee::Account(_) => "CanonicalUser",
@@ -118,7 +121,10 @@ mod tests {
         let (ring, id) = directory();
         let acl = CannedAcl::PublicReadWrite.to_acl(id, id);
         let xml = write(&acl, &ring);
-        assert_eq!(parse(&xml, id, &ring).expect("valid"), acl.grants);
+        let mut grants = parse(&xml, id, &ring).expect("valid");
+        assert!(matches!(grants[0].grantee, Grantee::Group(_)), "the owner, who was granted first, is last");
+        grants.rotate_right(1);
+        assert_eq!(grants, acl.grants);
         let text = String::from_utf8(xml).expect("UTF-8");
         assert!(text.contains("xsi:type=\"Group\"") && text.contains("<DisplayName>alt</DisplayName>"));
     }

@@ -47,6 +47,7 @@ codes! {
     AccessDenied "AccessDenied" 403 "Access Denied";
     AccessForbidden "AccessForbidden" 403 "CORSResponse: CORS is not enabled for this bucket.";
     BadDigest "BadDigest" 400 "The Content-MD5 you specified did not match what we received.";
+    BadRequest "BadRequest" 400 "Bad Request";
     BucketAlreadyExists "BucketAlreadyExists" 409
         "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
     BucketAlreadyOwnedByYou "BucketAlreadyOwnedByYou" 409
