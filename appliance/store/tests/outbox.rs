@@ -1,17 +1,26 @@
-//! The outbox and the due index: a message arrives exactly once in effect, also over a restart in between.
+//! The outbox and the due index: a message arrives exactly once in effect, also over restarts and power cuts in between.
 
 mod harness;
+mod rig;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use harness::{TempDir, small_config, with_store};
+use rig::{Random, run, seed};
 use ring::Backend;
+use store::disk::sim::SimDisk;
 use store::{
     Direction, Fault, Operation, Outcome, Receiver, Receivers, ShardId, Store, TableId, Timestamp, Topic, Tx,
 };
 
 const COUNTS: TableId = TableId(18);
+const NOTES: TableId = TableId(19);
 const TOPIC: Topic = Topic(1);
 
 /// Adds one to a counter on the target for each message.
@@ -90,6 +99,115 @@ fn each_message_takes_effect_once_also_when_the_store_restarts_in_between() {
             wait_for(&store, target, b"first", 50).await;
         }
     });
+}
+
+/// Emits a message and notes on the source that it did.
+struct EmitAndNote {
+    target: ShardId,
+    payload: Vec<u8>,
+}
+
+impl Operation for EmitAndNote {
+    type Reply = ();
+
+    fn keys(&self, _: &mut dyn FnMut(TableId, &[u8])) {}
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        tx.put(NOTES, &self.payload, b"sent", Vec::new(), true);
+        tx.emit(self.target, TOPIC, &self.payload);
+        Ok(Outcome::Commit(()))
+    }
+}
+
+/// Of a message: whether its source says that it was sent, and how often its target took it.
+fn state_of(store: &Store, message: u64) -> (bool, u64) {
+    let (source, target) = route(message);
+    let payload = message.to_be_bytes();
+    let taken = {
+        let view = store.view(target).expect("view");
+        view.get(COUNTS, &payload).expect("reads").map_or(0, |record| number(record.value))
+    };
+    let view = store.view(source).expect("view");
+    (view.get(NOTES, &payload).expect("reads").is_some(), taken)
+}
+
+fn route(message: u64) -> (ShardId, ShardId) {
+    let source = (message % 2) as u16;
+    (ShardId(source), ShardId(if message % 6 < 4 { 1 - source } else { source }))
+}
+
+/// Emits until the first refusal. `messages`: whether each was acknowledged.
+async fn emit(store: Store, messages: Rc<RefCell<BTreeMap<u64, bool>>>) {
+    loop {
+        let message = {
+            let mut messages = messages.borrow_mut();
+            let next = messages.len() as u64;
+            messages.insert(next, false);
+            next
+        };
+        let (source, target) = route(message);
+        let operation = EmitAndNote { target, payload: message.to_be_bytes().to_vec() };
+        if store.submit(source, operation).await.is_err() {
+            return;
+        }
+        messages.borrow_mut().insert(message, true);
+    }
+}
+
+#[test]
+fn a_power_cut_while_messages_move_loses_none_and_doubles_none() {
+    const LIVES: u64 = 12;
+    const EMITTERS: u64 = 4;
+    let mut random = Random(seed("ZEROCLOUD_OUTBOX_SEED"));
+    let dir = TempDir::new("outbox-cut");
+    let messages: Rc<RefCell<BTreeMap<u64, bool>>> = Rc::default();
+    let mut disk = SimDisk::new(random.next());
+    for life in 0..=LIVES {
+        let mut config = small_config(Path::new("/data"), 2);
+        config.disk = Arc::new(disk.clone());
+        config.index_root = dir.0.clone();
+        config.limits.fold_entries = 60;
+        config.receivers = Receivers::default().with(TOPIC, Arc::new(Count));
+        let (messages, cut) = (Rc::clone(&messages), disk.clone());
+        let operations = 10 + random.below(150);
+        run(config, 1, false, life == LIVES, |store| async move {
+            let known: Vec<(u64, bool)> = messages.borrow().iter().map(|(m, acked)| (*m, *acked)).collect();
+            for (message, acknowledged) in &known {
+                let (sent, taken) = state_of(&store, *message);
+                assert!(sent || !acknowledged, "life {life}: message {message} was acknowledged and is gone");
+                assert!(taken <= u64::from(sent), "life {life}: message {message} was taken {taken} times");
+            }
+            if life < LIVES {
+                cut.cut_power_after(operations);
+                let emitters: Vec<_> =
+                    (0..EMITTERS).map(|_| ring::spawn(emit(store.clone(), Rc::clone(&messages)))).collect();
+                for emitter in emitters {
+                    emitter.await;
+                }
+                return;
+            }
+            let begun = ring::now();
+            for (message, _) in &known {
+                loop {
+                    let (sent, taken) = state_of(&store, *message);
+                    assert!(taken <= u64::from(sent), "message {message} was taken {taken} times");
+                    if taken == u64::from(sent) {
+                        break;
+                    }
+                    assert!(
+                        ring::now() - begun < Duration::from_secs(120),
+                        "message {message} never arrives"
+                    );
+                    ring::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            let acknowledged = known.iter().filter(|(_, acked)| *acked).count();
+            println!("{} messages, {acknowledged} acknowledged", known.len());
+            assert!(acknowledged > 20, "hardly anything was emitted");
+        })
+        .expect("opens");
+        disk = if random.below(3) == 0 { disk.restart() } else { disk.crash(random.next()) };
+    }
 }
 
 struct Due;
