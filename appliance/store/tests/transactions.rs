@@ -88,6 +88,11 @@ impl Counts {
     }
 }
 
+/// As a client would, so that a run is not made of refusals.
+async fn step_aside(random: &mut Random) {
+    ring::sleep(Duration::from_micros(200 + random.below(2_000))).await;
+}
+
 async fn transactor(store: Store, counts: Rc<RefCell<Counts>>, mut random: Random, stop: Rc<Cell<bool>>) {
     while !stop.get() {
         let (first, second) = (random.below(KEYS), KEYS + random.below(KEYS));
@@ -103,7 +108,10 @@ async fn transactor(store: Store, counts: Rc<RefCell<Counts>>, mut random: Rando
                 *counts.committed.entry(first).or_default() += 1;
                 *counts.committed.entry(second).or_default() += 1;
             }
-            Err(TransactFailure::Conflict) => counts.borrow_mut().conflicts += 1,
+            Err(TransactFailure::Conflict) => {
+                counts.borrow_mut().conflicts += 1;
+                step_aside(&mut random).await;
+            }
             Err(TransactFailure::Cancelled(_)) => {
                 assert!(refuse);
                 counts.borrow_mut().cancelled += 1;
@@ -129,7 +137,10 @@ async fn single(store: Store, counts: Rc<RefCell<Counts>>, mut random: Random, s
         });
         match store.submit(ShardId(shard), add).await {
             Ok(()) => *counts.borrow_mut().added.entry((shard, number)).or_default() += 1,
-            Err(Fault::InDoubt) => counts.borrow_mut().in_doubt += 1,
+            Err(Fault::InDoubt) => {
+                counts.borrow_mut().in_doubt += 1;
+                step_aside(&mut random).await;
+            }
             Err(fault) => panic!("{fault}"),
         }
     }
