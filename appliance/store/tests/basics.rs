@@ -1,10 +1,12 @@
 //! The store from end to end on a real disk, on both backends: what was acknowledged is read, by views and after a restart.
 
 mod harness;
+mod rig;
 
 use std::ops::{Bound, ControlFlow};
 
-use harness::{TempDir, small_config, with_store};
+use harness::{TempDir, small_config};
+use rig::with_store;
 use ring::Backend;
 use store::{
     Body, BodyOwner, Direction, Fault, NewBody, Operation, Outcome, ScanEnd, Store, TableId, TransactFailure,

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{TempDir, small_config, with_store};
-use rig::{Random, run, seed};
+use harness::{TempDir, small_config};
+use rig::{Random, run, seed, with_store};
 use ring::Backend;
 use store::disk::sim::SimDisk;
 use store::{

@@ -55,6 +55,30 @@ where
     F: FnOnce(Store) -> Fut,
     Fut: Future<Output = T>,
 {
+    run_on(Backend::Epoll, config, cores, take_lock, drain, work)
+}
+
+/// Runs `work` on two cores of either backend, and drains.
+pub fn with_store<F, Fut, T>(config: StoreConfig, backend: Backend, work: F) -> T
+where
+    F: FnOnce(Store) -> Fut,
+    Fut: Future<Output = T>,
+{
+    run_on(backend, config, 2, true, true, work).expect("opens")
+}
+
+fn run_on<F, Fut, T>(
+    backend: Backend,
+    config: StoreConfig,
+    cores: usize,
+    take_lock: bool,
+    drain: bool,
+    work: F,
+) -> Result<T, OpenError>
+where
+    F: FnOnce(Store) -> Fut,
+    Fut: Future<Output = T>,
+{
     let opened = Arc::new(Opened::open(config, take_lock, seed_of_thread())?);
     let cores = opened.core_count(cores);
     let started = Arc::new(AtomicUsize::new(0));
@@ -63,7 +87,7 @@ where
         .map(|core| {
             let (opened, started, stop) = (Arc::clone(&opened), Arc::clone(&started), Arc::clone(&stop));
             std::thread::spawn(move || {
-                let mut reactor = reactor();
+                let mut reactor = reactor(backend);
                 reactor.block_on(async {
                     let store = opened.start_core(core, cores, seed_of_thread()).expect("starts");
                     started.fetch_add(1, Ordering::AcqRel);
@@ -78,7 +102,7 @@ where
             })
         })
         .collect();
-    let mut reactor = reactor();
+    let mut reactor = reactor(backend);
     let result = reactor.block_on(async {
         let store = match opened.start_core(0, cores, seed_of_thread()) {
             Ok(store) => store,
@@ -103,8 +127,8 @@ where
     result
 }
 
-fn reactor() -> Reactor {
-    Reactor::new(&ReactorConfig { backend: Backend::Epoll, ..ReactorConfig::default() }).expect("reactor")
+fn reactor(backend: Backend) -> Reactor {
+    Reactor::new(&ReactorConfig { backend, ..ReactorConfig::default() }).expect("reactor")
 }
 
 pub fn seed_of_thread() -> u64 {
