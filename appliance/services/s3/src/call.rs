@@ -3,15 +3,17 @@
 //! expects it to.
 //! Leaves to ops: what the operation does.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use aws::account::{Account, AccountId, CanonicalId};
 use aws::acl::{Acl, Permission};
 use aws::policy::{self, Action, Decision, Principal, Resource};
-use http_types::{HeaderMap, Method, StatusCode};
+use http_types::{HeaderMap, HeaderName, Method, StatusCode};
 use plan::{Context, Plan, Reply, ReplyBody};
-use store::{ShardId, View};
+use store::{Fault, ShardId, View};
 
 use crate::Config;
 use crate::model::{Attributes, BucketName, Generation, ObjectKey, VersionId, Versioning};
@@ -32,6 +34,10 @@ pub struct Call {
     pub config: Rc<Config>,
     /// Method, path, query and headers as sent.
     pub head: http::RequestHead,
+    /// Which kinds of headers are among them.
+    pub kinds: headers::Kinds,
+    /// The buckets that this core has read.
+    pub known: Rc<KnownBuckets>,
     /// How long the body on the wire is.
     pub body_length: http::BodyLength,
     /// Who asks; `None` for an anonymous caller.
@@ -48,6 +54,41 @@ pub struct Call {
     pub key: Option<ObjectKey>,
     /// The action of the operation, such as `s3:GetObject`.
     pub action: &'static str,
+}
+
+/// Buckets that one core has decoded. A stored value is always read anew; only its decoding is saved, and only while
+/// the bytes are the same.
+#[derive(Default)]
+pub struct KnownBuckets {
+    /// By key: the stored bytes and what they say.
+    decoded: RefCell<HashMap<Vec<u8>, Decoded>>,
+}
+
+type Decoded = (Box<[u8]>, Rc<BucketRecord>);
+
+/// Buckets that a core keeps decoded.
+const KNOWN_COUNT_MAX: usize = 256;
+/// A longer value is decoded each time, so that what is kept is bounded.
+const KNOWN_BYTES_MAX: usize = 4 * 1024;
+
+impl KnownBuckets {
+    fn read(&self, key: &[u8], value: &[u8]) -> Result<Rc<BucketRecord>, Fault> {
+        let mut decoded = self.decoded.borrow_mut();
+        if let Some((bytes, record)) = decoded.get(key)
+            && **bytes == *value
+        {
+            return Ok(Rc::clone(record));
+        }
+        let record = Rc::new(BucketRecord::decode(value)?);
+        if value.len() <= KNOWN_BYTES_MAX {
+            // Full: begin anew rather than keep an order of use for what is this cheap to read again.
+            if decoded.len() >= KNOWN_COUNT_MAX {
+                decoded.clear();
+            }
+            decoded.insert(key.to_vec(), (value.into(), Rc::clone(&record)));
+        }
+        Ok(record)
+    }
 }
 
 /// A bucket as one view showed it.
@@ -103,6 +144,12 @@ impl Call {
     /// The text of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
+        if self.kinds.may_hold(name) { headers::text(&self.head.headers, name) } else { None }
+    }
+
+    /// The text of a header that HTTP itself knows.
+    #[must_use]
+    pub fn standard_header(&self, name: &HeaderName) -> Option<&str> {
         headers::text(&self.head.headers, name)
     }
 
@@ -132,8 +179,30 @@ impl Call {
         Ok(bucket)
     }
 
+    /// The bucket of the request and a view of the shard that owns a key in it.
+    pub fn bucket_and_view<'s>(
+        &self,
+        cx: &'s Context<'_>,
+        key: &ObjectKey,
+    ) -> Result<(Bucket, ShardId, View<'s>), Error> {
+        let (bucket, seen_by, view) = self.find_bucket_in_view(cx, &self.bucket_name)?;
+        self.check_owner(&bucket, "x-amz-expected-bucket-owner")?;
+        let shard = bucket.shard(cx, key);
+        // The view that showed the bucket is as good for a key of the same shard.
+        let view = if shard == seen_by { view } else { cx.store.view(shard)? };
+        Ok((bucket, shard, view))
+    }
+
     /// A bucket by name, in the name space of the caller or in the one that `tenant:name` says.
     pub fn find_bucket(&self, cx: &Context<'_>, name: &str) -> Result<Bucket, Error> {
+        self.find_bucket_in_view(cx, name).map(|(bucket, ..)| bucket)
+    }
+
+    fn find_bucket_in_view<'s>(
+        &self,
+        cx: &'s Context<'_>,
+        name: &str,
+    ) -> Result<(Bucket, ShardId, View<'s>), Error> {
         let no_such = || Error::from(Code::NoSuchBucket).with("BucketName", name);
         let (tenant, plain) = self.name_space(name);
         if BucketName::parse(plain).is_none() {
@@ -143,8 +212,8 @@ impl Call {
         let shard = cx.store.shards().next().ok_or_else(no_such)?;
         let view = cx.store.view(shard)?;
         let Some(record) = view.get(BUCKETS, &key)? else { return Err(no_such()) };
-        let record = Rc::new(BucketRecord::decode(record.value)?);
-        Ok(Bucket { key, name: plain.to_owned(), record })
+        let record = self.known.read(&key, record.value)?;
+        Ok((Bucket { key, name: plain.to_owned(), record }, shard, view))
     }
 
     fn name_space<'n>(&'n self, name: &'n str) -> (&'n str, &'n str) {
@@ -184,7 +253,7 @@ impl Call {
         permission: Option<Permission>,
     ) -> Result<(), Error> {
         let granted =
-            permission.is_some_and(|permission| self.is_granted(bucket, &bucket.record.acl(), permission));
+            permission.is_some_and(|permission| self.is_granted(bucket, permission, || bucket.record.acl()));
         self.decide(action, bucket, self.key.as_ref(), granted)
     }
 
@@ -198,26 +267,25 @@ impl Call {
         permission: Permission,
     ) -> Result<(), Error> {
         let owner = attributes.owner.unwrap_or(bucket.record.owner_canonical);
-        let acl = acl_of(owner, attributes.grants.as_deref());
         // The owner of an object in somebody else's bucket has it at home.
         let is_owner = self.caller() == Some(owner);
-        let granted = is_owner || self.is_granted(bucket, &acl, permission);
+        let granted =
+            is_owner || self.is_granted(bucket, permission, || acl_of(owner, attributes.grants.as_deref()));
         self.decide(action, bucket, Some(key), granted)
     }
 
-    fn is_granted(&self, bucket: &Bucket, acl: &Acl, permission: Permission) -> bool {
+    /// `acl` is made only where lists count.
+    fn is_granted(&self, bucket: &Bucket, permission: Permission, acl: impl FnOnce() -> Acl) -> bool {
         use crate::model::Ownership;
         if bucket.record.effective_ownership() == Ownership::BucketOwnerEnforced {
             return false;
         }
-        let caller = self.caller();
+        let mut acl = acl();
         if bucket.record.ignores_public_grants() {
             // Public groups count as absent.
-            let mut closed = acl.clone();
-            closed.grants.retain(|grant| matches!(grant.grantee, aws::acl::Grantee::Account(_)));
-            return closed.allows(caller.as_ref(), permission);
+            acl.grants.retain(|grant| matches!(grant.grantee, aws::acl::Grantee::Account(_)));
         }
-        acl.allows(caller.as_ref(), permission)
+        acl.allows(self.caller().as_ref(), permission)
     }
 
     fn decide(
@@ -373,4 +441,41 @@ where
             settle(&call, outcome)
         }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(generation: u64) -> Vec<u8> {
+        let owner = AccountId::parse("111111111111").expect("digits");
+        let record = BucketRecord {
+            generation: Generation(generation),
+            created_ms: 5,
+            owner,
+            owner_canonical: CanonicalId::derive(owner),
+            versioning: Versioning::Never,
+            object_lock: false,
+            ownership: None,
+            public_access_block: None,
+            grants: None,
+            tags: None,
+            configurations: Vec::new(),
+        };
+        record.encode()
+    }
+
+    #[test]
+    fn a_known_bucket_is_what_the_store_holds_now() {
+        let known = KnownBuckets::default();
+        let read = |value: &[u8]| known.read(b"b", value).expect("decodes");
+        assert!(Rc::ptr_eq(&read(&stored(1)), &read(&stored(1))));
+        assert_eq!(read(&stored(2)).generation, Generation(2));
+        assert_eq!(read(&stored(1)).generation, Generation(1));
+        assert!(known.read(b"b", b"damaged").is_err());
+        for index in 0..4 * KNOWN_COUNT_MAX {
+            known.read(&index.to_be_bytes(), &stored(3)).expect("decodes");
+            assert!(known.decoded.borrow().len() <= KNOWN_COUNT_MAX);
+        }
+    }
 }

@@ -35,20 +35,22 @@ use plan::{Context, Plan, Reply, Request, Service};
 
 pub use config::Config;
 
-use crate::call::{Call, Shared, render, settle};
+use crate::call::{Call, KnownBuckets, Shared, render, settle};
 use crate::wire::error::Error;
+use crate::wire::headers::Kinds;
 use crate::wire::query::Query;
 
 /// The service. One for each core.
 pub struct S3 {
     config: Rc<Config>,
+    known: Rc<KnownBuckets>,
 }
 
 impl S3 {
     /// A service with this configuration.
     #[must_use]
     pub fn new(config: Config) -> S3 {
-        S3 { config: Rc::new(config) }
+        S3 { config: Rc::new(config), known: Rc::default() }
     }
 
     /// The bucket that a request's host names, which Signature Version 2 covers.
@@ -85,6 +87,8 @@ impl Service for S3 {
         };
         let call = Shared::new(Call {
             config: Rc::clone(&self.config),
+            kinds: Kinds::of(&request.head.headers),
+            known: Rc::clone(&self.known),
             head: request.head,
             body_length: request.body_length,
             account,

@@ -23,7 +23,22 @@ impl Etag {
     /// With the quotes that headers and XML carry.
     #[must_use]
     pub fn quoted(&self) -> String {
-        format!("\"{self}\"")
+        let mut text = String::with_capacity(TEXT_BYTES_MAX);
+        text.push('"');
+        self.append(&mut text);
+        text.push('"');
+        text
+    }
+
+    fn append(&self, text: &mut String) {
+        for byte in self.md5 {
+            text.push(char::from(HEX_DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(HEX_DIGITS[usize::from(byte & 15)]));
+        }
+        if self.part_count > 0 {
+            text.push('-');
+            text.push_str(&self.part_count.to_string());
+        }
     }
 
     /// Whether a client's spelling, quoted or not, names this tag.
@@ -35,15 +50,15 @@ impl Etag {
 
 impl fmt::Display for Etag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.md5 {
-            write!(f, "{byte:02x}")?;
-        }
-        if self.part_count > 0 {
-            write!(f, "-{}", self.part_count)?;
-        }
-        Ok(())
+        let mut text = String::with_capacity(TEXT_BYTES_MAX);
+        self.append(&mut text);
+        f.write_str(&text)
     }
 }
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// Two quotes, 32 digits, a dash and five digits.
+const TEXT_BYTES_MAX: usize = 40;
 
 /// Takes off blanks, a weak mark and the quotes, if there are any.
 #[must_use]

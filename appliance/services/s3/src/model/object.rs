@@ -3,6 +3,7 @@
 
 use aws::account::CanonicalId;
 use aws::acl::Grant;
+use http_types::{HeaderName, header};
 
 use super::tags::Tags;
 
@@ -62,7 +63,24 @@ impl SystemHeader {
     pub fn name(self) -> &'static str {
         SystemHeader::ALL[usize::from(self.code())].1
     }
+
+    /// The same as a type, which costs no parsing.
+    #[must_use]
+    pub fn header_name(self) -> &'static HeaderName {
+        &HEADER_NAMES[usize::from(self.code())]
+    }
 }
+
+/// In the order of `SystemHeader::ALL`.
+static HEADER_NAMES: [HeaderName; 7] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::EXPIRES,
+    HeaderName::from_static("x-amz-website-redirect-location"),
+];
 
 /// The storage class that objects have unless the request names another.
 pub const STORAGE_CLASS_DEFAULT: &str = "STANDARD";
@@ -115,7 +133,7 @@ mod tests {
     fn header_codes_round_trip() {
         for (header, name, _) in SystemHeader::ALL {
             assert_eq!(SystemHeader::from_code(header.code()), Some(header));
-            assert_eq!(header.name(), name);
+            assert_eq!((header.name(), header.header_name().as_str()), (name, name));
         }
         assert_eq!(SystemHeader::from_code(7), None);
     }

@@ -2,7 +2,7 @@
 //! Invariant: both answer alike but for the body; bytes that leave are those of the version that the headers describe.
 
 use aws::acl::Permission;
-use http_types::{Method, StatusCode};
+use http_types::{Method, StatusCode, header};
 use plan::{Context, Plan, Reply, ReplyBody};
 
 use super::body;
@@ -15,8 +15,8 @@ use crate::wire::{headers, reply};
 
 /// GET and HEAD /b/k.
 pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
-    let bucket = call.bucket(cx)?;
     let key = call.key()?;
+    let (bucket, shard, view) = call.bucket_and_view(cx, key)?;
     let version = call.version_id()?;
     headers::refuse_encryption(call.headers())?;
     let overrides = call.query.iter().any(|(name, _)| name.starts_with("response-"));
@@ -25,13 +25,12 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
             "Request specific response headers cannot be used for anonymous GET requests.",
         ));
     }
-    let range = call.header("range").and_then(range::parse);
+    let range_text = call.standard_header(&header::RANGE);
+    let range = range_text.and_then(range::parse);
     let part = part_number(&call)?;
-    if part.is_some() && call.header("range").is_some() {
+    if part.is_some() && range_text.is_some() {
         return Err(Error::request("Cannot specify both Range header and partNumber query parameter"));
     }
-    let shard = bucket.shard(cx, key);
-    let view = cx.store.view(shard)?;
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
     let found = find(&call, &view, &bucket, key, version, action)?;
     let conditions = headers::conditions(call.headers(), call.now(cx));
@@ -45,7 +44,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     }
     let parts = body::parts(&view, bucket.generation(), &found)?;
     let range = range.filter(|_| range_applies(&call, cx, &found));
-    let picked = pick(&found, &parts, range, part, call.header("range"))?;
+    let picked = pick(&found, &parts, range, part, range_text)?;
     let mut reply = Reply::empty(StatusCode::OK);
     reply.headers = reply::object_headers(&found.record, bucket.shows_versions());
     describe(&mut reply, &call, &found, &parts, &picked);
@@ -135,7 +134,7 @@ fn part_number(call: &Call) -> Result<Option<PartNumber>, Error> {
 
 /// RFC 9110 13.1.5: a range counts only while the validator of If-Range is still the object's.
 fn range_applies(call: &Call, cx: &Context<'_>, found: &Found) -> bool {
-    let Some(validator) = call.header("if-range") else { return true };
+    let Some(validator) = call.standard_header(&header::IF_RANGE) else { return true };
     match headers::http_seconds(validator, call.now(cx)) {
         Some(seconds) => found.record.modified_ms / 1_000 <= seconds,
         None => found.record.etag.is(validator),
@@ -213,5 +212,5 @@ fn describe(reply: &mut Reply, call: &Call, found: &Found, parts: &[body::PartPl
             _ => {}
         }
     }
-    reply::override_headers(&mut reply.headers, &|name| call.query.get(name).map(str::to_owned));
+    reply::override_headers(&mut reply.headers, &call.query);
 }

@@ -57,22 +57,22 @@ fn virtual_bucket(authority: &str, bases: &[String]) -> Option<String> {
     if authority.starts_with('[') {
         return None;
     }
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_end_matches('.');
     let mut found: Option<&str> = None;
     for base in bases {
-        let base = base.to_ascii_lowercase();
-        if host == base {
+        if host.eq_ignore_ascii_case(base) {
             return None;
         }
-        if let Some(labels) = host.strip_suffix(base.as_str()).and_then(|labels| labels.strip_suffix('.'))
-            && !labels.is_empty()
-            && found.is_none_or(|known| labels.len() < known.len())
-        {
-            found = Some(&host[..labels.len()]);
+        let labels_bytes = host.len().checked_sub(base.len() + 1).filter(|length| *length > 0);
+        let Some((labels, rest)) = labels_bytes.and_then(|length| host.split_at_checked(length)) else {
+            continue;
+        };
+        let is_below = rest.strip_prefix('.').is_some_and(|rest| rest.eq_ignore_ascii_case(base));
+        if is_below && found.is_none_or(|known| labels.len() < known.len()) {
+            found = Some(labels);
         }
     }
-    found.map(str::to_owned)
+    found.map(str::to_ascii_lowercase)
 }
 
 #[cfg(test)]

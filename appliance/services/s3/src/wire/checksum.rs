@@ -8,7 +8,7 @@ use plan::{Collected, Received};
 
 use super::error::{Code, Error};
 use super::headers::{content_md5, text};
-use crate::model::checksum::{ALGORITHMS, by_header, by_name, describe};
+use crate::model::checksum::{by_header, by_name, describe};
 use crate::model::{Checksum, ChecksumType};
 
 /// Where the client says what the value is.
@@ -32,13 +32,22 @@ impl Announced {
     pub fn parse(headers: &HeaderMap) -> Result<Announced, Error> {
         let md5 = content_md5(headers)?;
         let mut value: Option<(Algorithm, Expected)> = None;
-        for row in &ALGORITHMS {
-            let Some(sent) = headers.get(row.header) else { continue };
-            let bytes =
-                decode_value(row.algorithm, sent.as_bytes()).ok_or_else(|| invalid_value(row.header))?;
-            if value.replace((row.algorithm, Expected::Header(bytes))).is_some() {
+        let mut is_named_elsewhere = false;
+        // One pass over what is there instead of a look-up for each algorithm that is not.
+        for name in headers.keys().map(|name| name.as_str()) {
+            is_named_elsewhere |= name == "x-amz-trailer" || name == "x-amz-sdk-checksum-algorithm";
+            let Some(algorithm) = name.starts_with("x-amz-checksum-").then(|| by_header(name)).flatten()
+            else {
+                continue;
+            };
+            let sent = headers.get(name).map(|sent| sent.as_bytes()).unwrap_or_default();
+            let bytes = decode_value(algorithm, sent).ok_or_else(|| invalid_value(name))?;
+            if value.replace((algorithm, Expected::Header(bytes))).is_some() {
                 return Err(several());
             }
+        }
+        if !is_named_elsewhere {
+            return Ok(Announced { md5, value });
         }
         for name in text(headers, "x-amz-trailer").unwrap_or("").split(',') {
             let Some(algorithm) = by_header(&name.trim().to_ascii_lowercase()) else { continue };
@@ -180,6 +189,7 @@ mod tests {
     use http_types::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::model::checksum::ALGORITHMS;
 
     fn parse(pairs: &[(&'static str, &str)]) -> Result<Announced, Error> {
         let mut headers = HeaderMap::new();

@@ -4,7 +4,8 @@
 use aws::Timestamp;
 use aws::acl::AclHeaders;
 use aws::uri::decode_path;
-use http_types::{HeaderMap, header};
+use http_types::header::AsHeaderName;
+use http_types::{HeaderMap, HeaderName, header};
 
 use super::address::checked_key;
 use super::error::{Code, Error};
@@ -17,7 +18,7 @@ use crate::model::{
 
 /// The text of a header: the first of its name, blanks trimmed. Bytes that are not text count as absent.
 #[must_use]
-pub fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).map(str::trim)
 }
 
@@ -27,7 +28,7 @@ pub fn attributes(headers: &HeaderMap, classes: &[String]) -> Result<Attributes,
     let mut stored = Vec::new();
     let mut system_bytes = 0;
     for (kind, name, _) in SystemHeader::ALL {
-        let Some(value) = joined(headers, name) else { continue };
+        let Some(value) = joined(headers, kind.header_name()) else { continue };
         let value = match kind {
             SystemHeader::ContentEncoding => without_aws_chunked(&value),
             _ => value,
@@ -69,7 +70,7 @@ fn metadata(headers: &HeaderMap) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut metadata: Vec<(String, Vec<u8>)> = Vec::new();
     for name in headers.keys() {
         if let Some(short) = name.as_str().strip_prefix("x-amz-meta-") {
-            metadata.push((short.to_owned(), joined(headers, name.as_str()).unwrap_or_default()));
+            metadata.push((short.to_owned(), joined(headers, name).unwrap_or_default()));
         }
     }
     check_metadata(&metadata)?;
@@ -87,7 +88,7 @@ pub fn check_metadata(metadata: &[(String, Vec<u8>)]) -> Result<(), Error> {
     Ok(())
 }
 
-fn joined(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut values = headers.get_all(name).iter();
     let mut joined = values.next()?.as_bytes().trim_ascii().to_vec();
     for value in values {
@@ -132,8 +133,16 @@ pub fn source_conditions(headers: &HeaderMap, now: Timestamp) -> Conditions {
     prefixed_conditions(headers, now, "x-amz-copy-source-")
 }
 
+/// Most requests carry no condition, which one look at the names tells; the names themselves are looked up only then.
 fn prefixed_conditions(headers: &HeaderMap, now: Timestamp, prefix: &str) -> Conditions {
-    let get = |name: &str| text(headers, &format!("{prefix}{name}"));
+    let is_condition = |name: &HeaderName| {
+        let name = name.as_str().strip_prefix(prefix);
+        name.is_some_and(|name| name.starts_with("if-") || name.starts_with("x-amz-if-"))
+    };
+    if !headers.keys().any(is_condition) {
+        return Conditions::default();
+    }
+    let get = |name: &str| text(headers, format!("{prefix}{name}"));
     let date = |name: &str| get(name).and_then(|text| http_seconds(text, now));
     Conditions {
         if_match: get("if-match").map(EtagList::parse),
@@ -142,6 +151,30 @@ fn prefixed_conditions(headers: &HeaderMap, now: Timestamp, prefix: &str) -> Con
         if_unmodified_since: date("if-unmodified-since"),
         if_modified_time: date("x-amz-if-match-last-modified-time"),
         if_size: get("x-amz-if-match-size").and_then(|text| text.parse().ok()),
+    }
+}
+
+/// Which kinds of headers a request carries. One pass over the names answers the many questions for names that most
+/// requests lack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kinds {
+    /// Any `x-amz-` header beside those that every signed request has.
+    is_amz: bool,
+}
+
+impl Kinds {
+    /// Looks at every name once.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Kinds {
+        const OF_SIGNATURES: [&str; 3] = ["x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
+        let is_amz = |name: &str| name.starts_with("x-amz-") && !OF_SIGNATURES.contains(&name);
+        Kinds { is_amz: headers.keys().any(|name| is_amz(name.as_str())) }
+    }
+
+    /// Whether a header of this name may be there. Not for those that belong to signatures.
+    #[must_use]
+    pub fn may_hold(self, name: &str) -> bool {
+        self.is_amz || !name.starts_with("x-amz-")
     }
 }
 
@@ -220,8 +253,8 @@ pub fn refuse_lock(headers: &HeaderMap, bucket_has_lock: bool) -> Result<(), Err
 
 /// Refuses headers of features that are not built and would change what a PUT means.
 pub fn refuse_unbuilt(headers: &HeaderMap) -> Result<(), Error> {
-    match UNBUILT_HEADERS.iter().find(|name| headers.contains_key(**name)) {
-        Some(name) => Err(Error::from(Code::NotImplemented).with("Header", *name)),
+    match headers.keys().find(|name| UNBUILT_HEADERS.contains(&name.as_str())) {
+        Some(name) => Err(Error::from(Code::NotImplemented).with("Header", name.as_str())),
         None => Ok(()),
     }
 }
@@ -260,6 +293,12 @@ pub fn announced_length(headers: &HeaderMap, body: http::BodyLength) -> Result<O
 
 /// The access list headers.
 pub fn acl(headers: &HeaderMap, directory: &dyn aws::account::Directory) -> Result<AclHeaders, Error> {
+    let is_list = |name: &HeaderName| {
+        name.as_str().starts_with("x-amz-acl") || name.as_str().starts_with("x-amz-grant-")
+    };
+    if !headers.keys().any(is_list) {
+        return Ok(AclHeaders::Absent);
+    }
     Ok(AclHeaders::parse(headers, directory)?)
 }
 

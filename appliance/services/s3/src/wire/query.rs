@@ -23,6 +23,12 @@ impl Query {
         Ok(Query { pairs })
     }
 
+    /// Whether there is no parameter at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
     /// Whether a parameter is there, with or without a value.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

@@ -1,6 +1,8 @@
 //! Replies: documents, the headers of an object, dates, and metadata that HTTP cannot carry as it is.
 //! Invariant: GET and HEAD of one version carry the same headers, whatever they leave out of the body.
 
+use std::borrow::Cow;
+
 use aws::Timestamp;
 use aws::encoding::base64;
 use aws::uri::encode_path;
@@ -12,6 +14,7 @@ use crate::model::checksum::describe;
 use crate::model::object::STORAGE_CLASS_DEFAULT;
 use crate::model::{Checksum, Etag, SystemHeader};
 use crate::store::record::VersionRecord;
+use crate::wire::query::Query;
 
 /// A document with status 200.
 #[must_use]
@@ -62,19 +65,20 @@ fn timestamp(ms: u64) -> Timestamp {
 /// kept versions.
 #[must_use]
 pub fn object_headers(record: &VersionRecord, shows_version: bool) -> HeaderMap {
-    let mut headers = HeaderMap::new();
     let attributes = &record.attributes;
+    // With room for what the node and a ranged reply add, so that the map never grows.
+    let mut headers = HeaderMap::with_capacity(attributes.headers.len() + attributes.metadata.len() + 12);
     for (kind, value) in &attributes.headers {
-        set_bytes(&mut headers, HeaderName::from_static(kind.name()), &carried(value));
+        set_bytes(&mut headers, kind.header_name().clone(), &carried(value));
     }
     for (name, value) in &attributes.metadata {
         if let Ok(name) = HeaderName::from_bytes(format!("x-amz-meta-{name}").as_bytes()) {
             set_bytes(&mut headers, name, &carried(value));
         }
     }
-    set(&mut headers, "etag", &record.etag.quoted());
-    set(&mut headers, "last-modified", &http_date(record.modified_ms));
-    set(&mut headers, "accept-ranges", "bytes");
+    set_bytes(&mut headers, header::ETAG, record.etag.quoted().as_bytes());
+    set_bytes(&mut headers, header::LAST_MODIFIED, http_date(record.modified_ms).as_bytes());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if attributes.storage_class != STORAGE_CLASS_DEFAULT {
         set(&mut headers, "x-amz-storage-class", &attributes.storage_class);
     }
@@ -118,28 +122,31 @@ pub fn write_etag(writer: &mut Writer, etag: &Etag) {
 }
 
 /// Replaces headers by what a signed request's `response-*` parameters say.
-pub fn override_headers(headers: &mut HeaderMap, parameter: &dyn Fn(&str) -> Option<String>) {
-    for (_, name, parameter_name) in SystemHeader::ALL {
+pub fn override_headers(headers: &mut HeaderMap, query: &Query) {
+    if query.is_empty() {
+        return;
+    }
+    for (kind, _, parameter_name) in SystemHeader::ALL {
         if parameter_name.is_empty() {
             continue;
         }
-        if let Some(value) = parameter(parameter_name) {
-            set_bytes(headers, HeaderName::from_static(name), value.as_bytes());
+        if let Some(value) = query.get(parameter_name) {
+            set_bytes(headers, kind.header_name().clone(), value.as_bytes());
         }
     }
 }
 
 /// A header value as HTTP can carry it: ASCII as it is, anything else as an RFC 2047 word. Bytes that are not UTF-8 are
 /// taken for Latin-1, which HTTP headers once were.
-fn carried(value: &[u8]) -> Vec<u8> {
+fn carried(value: &[u8]) -> Cow<'_, [u8]> {
     if value.iter().all(|byte| (0x20..0x7f).contains(byte) || *byte == b'\t') {
-        return value.to_vec();
+        return Cow::Borrowed(value);
     }
     let text = match std::str::from_utf8(value) {
         Ok(text) => text.to_owned(),
         Err(_) => value.iter().map(|byte| char::from(*byte)).collect(),
     };
-    format!("=?UTF-8?B?{}?=", base64(text.as_bytes())).into_bytes()
+    Cow::Owned(format!("=?UTF-8?B?{}?=", base64(text.as_bytes())).into_bytes())
 }
 
 /// Writes names of a listing, percent-coded where the client asked for that.
@@ -196,8 +203,8 @@ mod tests {
 
     #[test]
     fn metadata_beyond_ascii_leaves_as_an_encoded_word() {
-        assert_eq!(carried(b"plain \t value"), b"plain \t value");
-        assert_eq!(carried("é".as_bytes()), b"=?UTF-8?B?w6k=?=");
-        assert_eq!(carried(&[0xe9]), b"=?UTF-8?B?w6k=?=");
+        assert_eq!(*carried(b"plain \t value"), *b"plain \t value");
+        assert_eq!(*carried("é".as_bytes()), *b"=?UTF-8?B?w6k=?=");
+        assert_eq!(*carried(&[0xe9]), *b"=?UTF-8?B?w6k=?=");
     }
 }
