@@ -1,5 +1,7 @@
 //! The LMDB index of one shard: opening it, its read and write transactions, and nothing else.
-//! Invariant: it is always opened with full sync; one database per shard; the fold's thread is the only writer.
+//! Invariant: it is always opened with full sync; one database per shard; the fold's thread is the only writer. LMDB meets
+//! no page that was not sound when the index was opened, and none of its answers counts once a page could not be read.
+//! Leaves to pages.rs: judging the file; to sigbus.rs: pages that are lost while the process runs.
 #![allow(unsafe_code, reason = "LMDB is opened here: its safety depends on what the file system holds")]
 
 use std::path::{Path, PathBuf};
@@ -8,21 +10,58 @@ use heed::types::Bytes;
 use heed::{Database, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
 use crate::fault::Fault;
+use crate::pages::{self, Damaged, PAGE_BYTES};
+use crate::sigbus::Watched;
+use crate::tables::MADE_KEY;
 
 /// A read transaction: one instant of the index. Never held across an await.
 pub(crate) type ReadTxn<'e> = RoTxn<'e, WithoutTls>;
 
 /// One shard's LMDB environment and its only database.
 pub(crate) struct Index {
+    /// Nothing only while an index is being made. Dropped before the map that it watches.
+    watched: Option<Watched>,
+    /// Entries that did not fit their checksums at the start.
+    damaged: Vec<Damaged>,
     db: Database<'static, Bytes, Bytes>,
     env: heed::Env<WithoutTls>,
     path: PathBuf,
 }
 
 impl Index {
-    /// Opens the index in `dir`, which must exist, making it when it is new. `map_bytes` is address space, not disk.
-    /// Errors: `Fault::Corrupt` when LMDB refuses the file, `Fault::Io` for the operating system's refusals.
+    /// Opens the index in `dir`, which `make` has made, and reads all of it first: LMDB follows whatever its pages say.
+    /// `map_bytes` is address space, not disk.
+    /// Errors: `Fault::Corrupt` when a page is not what was written, `Fault::Io` for the operating system's refusals.
     pub(crate) fn open(dir: &Path, map_bytes: usize, readers_max: u32) -> Result<Index, Fault> {
+        let file = dir.join("data.mdb");
+        let is_sound = |key: &[u8], stored: &[u8]| split_checksum(key, stored).is_some();
+        let checked = pages::check(&file, map_bytes as u64, MADE_KEY, &is_sound)?;
+        let Some(made_page) = checked.page_of_key else {
+            return Err(Fault::corrupt(format!("index {} was not made by this store", dir.display())));
+        };
+        // What the store keeps for itself it cannot do without.
+        if let Some(damaged) = checked.damaged.iter().find(|damaged| damaged.may_be_ours()) {
+            let key = damaged.found.escape_ascii();
+            return Err(Fault::corrupt(format!(
+                "index {}: the value of {key} does not fit its checksum",
+                dir.display()
+            )));
+        }
+        let mut index = Index::open_unwatched(dir, map_bytes, readers_max)?;
+        let start = {
+            let txn = index.read()?;
+            let made = index.get(&txn, MADE_KEY)?.map(|value| value.as_ptr() as usize);
+            // Where the entry lies in the map and in which page of the file: that tells where the map begins.
+            made.map(|address| (address & !(PAGE_BYTES - 1)) - made_page as usize * PAGE_BYTES)
+        };
+        let start = start.ok_or_else(|| Fault::corrupt(format!("index {} is empty", dir.display())))?;
+        let watched = Watched::register(&file, start, index.env.info().map_size);
+        index.watched = Some(watched.map_err(|error| Fault::io("watch", &file, 0, &error))?);
+        index.damaged = checked.damaged;
+        Ok(index)
+    }
+
+    fn open_unwatched(dir: &Path, map_bytes: usize, readers_max: u32) -> Result<Index, Fault> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_readers(readers_max);
         // SAFETY: NO_READ_AHEAD only changes the advice given for the map (measured: cold p99 18 times better).
@@ -30,15 +69,6 @@ impl Index {
         // SAFETY: the caller holds the data directory's lock, so no other process writes this file, and the store opens
         // each shard once per process, so no second environment maps it.
         let env = unsafe { options.open(dir) }.map_err(|error| fault(dir, "open", error))?;
-        // Before any page is touched: a page of the map that lies behind the file's end would stop the process.
-        let file_bytes = env.real_disk_size().map_err(|error| fault(dir, "stat", error))?;
-        let used_bytes = (env.info().last_page_number as u64 + 1) * PAGE_BYTES;
-        if file_bytes > 0 && file_bytes < used_bytes {
-            return Err(Fault::corrupt(format!(
-                "index {} has {file_bytes} bytes, its pages need {used_bytes}",
-                dir.display()
-            )));
-        }
         if env.max_key_size() < crate::types::KEY_BYTES_MAX + 1 {
             return Err(Fault::corrupt(format!("LMDB takes keys of {} bytes only", env.max_key_size())));
         }
@@ -57,7 +87,38 @@ impl Index {
         // environment lives in the same struct; each use checks that the transaction belongs to that environment.
         let db =
             unsafe { std::mem::transmute::<Database<'_, Bytes, Bytes>, Database<'static, Bytes, Bytes>>(db) };
-        Ok(Index { db, env, path: dir.to_path_buf() })
+        Ok(Index { watched: None, damaged: Vec::new(), db, env, path: dir.to_path_buf() })
+    }
+
+    /// Errors: `Fault::Corrupt` when a page of the map could not be read: what LMDB answered since then means nothing.
+    pub(crate) fn check_pages(&self) -> Result<(), Fault> {
+        match &self.watched {
+            Some(watched) if watched.is_bad() => Err(Fault::corrupt(format!(
+                "index {}: a page could not be read; a restart reads all of it again",
+                self.path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Entries that did not fit their checksums at the start, in words.
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = String> {
+        self.damaged.iter().map(|damaged| {
+            let key = damaged.found.escape_ascii();
+            format!("index {}: the value of {key} does not fit its checksum", self.path.display())
+        })
+    }
+
+    /// Errors: `Fault::Corrupt` when a damaged entry may have been this key's, so that it cannot be said to be missing.
+    pub(crate) fn check_absent(&self, key: &[u8]) -> Result<(), Fault> {
+        match self.damaged.iter().find(|damaged| damaged.may_be(key)) {
+            Some(_) => Err(Fault::corrupt(format!(
+                "index {}: a damaged entry lies where {} would be",
+                self.path.display(),
+                key.escape_ascii()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Makes an empty index, whole or not at all: LMDB's first pages are on the disk only after a first commit, so it gets
@@ -74,10 +135,10 @@ impl Index {
         }
         std::fs::create_dir_all(&temporary).map_err(at("mkdir", &temporary))?;
         {
-            let index = Index::open(&temporary, MAKE_MAP_BYTES, 16)?;
+            let index = Index::open_unwatched(&temporary, MAKE_MAP_BYTES, 16)?;
             let mut txn = index.write()?;
             // A commit without a change writes nothing.
-            index.put(&mut txn, crate::tables::MADE_KEY, &[])?;
+            index.put(&mut txn, MADE_KEY, &[])?;
             index.commit(txn)?;
             index.env.force_sync().map_err(|error| fault(&temporary, "fdatasync", error))?;
         }
@@ -96,22 +157,32 @@ impl Index {
 
     /// Begins the write transaction. Only the fold's thread calls this after recovery.
     pub(crate) fn write(&self) -> Result<RwTxn<'_>, Fault> {
+        self.check_pages()?;
         self.env.write_txn().map_err(|error| fault(&self.path, "begin write", error))
     }
 
-    /// Commits with full sync.
+    /// Commits with full sync. A page that gets lost before or during it keeps every later write of it off the file.
     pub(crate) fn commit(&self, txn: RwTxn<'_>) -> Result<(), Fault> {
-        txn.commit().map_err(|error| fault(&self.path, "commit", error))
+        self.check_pages()?;
+        let committed = txn.commit();
+        self.check_pages()?;
+        committed.map_err(|error| fault(&self.path, "commit", error))
     }
 
-    /// The value of a key. Errors: `Fault::Corrupt` when it does not fit its checksum.
+    /// The value of a key. Errors: `Fault::Corrupt` when it does not fit its checksum, or a damaged entry may be the key's.
     pub(crate) fn get<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, Fault> {
-        let found = self.db.get(txn, key).map_err(|error| fault(&self.path, "get", error))?;
-        found.map(|stored| self.check(key, stored)).transpose()
+        let found = self.db.get(txn, key);
+        // Before the value is touched: its length may come from a page that is not there.
+        self.check_pages()?;
+        match found.map_err(|error| fault(&self.path, "get", error))? {
+            Some(stored) => self.check(key, stored).map(Some),
+            None => self.check_absent(key).map(|()| None),
+        }
     }
 
     /// Sets the value of a key, with a checksum over both behind it: LMDB's pages have none.
     pub(crate) fn put(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.check_pages()?;
         let crc = checksum(key, value);
         self.db
             .put_reserved(txn, key, value.len() + CHECKSUM_BYTES, |space| {
@@ -124,18 +195,19 @@ impl Index {
 
     /// Takes the checksum off what a walk found. Errors: `Fault::Corrupt` when it does not fit.
     pub(crate) fn check<'t>(&self, key: &[u8], stored: &'t [u8]) -> Result<&'t [u8], Fault> {
-        match stored.split_last_chunk::<CHECKSUM_BYTES>() {
-            Some((value, crc)) if checksum(key, value) == u32::from_le_bytes(*crc) => Ok(value),
-            Some(_) | None => Err(Fault::corrupt(format!(
+        self.check_pages()?;
+        split_checksum(key, stored).ok_or_else(|| {
+            Fault::corrupt(format!(
                 "index {}: the value of a key of {} bytes does not fit its checksum",
                 self.path.display(),
                 key.len()
-            ))),
-        }
+            ))
+        })
     }
 
     /// Removes a key if it is there.
     pub(crate) fn delete(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> Result<(), Fault> {
+        self.check_pages()?;
         self.db.delete(txn, key).map(|_| ()).map_err(|error| fault(&self.path, "delete", error))
     }
 
@@ -159,30 +231,6 @@ impl Index {
         self.db.rev_range(txn, &bounds).map_err(|error| fault(&self.path, "seek", error))
     }
 
-    /// Walks all keys and compares their number with LMDB's own count: a damaged branch page can hide keys.
-    /// Errors: `Fault::Corrupt` when they differ or are out of order.
-    pub(crate) fn check_walk(&self) -> Result<u64, Fault> {
-        let txn = self.read()?;
-        let counted = self.db.len(&txn).map_err(|error| fault(&self.path, "stat", error))?;
-        let mut walked = 0;
-        let mut last: &[u8] = &[];
-        for item in self.range(&txn, std::ops::Bound::Unbounded)? {
-            let (key, _) = item.map_err(|error| fault(&self.path, "walk", error))?;
-            if walked > 0 && key <= last {
-                return Err(Fault::corrupt(format!("index {}: keys are out of order", self.path.display())));
-            }
-            last = key;
-            walked += 1;
-            if walked > counted {
-                break;
-            }
-        }
-        if walked == counted {
-            return Ok(walked);
-        }
-        Err(Fault::corrupt(format!("index {}: {walked} keys of {counted} are found", self.path.display())))
-    }
-
     /// An error of LMDB as a fault that names the index.
     pub(crate) fn fault(&self, action: &'static str, error: heed::Error) -> Fault {
         fault(&self.path, action, error)
@@ -191,10 +239,14 @@ impl Index {
 
 /// Address space for making an index.
 const MAKE_MAP_BYTES: usize = 1 << 20;
-/// LMDB's page on x86-64: the operating system's.
-const PAGE_BYTES: u64 = 4096;
 /// Bytes behind each value.
 const CHECKSUM_BYTES: usize = 4;
+
+/// The value in front of its checksum, if it fits.
+fn split_checksum<'t>(key: &[u8], stored: &'t [u8]) -> Option<&'t [u8]> {
+    let (value, crc) = stored.split_last_chunk::<CHECKSUM_BYTES>()?;
+    (checksum(key, value) == u32::from_le_bytes(*crc)).then_some(value)
+}
 
 fn checksum(key: &[u8], value: &[u8]) -> u32 {
     let mut crc = hash::Crc32c::new();
@@ -219,7 +271,7 @@ mod tests {
     #[test]
     fn a_key_of_the_longest_length_is_kept_and_survives_a_reopen() {
         let dir = std::env::temp_dir().join(format!("zerocloud-index-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("directory");
+        Index::make(&dir).expect("makes");
         let key = vec![0xff; crate::types::KEY_BYTES_MAX + 1];
         {
             let index = Index::open(&dir, 1 << 30, 16).expect("opens");

@@ -142,7 +142,7 @@ impl Opened {
         });
         let open_segments = OpenSegments::new();
         let orphans = Orphans::new();
-        let mut found = find_prepared(&shared)?;
+        let mut found = find_prepared(&shared);
         let undecided = decide(&shared, &mut found);
         let mut threads = Vec::new();
         let mut seeds = Vec::new();

@@ -17,7 +17,7 @@ use crate::log::{Checkpoint, LogConfig, Recovered, recover};
 use crate::open::Random;
 use crate::overlay::{Entry, OverlayWriter, overlay};
 use crate::record::{BodyRef, Record};
-use crate::shared::Shared;
+use crate::shared::{ShardShared, Shared};
 use crate::tables::PREPARED;
 use crate::transact::{Prepared, PreparedContent};
 use crate::tx_status::TxStatus;
@@ -158,24 +158,29 @@ fn replay(
 
 pub(crate) type PreparedOfShards = BTreeMap<ShardId, HashMap<u128, Prepared>>;
 
-/// Every transaction that some shard has not forgotten.
-pub(crate) fn find_prepared(shared: &Shared) -> Result<PreparedOfShards, Fault> {
+/// Every transaction that some shard has not forgotten. A shard whose own list cannot be read is refused.
+pub(crate) fn find_prepared(shared: &Shared) -> PreparedOfShards {
     let mut found = PreparedOfShards::new();
     for shard in shared.shards.iter().filter(|shard| shard.is_sound()) {
-        let view = View::take(shard, u64::MAX)?;
-        let mut scan = view.scan(PREPARED, std::ops::Bound::Unbounded, Direction::Forward);
-        while let Some((key, record)) = scan.next()? {
-            let id = key.try_into().map(u128::from_be_bytes);
-            let id = id.map_err(|_| Fault::corrupt("a PREPARED key is not a transaction id".into()))?;
-            let content = PreparedContent::decode(record.value)?;
-            let prepared = Prepared {
-                status: Arc::new(TxStatus::pending()),
-                content,
-                bodies: record.bodies,
-                lsn: view.lsn(),
-            };
-            found.entry(shard.id).or_default().insert(id, prepared);
+        match prepared_of(shard) {
+            Ok(prepared) if prepared.is_empty() => {}
+            Ok(prepared) => drop(found.insert(shard.id, prepared)),
+            Err(fault) => shard.refuse(&fault),
         }
+    }
+    found
+}
+
+fn prepared_of(shard: &ShardShared) -> Result<HashMap<u128, Prepared>, Fault> {
+    let mut found = HashMap::new();
+    let view = View::take(shard, u64::MAX)?;
+    let mut scan = view.scan(PREPARED, std::ops::Bound::Unbounded, Direction::Forward);
+    while let Some((key, record)) = scan.next()? {
+        let id = key.try_into().map(u128::from_be_bytes);
+        let id = id.map_err(|_| Fault::corrupt("a PREPARED key is not a transaction id".into()))?;
+        let content = PreparedContent::decode(record.value)?;
+        let status = Arc::new(TxStatus::pending());
+        found.insert(id, Prepared { status, content, bodies: record.bodies, lsn: view.lsn() });
     }
     Ok(found)
 }

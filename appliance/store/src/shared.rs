@@ -31,6 +31,8 @@ pub(crate) struct ShardShared {
     pub(crate) counts: ShardCounts,
     state: AtomicU8,
     reason: Mutex<Option<Arc<str>>>,
+    /// What recovery refused the shard for.
+    refusal: Option<Fault>,
 }
 
 /// Counters of one shard; written by its owner and its fold, read by metrics and admission.
@@ -74,6 +76,7 @@ impl ShardShared {
             counts: ShardCounts::default(),
             state: AtomicU8::new(HEALTHY),
             reason: Mutex::new(None),
+            refusal: None,
         }
     }
 
@@ -95,6 +98,7 @@ impl ShardShared {
             counts: ShardCounts::default(),
             state: AtomicU8::new(UNREADABLE),
             reason: Mutex::new(Some(Arc::from(format!("{id} was refused at the start: {fault}")))),
+            refusal: Some(fault.clone()),
         }
     }
 
@@ -105,23 +109,53 @@ impl ShardShared {
 
     /// Whether the shard came through recovery.
     pub(crate) fn is_sound(&self) -> bool {
-        self.index.is_some()
+        self.index.is_some() && self.state.load(Ordering::Acquire) != UNREADABLE
     }
 
-    /// Errors: `Fault::Corrupt` when a page of the index turned out to be unreadable.
+    /// Recovery found something in the shard that it cannot do without: from now on it answers nothing but that.
+    pub(crate) fn refuse(&self, fault: &Fault) {
+        self.make_unreadable(&format!("{} was refused at the start: {fault}", self.id));
+    }
+
+    /// Errors: `Fault::Corrupt` when a page of the index turned out to be unreadable; for a shard that recovery refused, that
+    /// reason, or the operating system's error.
     pub(crate) fn check_readable(&self) -> Result<(), Fault> {
-        if self.state.load(Ordering::Acquire) == UNREADABLE {
-            return Err(Fault::Corrupt(self.reason_text()));
+        self.look_at_pages();
+        if self.state.load(Ordering::Acquire) != UNREADABLE {
+            return Ok(());
         }
-        Ok(())
+        match &self.refusal {
+            Some(fault @ Fault::Io { .. }) => Err(fault.clone()),
+            Some(_) | None => Err(Fault::Corrupt(self.reason_text())),
+        }
     }
 
     /// Errors: `Fault::ReadOnly` with the reason when the shard acknowledges no writes.
     pub(crate) fn check_writable(&self) -> Result<(), Fault> {
+        self.look_at_pages();
         if self.state.load(Ordering::Acquire) == HEALTHY {
             Ok(())
         } else {
             Err(Fault::ReadOnly(self.reason_text()))
+        }
+    }
+
+    /// Makes what the signal handler found the shard's state, and says it once.
+    fn look_at_pages(&self) {
+        let Some(index) = &self.index else { return };
+        let Err(fault) = index.check_pages() else { return };
+        if self.state.load(Ordering::Acquire) != UNREADABLE {
+            self.make_unreadable(&format!("{} is not served any more: {fault}", self.id));
+        }
+    }
+
+    fn make_unreadable(&self, reason: &str) {
+        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.load(Ordering::Acquire) != UNREADABLE {
+            // It outweighs what may have stopped the writes before, and is there when the state is seen.
+            *slot = Some(Arc::from(reason));
+            self.state.store(UNREADABLE, Ordering::Release);
+            crate::report(reason);
         }
     }
 
@@ -131,7 +165,6 @@ impl ShardShared {
         if slot.is_none() {
             *slot = Some(Arc::from(reason));
         }
-        drop(slot);
         self.state.fetch_max(READ_ONLY, Ordering::AcqRel);
     }
 
@@ -142,6 +175,7 @@ impl ShardShared {
 
     /// Why the shard is not healthy, if it is not.
     pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        self.look_at_pages();
         (self.state.load(Ordering::Acquire) != HEALTHY).then(|| self.reason_text())
     }
 

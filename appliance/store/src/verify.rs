@@ -111,7 +111,9 @@ fn verify_log(config: &StoreConfig, format: Format, id: ShardId, report: &mut Ve
     };
     let walked = Index::open(&index_dir(config, id), MAP_BYTES, 16)
         .and_then(|index| {
-            index.check_walk()?;
+            for damaged in index.damaged() {
+                report.fail(format!("{id}: {damaged}"));
+            }
             applied(&index)
         })
         .and_then(|from| log::verify(&config.disk, &log_config, from));

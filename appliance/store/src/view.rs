@@ -212,6 +212,10 @@ impl<'v> Scan<'v> {
         if let Some(start) = self.pending_seek.take() {
             self.index_fault = None;
             self.position(&start)?;
+            // A damaged key beside the bound may have been one of those that the walk is to show.
+            if let Bound::Included(key) | Bound::Excluded(key) = &start {
+                self.layers.shard.index().check_absent(key)?;
+            }
         }
         if let Some(fault) = self.index_fault.take() {
             // A caller that goes on steps over it.
@@ -348,8 +352,9 @@ impl<'v> Scan<'v> {
         let index = self.layers.shard.index();
         self.index_head = None;
         if let Some((key, stored)) = item.transpose().map_err(|error| index.fault("walk", error))? {
-            // Behind the table's last key the walk ends, whatever lies there.
+            // Behind the table's last key the walk ends, unless a damaged key there may have been the table's last.
             if !self.in_table(key) {
+                self.index_fault = index.check_absent(key).err();
                 return Ok(());
             }
             match index.check(key, stored) {

@@ -16,6 +16,11 @@ mod syscall;
 
 pub use real::RealDisk;
 
+/// Asks the system to begin to read the first bytes of a file that will be walked. It may say no, or do nothing.
+pub(crate) fn read_ahead(file: &std::fs::File, length: u64) {
+    let _advice: io::Result<()> = syscall::read_ahead(file, length);
+}
+
 /// A future that stays on its core.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 

@@ -45,6 +45,16 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Asks the system to begin to read the first bytes of a file.
+pub(super) fn read_ahead(file: &File, length: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    // SAFETY: posix_fadvise demands an open descriptor, which `file` owns for longer than the call; it touches no memory.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, length, libc::POSIX_FADV_WILLNEED) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
 fn retry(mut call: impl FnMut() -> i32) -> io::Result<()> {
     loop {
         if call() == 0 {
