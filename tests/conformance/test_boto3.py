@@ -161,21 +161,21 @@ def test_presigned_urls_of_version_4_work_until_they_are_tampered_with(server, b
         config=Config(signature_version="s3v4"),
     )
     s3.put_object(Bucket=bucket, Key="presigned", Body=b"shared")
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "presigned"}, ExpiresIn=60)
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "presigned"}, ExpiresIn=600)
     assert fetch(url)[:2] == (200, b"shared")
-    assert fetch(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))[::2] == (403, "SignatureDoesNotMatch")
+    assert fetch(url.replace("X-Amz-Expires=600", "X-Amz-Expires=601"))[::2] == (403, "SignatureDoesNotMatch")
 
 
 def test_a_default_client_presigns_a_put_and_a_get(s3, bucket):
     """In us-east-1 boto3 still presigns with version 2 unless told otherwise."""
     parameters = {"Bucket": bucket, "Key": "shared/by default+name"}
-    put = s3.generate_presigned_url("put_object", Params=parameters, ExpiresIn=60)
+    put = s3.generate_presigned_url("put_object", Params=parameters, ExpiresIn=600)
     assert "AWSAccessKeyId=" in put and "X-Amz-Signature" not in put
     assert fetch(put, "PUT", b"shared")[0] == 200
-    get = s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=60)
+    get = s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=600)
     assert fetch(get)[:2] == (200, b"shared")
     named = parameters | {"ResponseContentType": "text/x-shared"}
-    with urllib.request.urlopen(s3.generate_presigned_url("get_object", Params=named, ExpiresIn=60)) as reply:
+    with urllib.request.urlopen(s3.generate_presigned_url("get_object", Params=named, ExpiresIn=600)) as reply:
         assert (reply.headers["Content-Type"], reply.read()) == ("text/x-shared", b"shared")
     # A URL is for its method, its key and its parameters.
     assert fetch(get, "PUT", b"changed")[::2] == (403, "SignatureDoesNotMatch")

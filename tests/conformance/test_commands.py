@@ -1,48 +1,9 @@
 """Command-line clients as their users run them: AWS CLI, rclone, restic. Files are compared byte for byte."""
 
-import filecmp
-import shutil
 import subprocess
-import sys
-from pathlib import Path
 
-import pytest
-
-from zctest.content import MULTIPART_BYTES, content
-
-FILE_NAMES = ["small", "empty", "with space", "plus+sign", "percent%41", "ünïcode-鍵", "deep/er/file", "quote'quote"]
-
-
-@pytest.fixture()
-def tree(tmp_path) -> Path:
-    """Local files: small, empty, odd-named, and one that needs a multipart upload."""
-    root = tmp_path / "tree"
-    for number, name in enumerate(FILE_NAMES):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"" if name == "empty" else content(1000 + number))
-    (root / "large").write_bytes(content(MULTIPART_BYTES))
-    return root
-
-
-def same(left: Path, right: Path) -> bool:
-    names = sorted(str(path.relative_to(left)) for path in left.rglob("*") if path.is_file())
-    others = sorted(str(path.relative_to(right)) for path in right.rglob("*") if path.is_file())
-    match, mismatch, errors = filecmp.cmpfiles(left, right, names, shallow=False)
-    return names == others and not mismatch and not errors and len(match) == len(names)
-
-
-def run(command: list[str], environment: dict[str, str], **options) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def tool(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    path = str(beside) if beside.exists() else shutil.which(name)
-    assert path, f"{name} is missing; tests/run installs it"
-    return path
+from zctest.content import content
+from zctest.files import FILE_NAMES, run, same, tool
 
 
 def test_aws_cli_makes_syncs_presigns_and_removes(server, tree, tmp_path):
@@ -60,7 +21,7 @@ def test_aws_cli_makes_syncs_presigns_and_removes(server, tree, tmp_path):
     for settings, name in [(environment, "Signature="), (environment | {"AWS_CONFIG_FILE": str(config)}, "X-Amz-Signature=")]:
         url = run([aws, "s3", "presign", "s3://cli-bucket/one"], settings).strip()
         assert name in url
-        fetched = subprocess.run(["curl", "-sf", url], capture_output=True)
+        fetched = subprocess.run(["curl", "-sf", url], env=environment, capture_output=True)
         assert fetched.stdout == (tree / "small").read_bytes()
     run([aws, "s3", "rb", "--force", "s3://cli-bucket"], environment)
     assert "cli-bucket" not in run([aws, "s3", "ls"], environment)
@@ -80,6 +41,7 @@ def test_rclone_syncs_checks_copies_and_purges(server, tree, tmp_path):
         "RCLONE_S3_CHUNK_SIZE": "5M",
         "RCLONE_S3_UPLOAD_CUTOFF": "8M",
     }
+    # rclone has an option of its own, and its AWS library stumbles over this one.
     environment.pop("AWS_CA_BUNDLE", None)
     rclone = tool("rclone")
     run([rclone, "mkdir", "z:rclone-bucket"], environment)

@@ -36,12 +36,17 @@ class Server:
         arguments: list[str] | None = None,
         config: str | None = None,
         plant: str | None = None,
+        environment: dict[str, str] | None = None,
+        host: str | None = None,
     ):
         self.owns_data = data is None
         parent = Path(os.environ.get("ZEROCLOUD_TEST_DIR", tempfile.gettempdir()))
         self.data = data or Path(tempfile.mkdtemp(prefix="zerocloud-test-", dir=parent))
         self.arguments = arguments or []
         self.config = config
+        # What clients are told beside keys and region, and the name by which they call the appliance.
+        self.client_environment = environment or {}
+        self.client_host = host
         # A fault that the binary is to have; only one that was built with the feature `planted` takes it.
         self.plant = plant
         self.process: subprocess.Popen | None = None
@@ -81,6 +86,8 @@ class Server:
             ready = READY.search(line)
         watch.cancel()
         self.url = ready.group(1)
+        if self.client_host is not None:
+            self.url = self.url.replace("127.0.0.1", self.client_host)
         threading.Thread(target=self._swallow, args=(self.process,), daemon=True).start()
         return self
 
@@ -132,7 +139,7 @@ class Server:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
+        } | self.client_environment
         return environment
 
     def stop(self, timeout: float = 60.0) -> int:

@@ -50,7 +50,11 @@ class Wire:
 
     def end(self) -> "Wire":
         """No more bytes from us."""
-        self.socket.shutdown(socket.SHUT_WR)
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The peer has reset the connection; its reply is still to be read.
+            pass
         return self
 
     def more(self) -> bool:
@@ -157,7 +161,7 @@ class Signer:
         )
         return headers
 
-    def presign(self, method: str, path: str, expires: str = "60", extra: dict[str, str] | None = None) -> str:
+    def presign(self, method: str, path: str, expires: str = "600", extra: dict[str, str] | None = None) -> str:
         """A presigned path with query."""
         fields = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",

@@ -23,7 +23,7 @@ function content(length, seed) {
   return Buffer.concat(blocks).subarray(0, length);
 }
 
-const client = new S3Client({ forcePathStyle: true });
+const client = new S3Client({ forcePathStyle: process.env.ZEROCLOUD_VIRTUAL_HOST !== "1" });
 const wanted = new Map();
 SIZES.forEach((size) => wanted.set(`size-${size}`, content(size, 1)));
 ODD_NAMES.forEach((name, number) => wanted.set(`odd/${name}`, content(100, number + 2)));
