@@ -157,7 +157,7 @@ impl Format {
         disk.sync_dir(data).map_err(|error| Fault::io("fsync", data, 0, &error))
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let hex: String = self.directory.0.iter().map(|byte| format!("{byte:02x}")).collect();
         let text =
             format!("{FIRST_LINE}\nlayout {LAYOUT_VERSION}\ndirectory {hex}\nshards {}\n", self.shard_count);
@@ -165,7 +165,7 @@ impl Format {
     }
 }
 
-fn parse(bytes: &[u8], data: &Path) -> Result<Format, OpenError> {
+pub(crate) fn parse(bytes: &[u8], data: &Path) -> Result<Format, OpenError> {
     let damaged = || {
         let path = data.join(FORMAT_NAME);
         OpenError::Fault(Fault::corrupt(format!("{} is damaged; restore it from a backup", path.display())))

@@ -14,6 +14,9 @@ mod fold;
 pub mod format;
 mod forward;
 mod freeze;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grace;
 mod index;
 pub mod log;

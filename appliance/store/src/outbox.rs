@@ -71,16 +71,16 @@ impl Tx<'_> {
 }
 
 #[derive(Clone)]
-struct Message {
+pub(crate) struct Message {
     source: ShardId,
     sequence: u128,
-    target: ShardId,
-    topic: Topic,
-    payload: Vec<u8>,
+    pub(crate) target: ShardId,
+    pub(crate) topic: Topic,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Message {
-    fn decode(source: ShardId, key: &[u8], value: &[u8]) -> Result<Message, Fault> {
+    pub(crate) fn decode(source: ShardId, key: &[u8], value: &[u8]) -> Result<Message, Fault> {
         let sequence = key.try_into().map(u128::from_be_bytes);
         let sequence = sequence.map_err(|_| Fault::corrupt("an OUTBOX key is not a sequence".into()))?;
         let mut reader = Reader { rest: value };
@@ -89,7 +89,7 @@ impl Message {
         Ok(Message { source, sequence, target, topic, payload: reader.rest.to_vec() })
     }
 
-    fn note_key(&self) -> Vec<u8> {
+    pub(crate) fn note_key(&self) -> Vec<u8> {
         let mut key = self.source.0.to_be_bytes().to_vec();
         key.extend_from_slice(&self.sequence.to_be_bytes());
         key

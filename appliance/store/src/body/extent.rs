@@ -186,11 +186,21 @@ pub fn verify_chunk(chunk: &[u8], crc: u32, path: &std::path::Path, offset: u64)
 }
 
 /// For fuzzing: any bytes either are refused or encode to themselves, bytes that must be zero excepted.
-pub fn fuzz(bytes: &[u8]) {
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
     let Ok(header) = ExtentHeader::decode(bytes) else { return };
     let mut block = vec![0; BLOCK_BYTES];
     header.encode(&mut block);
     assert_eq!(ExtentHeader::decode(&block).as_ref(), Ok(&header));
+    assert_eq!(block[..CRCS_OFFSET], bytes[..CRCS_OFFSET]);
+    assert_eq!(header.chunk_crcs.len(), chunk_count(header.data_bytes));
+}
+
+/// For fuzzing: gives a block the checksum that it should have.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn mend(block: &mut [u8]) {
+    let crc = hash::crc32c(&block[..CRC_OFFSET]);
+    block[CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
 }
 
 struct Fields<'a> {

@@ -379,7 +379,8 @@ impl PackedScan {
 }
 
 /// For fuzzing: any bytes are refused, or their fields are within limits and encode to the same bytes.
-pub fn fuzz(bytes: &[u8]) {
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
     let Some((head, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return };
     let Ok((header, crc)) = EntryHeader::decode(head) else { return };
     let key = &rest[..rest.len().min(usize::from(header.key_bytes))];
@@ -390,6 +391,33 @@ pub fn fuzz(bytes: &[u8]) {
     assert_eq!(again[..CRC_OFFSET], head[..CRC_OFFSET]);
     assert_eq!(again[CRC_OFFSET..] == head[CRC_OFFSET..], place.header_crc(&head[..CRC_OFFSET], key) == crc);
     assert!(header.entry_bytes() <= ENTRY_BYTES_MAX);
+}
+
+/// For fuzzing: gives every entry that has the form of one the checksums that it should have, so that the walk believes
+/// it; the body of one whose table is odd keeps the checksum that it came with. Gives where each entry's key, its body
+/// and the next entry begin.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn mend(bytes: &mut [u8], directory: DirectoryId, key: FileKey) -> Vec<[usize; 3]> {
+    let (mut entries, mut at) = (Vec::new(), 0);
+    while let Some(head) = bytes[at..].first_chunk::<HEADER_BYTES>() {
+        let Ok((header, _)) = EntryHeader::decode(head) else { break };
+        let key_start = at + HEADER_BYTES;
+        let body_start = key_start + usize::from(header.key_bytes);
+        let end = at + header.entry_bytes();
+        if end > bytes.len() {
+            break;
+        }
+        if header.table.0.is_multiple_of(2) {
+            let crc = hash::crc32c(&bytes[body_start..end]);
+            bytes[at + 12..at + CRC_OFFSET].copy_from_slice(&crc.to_le_bytes());
+        }
+        let place = Place { directory, key, offset: at as u32 };
+        let crc = place.header_crc(&bytes[at..at + CRC_OFFSET], &bytes[key_start..body_start]);
+        bytes[at + CRC_OFFSET..key_start].copy_from_slice(&crc.to_le_bytes());
+        entries.push([key_start, body_start, end]);
+        at = end;
+    }
+    entries
 }
 
 /// Bytes of a packed segment, unless configured otherwise.

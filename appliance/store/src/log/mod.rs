@@ -14,6 +14,7 @@ use crate::types::{BLOCK_BYTES, DirectoryId, LogPosition, Lsn, ShardId};
 
 pub mod files;
 pub mod format;
+#[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 #[cfg(test)]
 mod lab;
