@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use http_types::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::account::{AccessKey, Account, AccountId, KeyRing, Secret};
+use crate::account::{AccessKey, Account, AccountId, CanonicalId, KeyRing, Secret};
+use crate::acl::{AclHeaders, CannedAcl, GRANT_COUNT_MAX, GRANT_HEADERS, Group, Permission};
+use crate::arn::Arn;
 use crate::chunked::{Decoder, Trailers};
 use crate::error::ErrorReply;
-use crate::payload::PayloadMode;
+use crate::payload::{PayloadCheck, PayloadMode};
+use crate::sigv4::canonical::{Canonical, Source};
 use crate::sigv4::{
     AuthorizationHeader, ChunkSigner, Credential, Dialect, Identity, PathCoding, PresignedQuery,
 };
@@ -226,6 +229,171 @@ fn same(one: Element<'_, '_>, other: Element<'_, '_>) {
 
 fn is_forbidden(c: char) -> bool {
     (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+/// Canonical requests, in every form, beside a plain second implementation. The input is a path, a query and the value
+/// of a header, on a line each.
+pub fn canonical(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (path, query, value) = (line(), line(), line());
+    let mut headers = HeaderMap::new();
+    let Ok(value) = HeaderValue::from_str(value) else { return };
+    headers.append("x-amz-meta-a", value.clone());
+    headers.append("x-amz-meta-a", value.clone());
+    let source = Source {
+        method: "GET",
+        path,
+        query,
+        headers: &headers,
+        authority: "host.example",
+        signed_headers: "host;x-amz-meta-a",
+        payload_hash: b"UNSIGNED-PAYLOAD",
+    };
+    let words: Vec<_> = value.as_bytes().split(|&byte| matches!(byte, b' ' | b'\t')).collect();
+    let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let value = words.join(&b' ');
+    let mut canonical = Canonical::default();
+    for coding in [PathCoding::Once, PathCoding::Twice] {
+        for (number, form) in coding.forms().iter().enumerate() {
+            let found = canonical.build(&source, *form).expect("all signed headers are there");
+            let raw = if path.is_empty() { "/" } else { path };
+            let expected_path = match (coding, number) {
+                (PathCoding::Once, 0 | 2) => raw.as_bytes().to_vec(),
+                (PathCoding::Once, _) => percent_coded(&percent_decoded(raw, false), true),
+                (PathCoding::Twice, 1) => percent_coded(raw.as_bytes(), true),
+                (PathCoding::Twice, _) => percent_coded(dots_resolved(raw).as_bytes(), true),
+            };
+            let mut expected =
+                [b"GET\n", &expected_path[..], b"\n", &query_sorted(query, number == 2)].concat();
+            expected.extend_from_slice(b"\nhost:host.example\nx-amz-meta-a:");
+            expected.extend_from_slice(&[&value[..], b",", &value].concat());
+            expected.extend_from_slice(b"\n\nhost;x-amz-meta-a\nUNSIGNED-PAYLOAD");
+            assert_eq!(String::from_utf8_lossy(found), String::from_utf8_lossy(&expected));
+        }
+    }
+    if let Ok(plain) = uri::decode_path(path) {
+        assert_eq!(percent_decoded(path, false), plain.as_bytes(), "what is signed is not what is read");
+    }
+    for (name, _) in uri::query_pairs(query) {
+        if let Ok(plain) = uri::decode_query(name) {
+            assert_eq!(percent_decoded(name, true), plain.as_bytes(), "what is signed is not what is read");
+        }
+    }
+}
+
+fn percent_decoded(text: &str, plus_is_blank: bool) -> Vec<u8> {
+    let mut parts = text.split('%');
+    let blanks = |part: &str| if plus_is_blank { part.replace('+', " ") } else { part.to_owned() };
+    let mut out = blanks(parts.next().unwrap_or_default()).into_bytes();
+    for part in parts {
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                out.extend_from_slice(blanks(&part[2..]).as_bytes());
+            }
+            None => out.extend_from_slice(format!("%{}", blanks(part)).as_bytes()),
+        }
+    }
+    out
+}
+
+fn percent_coded(bytes: &[u8], keep_slash: bool) -> Vec<u8> {
+    let coded = |byte: &u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(*byte).to_string(),
+        b'/' if keep_slash => "/".to_owned(),
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    bytes.iter().map(coded).collect::<String>().into_bytes()
+}
+
+fn dots_resolved(path: &str) -> String {
+    let mut kept = Vec::new();
+    for segment in path.split('/') {
+        if segment == ".." {
+            kept.pop();
+        } else if !matches!(segment, "" | ".") {
+            kept.push(segment);
+        }
+    }
+    let is_directory = ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) || matches!(path, "." | "..");
+    let end = if kept.is_empty() || !is_directory { "" } else { "/" };
+    format!("/{}{end}", kept.join("/"))
+}
+
+fn query_sorted(query: &str, is_raw: bool) -> Vec<u8> {
+    let form = |part: &str| match is_raw {
+        true => part.as_bytes().to_vec(),
+        false => percent_coded(&percent_decoded(part, true), false),
+    };
+    let mut pairs: Vec<_> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(|(name, _)| percent_decoded(name, true) != b"X-Amz-Signature")
+        .map(|(name, value)| (form(name), form(value)))
+        .collect();
+    pairs.sort();
+    let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| [&name[..], b"=", &value].concat()).collect();
+    pairs.join(&b'&')
+}
+
+/// What stands in the values of headers and in documents: grants, canned lists, names of resources and accounts, and how
+/// a payload is announced. Each line is the value of the header with its number.
+pub fn grants(input: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for (number, line) in input.split(|&byte| byte == b'\n').take(4 * GRANT_HEADERS.len()).enumerate() {
+        let name = match number % (GRANT_HEADERS.len() + 2) {
+            0 => "x-amz-acl",
+            1 => "x-amz-content-sha256",
+            number => GRANT_HEADERS[number - 2].0,
+        };
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(name, value);
+        }
+        names(line);
+    }
+    let account = Account::new(AccountId::parse("000000000000").expect("twelve digits"), "fuzz");
+    let mut ring = KeyRing::default();
+    ring.add_account(Arc::new(account));
+    match AclHeaders::parse(&headers, &ring) {
+        Ok(AclHeaders::Absent) => assert!(!headers.contains_key("x-amz-acl")),
+        Ok(AclHeaders::Canned(canned)) => {
+            assert_eq!(CannedAcl::parse(canned.name().as_bytes()).ok(), Some(canned));
+        }
+        Ok(AclHeaders::Grants(grants)) => {
+            assert!((1..=GRANT_COUNT_MAX).contains(&grants.len()) && !headers.contains_key("x-amz-acl"));
+        }
+        Err(error) => assert_eq!(error.status, 400, "{error:?}"),
+    }
+    match PayloadMode::announced(&headers) {
+        Ok(mode) => assert_eq!(PayloadCheck::new(mode).is_some(), matches!(mode, PayloadMode::Sha256(_))),
+        Err(error) => assert!(matches!(error.status, 400 | 501), "{error:?}"),
+    }
+}
+
+fn names(line: &[u8]) {
+    let Ok(text) = std::str::from_utf8(line) else { return };
+    if let Some(arn) = Arn::parse(text) {
+        assert_eq!(arn.to_string(), text);
+        assert!(![arn.partition, arn.service, arn.region, arn.account].iter().any(|part| part.contains(':')));
+    }
+    if let Some(id) = AccountId::parse(text) {
+        assert_eq!(id.as_str(), text);
+        assert!(text.len() == 12 && text.bytes().all(|digit| digit.is_ascii_digit()));
+    }
+    if let Some(id) = CanonicalId::parse(text) {
+        assert!(id.as_str().eq_ignore_ascii_case(text) && text.len() == 64);
+    }
+    if let Some(permission) = Permission::parse(text) {
+        assert_eq!(permission.name(), text);
+    }
+    if let Some(group) = Group::parse(text) {
+        assert_eq!(group.uri(), text);
+    }
 }
 
 /// Dates of all forms, and the codings of digests.

@@ -15,11 +15,13 @@ use harness::Random;
 /// `AWS_TEST_MUTATIONS` asks for more.
 const MUTATIONS_OF_EACH: usize = 300;
 type Target = fn(&[u8]);
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 8] = [
     ("captured", fuzz::request),
     ("authorization", fuzz::authorization),
     ("presigned", fuzz::presigned),
     ("chunked", fuzz::chunked),
+    ("canonical", fuzz::canonical),
+    ("grants", fuzz::grants),
     ("xml", fuzz::xml),
     ("dates", fuzz::dates),
 ];

@@ -11,7 +11,7 @@
 //! fails two of them gets the refusal that comes first. Bodies are not looked at here; [`crate::payload`] and
 //! [`crate::chunked`] hold them to what was promised.
 
-mod canonical;
+pub(crate) mod canonical;
 mod chain;
 mod keys;
 mod parse;
