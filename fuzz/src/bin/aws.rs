@@ -1,0 +1,15 @@
+//! The targets of `aws`.
+#![no_main]
+
+const TARGETS: [(&str, zerocloud_fuzz::Target); 8] = [
+    ("authorization", aws::fuzz::authorization),
+    ("canonical", aws::fuzz::canonical),
+    ("captured", aws::fuzz::request),
+    ("chunked", aws::fuzz::chunked),
+    ("dates", aws::fuzz::dates),
+    ("grants", aws::fuzz::grants),
+    ("presigned", aws::fuzz::presigned),
+    ("xml", aws::fuzz::xml),
+];
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zerocloud_fuzz::run(&TARGETS, data));
