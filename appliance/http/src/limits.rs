@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::http1::HEADER_COUNT_CEILING;
 
-/// The bounds of a server. All fields may be changed before the server starts.
+/// The bounds of a server. `Server::set_limits` changes them for connections that begin later.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections per core; further ones wait in the listener's backlog.
@@ -84,8 +84,9 @@ impl Default for Limits {
             body_idle: Duration::from_secs(30),
             rate_bytes_per_second_min: 512,
             rate_grace: Duration::from_secs(20),
-            // A slow reader behind a large receive buffer moves in steps of megabytes, half a minute and more apart.
-            write_stall: Duration::from_secs(120),
+            // A client that works on what it has read so far reads no further for minutes. What it makes us hold meanwhile
+            // is bounded per connection and per core.
+            write_stall: Duration::from_secs(300),
             drain_bytes_max: 256 * KIB as u64,
             drain_time: Duration::from_secs(2),
             chunk_extension_bytes_max: 16 * KIB,

@@ -3,6 +3,7 @@
 //! Invariant: a connection is counted from accept to drop, and never more than `connections_per_core` are open.
 //! Left to others: the protocols (`http1`, `http2`), certificates (`tls`).
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -24,7 +25,8 @@ impl<T: AsyncRead + AsyncBufRead + AsyncWrite + Unpin + 'static> Stream for T {}
 /// The server of one core. Clones share limits, counts and the drain, so one core may serve several listeners.
 #[derive(Clone)]
 pub struct Server<H> {
-    core: Rc<Core>,
+    /// Of connections that begin now.
+    core: Rc<RefCell<Rc<Core>>>,
     handler: H,
 }
 
@@ -44,13 +46,23 @@ impl<H: Handler> Server<H> {
     /// A server without a listener yet.
     #[must_use]
     pub fn new(limits: Limits, handler: H) -> Self {
-        Self { core: Core::new(limits), handler }
+        Self { core: Rc::new(RefCell::new(Core::new(limits))), handler }
+    }
+
+    /// Sets the limits of connections that begin from now on; the others keep theirs, but for their number.
+    pub fn set_limits(&self, limits: Limits) {
+        let core = self.core().with_limits(limits);
+        *self.core.borrow_mut() = core;
+    }
+
+    fn core(&self) -> Rc<Core> {
+        Rc::clone(&self.core.borrow())
     }
 
     /// Connections open now.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        self.core.connection_count()
+        self.core().connection_count()
     }
 
     /// As the free function `serve`, for one of several listeners.
@@ -62,15 +74,15 @@ impl<H: Handler> Server<H> {
     ) -> usize {
         let deadline = self.accept_all(&listener, tls.as_ref(), &shutdown).await;
         drop(listener);
-        self.core.start_draining();
+        self.core().start_draining();
         self.wait_for_end(deadline).await;
-        self.core.connection_count()
+        self.core().connection_count()
     }
 
     /// Serves one connection that somebody else accepted, until it ends.
     pub async fn serve_stream<S: Stream>(&self, stream: S, peer: SocketAddr, tls: bool) {
-        let _guard = self.core.open_connection();
-        serve_sniffed(stream, self.handler.clone(), Rc::clone(&self.core), peer, tls).await;
+        let _guard = self.core().open_connection();
+        serve_sniffed(stream, self.handler.clone(), self.core(), peer, tls).await;
     }
 
     async fn accept_all(
@@ -86,8 +98,9 @@ impl<H: Handler> Server<H> {
                     if let Poll::Ready(deadline) = shutdown.poll_begun(cx) {
                         return Poll::Ready(Err(deadline));
                     }
-                    if self.core.connection_count() >= self.core.limits.connections_per_core {
-                        self.core.wake_at_next_end(cx.waker());
+                    let core = self.core();
+                    if core.connection_count() >= core.limits.connections_per_core {
+                        core.wake_at_next_end(cx.waker());
                         return Poll::Pending;
                     }
                     accept.as_mut().poll(cx).map(Ok)
@@ -104,8 +117,8 @@ impl<H: Handler> Server<H> {
     }
 
     fn start(&self, stream: ring::TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) {
-        let guard = self.core.open_connection();
-        let (core, handler) = (Rc::clone(&self.core), self.handler.clone());
+        let (core, handler) = (self.core(), self.handler.clone());
+        let guard = core.open_connection();
         match tls {
             None => ring::spawn(serve_plain(stream, handler, core, peer, guard)).detach(),
             Some(acceptor) => {
@@ -117,10 +130,10 @@ impl<H: Handler> Server<H> {
     async fn wait_for_end(&self, deadline: Instant) {
         let mut limit = pin!(ring::sleep_until(deadline));
         poll_fn(|cx| {
-            if self.core.connection_count() == 0 {
+            if self.core().connection_count() == 0 {
                 return Poll::Ready(());
             }
-            self.core.wake_at_next_end(cx.waker());
+            self.core().wake_at_next_end(cx.waker());
             limit.as_mut().poll(cx)
         })
         .await;

@@ -493,3 +493,25 @@ fn connections_over_the_bound_wait_for_a_place() {
         assert_eq!(second.response().await.status, 200);
     });
 }
+
+#[test]
+fn new_limits_let_waiting_connections_in_and_count_for_later_heads() {
+    on_reactor(async {
+        let server = start(Limits { connections_per_core: 1, ..Limits::default() });
+        let mut first = Raw::connect(server.address).await;
+        first.send(GET).await;
+        assert_eq!(first.response().await.status, 200);
+        let mut second = Raw::connect(server.address).await;
+        second.send(GET).await;
+        assert!(ring::timeout(Duration::from_millis(100), second.more()).await.is_err());
+        server.server.set_limits(Limits { head_bytes_max: 300, ..Limits::default() });
+        assert_eq!(second.response().await.status, 200);
+        assert_eq!(server.server.connection_count(), 2);
+        let large = format!("GET / HTTP/1.1\r\nHost: h\r\nX-Large: {}\r\n\r\n", "a".repeat(300));
+        second.send(&large).await;
+        assert_eq!(second.response().await.status, 431);
+        // A connection that began before keeps the limits that it began with.
+        first.send(&large).await;
+        assert_eq!(first.response().await.status, 200);
+    });
+}

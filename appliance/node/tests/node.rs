@@ -282,7 +282,9 @@ fn sighup_reloads_the_log_level_and_names_what_needs_a_restart() {
     let config = scratch.write("z.toml", "[log]\nlevel = \"warn\"\n", 0o600);
     let config_text = config.to_str().expect("UTF-8").to_string();
     let node = Node::start(&scratch.join("data"), &["--config", &config_text]);
-    scratch.write("z.toml", "region = \"eu-west-1\"\n[log]\nlevel = \"info\"\naccess = true\n", 0o600);
+    let changed =
+        "region = \"eu-west-1\"\n[log]\nlevel = \"info\"\naccess = true\n[limits]\nhead_bytes = 4096\n";
+    scratch.write("z.toml", changed, 0o600);
     node.signal("HUP");
     // The access log begins once the reload is done.
     let begun = Instant::now();
@@ -290,6 +292,9 @@ fn sighup_reloads_the_log_level_and_names_what_needs_a_restart() {
         node.request("GET /-/live HTTP/1.1");
         std::thread::sleep(Duration::from_millis(100));
     }
+    let large = format!("GET /-/live?{} HTTP/1.1", "a".repeat(5_000));
+    let refused = node.request(&large);
+    assert!(refused.starts_with("HTTP/1.1 414") || refused.starts_with("HTTP/1.1 431"), "{refused}");
     let log = node.stop();
     assert!(log.contains("\"keys\":\"region\""), "{log}");
     assert!(log.contains("configuration reloaded"), "{log}");

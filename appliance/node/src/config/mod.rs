@@ -324,7 +324,6 @@ impl Config {
         compare("public_url", self.public_url == new.public_url);
         compare("virtual_hosts", self.virtual_hosts == new.virtual_hosts);
         compare("backend", self.backend == new.backend);
-        compare("limits", self.limits == new.limits);
         compare("drain_timeout", self.drain_timeout == new.drain_timeout);
         compare("allow_plaintext", self.allow_plaintext == new.allow_plaintext);
         compare("s3", self.s3 == new.s3);

@@ -128,7 +128,8 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         let failed = |error| Failure::storage(format!("cannot start a thread for core {core}: {error}"));
         workers.push(worker::start(start).map_err(failed)?);
     }
-    let node = Node { args, config, log, status, workers, events, shutdown, acceptor, addresses };
+    let node =
+        Node { args, config, log, status, workers, events, shutdown, acceptor, addresses, descriptors };
     node.serve(over)
 }
 
@@ -143,6 +144,8 @@ struct Node<'a> {
     shutdown: Shutdown,
     acceptor: Option<TlsAcceptor>,
     addresses: Vec<SocketAddr>,
+    /// How many files the process may have open.
+    descriptors: Option<u64>,
 }
 
 impl Node<'_> {
@@ -304,6 +307,8 @@ impl Node<'_> {
         {
             self.log.error("accounts not reloaded, the former ones stay", &[("cause", &failure)]);
         }
+        let limits = start::limits(&config, self.workers.len(), self.descriptors);
+        self.tell_all(|| Command::Limits(Box::new(limits.clone())));
         self.log.set(config.log.level, config.log.access);
         self.log.info("configuration reloaded", &[]);
     }

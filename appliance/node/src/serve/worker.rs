@@ -58,6 +58,8 @@ pub enum Command {
     FinishRecovery(Arc<Opened>),
     /// These accounts from now on.
     Accounts(Arc<Config>, RootKey),
+    /// These bounds for connections that begin from now on. No event tells when.
+    Limits(Box<Limits>),
 }
 
 /// A core's thread, seen from the main thread.
@@ -99,7 +101,7 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
         listeners.push(ring::spawn(async move { server.serve(listener, tls, shutdown).await }));
     }
     let _heart = ring::spawn(beat(core.clone()));
-    let _commands = ring::spawn(obey(core.clone(), commands, events));
+    let _commands = ring::spawn(obey(core.clone(), server.clone(), commands, events));
     let mut connection_count = 0;
     for listener in listeners {
         // All listeners of a core share one count; the last one to end knows it best.
@@ -112,7 +114,12 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
     Ok(connection_count)
 }
 
-async fn obey(core: Rc<Core>, mut commands: ring::Receiver<Command>, events: Sender<Event>) {
+async fn obey(
+    core: Rc<Core>,
+    server: Server<NodeHandler>,
+    mut commands: ring::Receiver<Command>,
+    events: Sender<Event>,
+) {
     while let Some(command) = commands.recv().await {
         let event = match command {
             Command::Start { opened, core_count } => {
@@ -138,6 +145,10 @@ async fn obey(core: Rc<Core>, mut commands: ring::Receiver<Command>, events: Sen
                 }
                 Err(failure) => Event::Failed(failure.message),
             },
+            Command::Limits(limits) => {
+                server.set_limits(*limits);
+                continue;
+            }
         };
         if events.send(event).is_err() {
             return;
