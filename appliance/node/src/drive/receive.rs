@@ -3,20 +3,47 @@
 //! space back by itself, and nothing of it was ever visible.
 //! Leaves to the store: where the bytes go and when they are durable.
 
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
 use hash::{Digest, Md5State};
 use plan::{BodyFailure, BodyFilter, Copy, Digests, Receive, Received};
 use store::{BodyOwner, BodyWriter, Fault, Store};
 
 use super::intake::Intake;
-use super::lanes::Lanes;
+use super::lanes::{Hashed, Lanes};
 
 /// Takes the bytes of one body: hashes them and writes them.
 struct Sink<'a> {
     lanes: &'a Lanes,
     writer: BodyWriter,
-    md5: Option<Md5State>,
+    md5: Md5,
     digests: Vec<Digest>,
+}
+
+/// The MD5 of a body. One run of pieces at most is being hashed, while the next one is on its way from the client.
+enum Md5 {
+    Unwanted,
+    Known(Md5State),
+    Running(Hashed),
+}
+
+impl Md5 {
+    /// Hashes `pieces` once those before them are done.
+    async fn update(self, lanes: &Lanes, pieces: Vec<Bytes>) -> Md5 {
+        match self.settle().await {
+            Some(state) => Md5::Running(lanes.update(state, pieces)),
+            None => Md5::Unwanted,
+        }
+    }
+
+    async fn settle(self) -> Option<Md5State> {
+        match self {
+            Md5::Unwanted => None,
+            Md5::Known(state) => Some(state),
+            Md5::Running(hashed) => Some(hashed.await),
+        }
+    }
 }
 
 impl<'a> Sink<'a> {
@@ -30,25 +57,23 @@ impl<'a> Sink<'a> {
         Sink {
             lanes,
             writer: store.body_writer(hint, owner),
-            md5: digests.md5.then(Md5State::new),
+            md5: if digests.md5 { Md5::Known(Md5State::new()) } else { Md5::Unwanted },
             digests: digests.algorithms.iter().map(|algorithm| Digest::new(*algorithm)).collect(),
         }
     }
 
-    /// Appends `pieces` in order. The MD5 is computed at the end of this turn, together with other uploads', while the
-    /// writes are on their way.
+    /// Appends `pieces` in order. The MD5 is computed at the end of a turn, together with other uploads', while the
+    /// writes are on their way and the client sends more. The memory held is bounded: the next call waits for it.
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), Fault> {
         for digest in &mut self.digests {
             for piece in &pieces {
                 digest.update(piece);
             }
         }
-        let hashed = self.md5.take().map(|state| self.lanes.update(state, pieces.clone()));
+        let former = mem::replace(&mut self.md5, Md5::Unwanted);
+        self.md5 = former.update(self.lanes, pieces.clone()).await;
         for piece in &pieces {
             self.writer.write(piece).await?;
-        }
-        if let Some(hashed) = hashed {
-            self.md5 = Some(hashed.await);
         }
         Ok(())
     }
@@ -57,7 +82,7 @@ impl<'a> Sink<'a> {
         let length = self.writer.length();
         let checksums =
             self.digests.into_iter().map(|digest| (digest.algorithm(), digest.finish())).collect();
-        let md5 = self.md5.map(Md5State::finish);
+        let md5 = self.md5.settle().await.map(Md5State::finish);
         Ok(Received { body: self.writer.seal().await?, length, md5, checksums, trailers })
     }
 }
