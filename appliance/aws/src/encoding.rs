@@ -45,21 +45,26 @@ pub fn hex_digit(digit: u8) -> Option<u8> {
 
 /// `bytes` in standard base64 with padding (RFC 4648 4).
 pub fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
+    let mut out = vec![0; bytes.len().div_ceil(3) * 4];
+    base64_into(bytes, &mut out);
+    String::from_utf8(out).expect("base64 is ASCII")
+}
+
+/// The same into `out`, which holds exactly four characters for every three bytes begun.
+pub fn base64_into(bytes: &[u8], out: &mut [u8]) {
+    assert_eq!(out.len(), bytes.len().div_ceil(3) * 4, "as long as the text");
+    for (group, text) in bytes.chunks(3).zip(out.chunks_exact_mut(4)) {
         let word = (u32::from(group[0]) << 16)
             | (u32::from(group.get(1).copied().unwrap_or(0)) << 8)
             | u32::from(group.get(2).copied().unwrap_or(0));
-        for position in 0..4 {
-            if position <= group.len() {
-                let sextet = (word >> (18 - 6 * position)) & 63;
-                out.push(char::from(BASE64[sextet as usize]));
+        for (position, character) in text.iter_mut().enumerate() {
+            *character = if position <= group.len() {
+                BASE64[(word >> (18 - 6 * position)) as usize & 63]
             } else {
-                out.push('=');
-            }
+                b'='
+            };
         }
     }
-    out
 }
 
 /// Reads standard base64 with padding. `None` when the text is not the canonical spelling of some bytes:

@@ -4,8 +4,9 @@
 //! Uniqueness is the caller's: it passes a fresh random number for each request.
 
 use std::fmt;
+use std::ops::Deref;
 
-use crate::encoding::base64;
+use crate::encoding::base64_into;
 
 /// The identifier of one request: 16 upper-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +28,14 @@ impl RequestId {
     }
 }
 
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
@@ -41,18 +50,51 @@ impl fmt::Debug for RequestId {
 
 /// The `x-amz-id-2` of a reply: 76 characters of base64 that stand for the node and the request. It carries
 /// no information; support tools only expect it to be there and to be long.
-pub fn host_id(node: u64, request: u64) -> String {
-    let mut state = node ^ request.rotate_left(32);
-    let mut bytes = [0u8; 56];
-    for word in bytes.chunks_exact_mut(8) {
-        // One step of splitmix64 (Steele, Lea, Flood 2014).
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word.copy_from_slice(&(mixed ^ (mixed >> 31)).to_be_bytes());
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HostId([u8; 76]);
+
+impl HostId {
+    /// Spells what a node's number and a request's give.
+    pub fn new(node: u64, request: u64) -> HostId {
+        let mut state = node ^ request.rotate_left(32);
+        let mut bytes = [0u8; 56];
+        for word in bytes.chunks_exact_mut(8) {
+            // One step of splitmix64 (Steele, Lea, Flood 2014).
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = state;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            word.copy_from_slice(&(mixed ^ (mixed >> 31)).to_be_bytes());
+        }
+        let mut text = [0; 76];
+        base64_into(&bytes, &mut text);
+        HostId(text)
     }
-    base64(&bytes)
+
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("base64 is ASCII")
+    }
+}
+
+impl Deref for HostId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for HostId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -67,8 +109,9 @@ mod tests {
 
     #[test]
     fn host_ids_are_long_and_differ_by_request() {
-        assert_eq!(host_id(1, 2).len(), 76);
-        assert_eq!(host_id(1, 2), host_id(1, 2));
-        assert_ne!(host_id(1, 2), host_id(1, 3));
+        assert!(HostId::new(1, 2).ends_with('='));
+        assert_eq!(HostId::new(1, 2).len(), 76);
+        assert_eq!(HostId::new(1, 2), HostId::new(1, 2));
+        assert_ne!(HostId::new(1, 2), HostId::new(1, 3));
     }
 }

@@ -3,9 +3,12 @@
 //! Leaves to the services: what requests mean.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use aws::account::Account;
 use aws::payload::PayloadMode;
+use aws::request_id::{HostId, RequestId};
 use aws::sigv4::{Identity, SignedRequest};
 use bytes::Bytes;
 use http::{Handler, Refusal, RequestHead, Responder, ResponseHead};
@@ -30,7 +33,7 @@ struct Trace {
     begun: Instant,
     service: &'static str,
     operation: &'static str,
-    account: Option<String>,
+    account: Option<Arc<Account>>,
     received_bytes: u64,
 }
 
@@ -82,8 +85,8 @@ impl NodeHandler {
             body_length: body.length(),
             caller: Caller::Anonymous,
             auth: None,
-            request_id: ids.request.clone(),
-            host_id: ids.host.clone(),
+            request_id: ids.request,
+            host_id: ids.host,
             head,
         };
         if core.store_if_started().is_none() || core.status.phase() == Phase::Recovering {
@@ -100,7 +103,7 @@ impl NodeHandler {
         let mut signer = None;
         if let Identity::Key(mut key) = identity {
             signer = key.chunk_signer.take();
-            trace.account = Some(key.account.id.to_string());
+            trace.account = Some(key.account.clone());
             request.caller = Caller::Account(key.account.clone());
             request.auth = Some(key);
         }
@@ -108,9 +111,9 @@ impl NodeHandler {
             Ok(intake) => intake,
             Err(error) => return service.refuse(&request, error),
         };
-        trace.operation = service.operation_name(&request);
-        let first = drive::Host::with_context(core, |cx| service.start(cx, request));
-        let reply = drive::drive(core, first, &mut intake).await;
+        let started = drive::Host::with_context(core, |cx| service.start(cx, request));
+        trace.operation = started.operation;
+        let reply = drive::drive(core, started.plan, &mut intake).await;
         trace.received_bytes = intake.received_bytes();
         reply
     }
@@ -139,6 +142,7 @@ impl NodeHandler {
             None => {}
         }
         if core.log.shows_access() {
+            let account = trace.account.as_ref().map_or("-".to_string(), |account| account.id.to_string());
             core.log.access(&[
                 ("request_id", &ids.request),
                 ("peer", &head.peer),
@@ -146,7 +150,7 @@ impl NodeHandler {
                 ("path", &head.path),
                 ("service", &trace.service),
                 ("operation", &trace.operation),
-                ("account", &trace.account.as_deref().unwrap_or("-")),
+                ("account", &account),
                 ("status", &sent.status.as_u16()),
                 ("received_bytes", &trace.received_bytes),
                 ("sent_bytes", &sent.bytes),
@@ -230,10 +234,7 @@ async fn send(
 
 fn draw_ids(core: &Core) -> reply::Ids {
     let number = core.random();
-    reply::Ids {
-        request: aws::request_id::RequestId::new(number).as_str().to_string(),
-        host: aws::request_id::host_id(core.node_number(), number),
-    }
+    reply::Ids { request: RequestId::new(number), host: HostId::new(core.node_number(), number) }
 }
 
 /// Who asks, and what the signature promises about the body.
@@ -300,7 +301,6 @@ mod tests {
     use crate::log::{Level, Log};
     use crate::route::tests::head;
     use crate::status::Status;
-    use std::sync::Arc;
 
     /// What a core without a store answers: the state during recovery.
     fn answer_while_recovering(head: RequestHead) -> http::Reply {

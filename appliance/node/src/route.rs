@@ -84,12 +84,19 @@ fn absent(name: &str) -> Route {
     )
 }
 
+/// How a SigV4 header begins.
+const SIGNATURE_START: &str = "AWS4-HMAC-SHA256 Credential=";
+
 /// The service in the scope of a SigV4 signature, in the header or in the query. Nothing is verified here.
 fn scope_service(head: &RequestHead) -> Option<&str> {
     let header = head.headers.get(http_types::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(credential) = header.and_then(|text| text.split("Credential=").nth(1)) {
-        let scope = credential.split([',', ' ']).next()?;
-        return scope.rsplit('/').nth(1);
+    // Every SDK writes it right behind the algorithm; looking for the word takes longer.
+    if let Some(text) = header
+        && let Some(credential) =
+            text.strip_prefix(SIGNATURE_START).or_else(|| text.split("Credential=").nth(1))
+    {
+        let end = credential.bytes().position(|byte| byte == b',' || byte == b' ');
+        return credential[..end.unwrap_or(credential.len())].rsplit('/').nth(1);
     }
     let query = head.query.as_deref()?;
     let credential = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?;

@@ -21,24 +21,26 @@ pub use step::{Resume, Step};
 use std::sync::Arc;
 
 use aws::account::{Account, Credentials, Directory};
+use aws::request_id::{HostId, RequestId};
 use aws::sigv4::{Authenticated, Verifier};
 use bytes::Bytes;
 use store::{Store, Timestamp};
 
 /// One AWS service behind the node.
 pub trait Service {
-    /// Decodes the request and says what to do first.
-    fn start(&self, cx: &mut Context<'_>, request: Request) -> Plan;
+    /// Decodes the request, names its operation and says what to do first.
+    fn start(&self, cx: &mut Context<'_>, request: Request) -> Started;
 
     /// The error reply, in the service's dialect, for a request that was refused before the service saw it.
     fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply;
+}
 
+/// A request that its service has taken.
+pub struct Started {
     /// The operation that the request names, for metrics and the access log: one of a bounded set of words.
-    fn operation_name(&self, request: &Request) -> &'static str {
-        // A service that does not tell its operations apart still counts as one row.
-        let _ = request;
-        "unknown"
-    }
+    pub operation: &'static str,
+    /// What to do first.
+    pub plan: Plan,
 }
 
 /// A request whose sender is known. The body is still on the wire.
@@ -52,9 +54,9 @@ pub struct Request {
     /// How the request was signed; None for an anonymous one. Its chunk signer stays with the node.
     pub auth: Option<Authenticated>,
     /// The id that the reply carries in `x-amz-request-id`, and an error document in `RequestId`.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// The id that the reply carries in `x-amz-id-2`, and an error document in `HostId`.
-    pub host_id: String,
+    pub host_id: HostId,
 }
 
 /// Who asks.

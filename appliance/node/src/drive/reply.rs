@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use aws::request_id::{HostId, RequestId};
 use bytes::Bytes;
 use http::{Responder, ResponseHead, SendError};
 use http_types::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -34,15 +35,19 @@ pub enum Trouble {
 /// The identifiers of one request.
 pub struct Ids {
     /// `x-amz-request-id`.
-    pub request: String,
+    pub request: RequestId,
     /// `x-amz-id-2`.
-    pub host: String,
+    pub host: HostId,
 }
+
+/// Headers that a reply gets here.
+const STAMPED_COUNT: usize = 3;
 
 impl Ids {
     /// Adds the headers that every reply has.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         let value = |text: &str| HeaderValue::from_str(text).expect("ids are letters, digits, + / and =");
+        headers.reserve(STAMPED_COUNT);
         headers.insert(HeaderName::from_static("x-amz-request-id"), value(&self.request));
         headers.insert(HeaderName::from_static("x-amz-id-2"), value(&self.host));
         headers.insert(header::SERVER, HeaderValue::from_static("ZeroCloud"));
@@ -63,7 +68,7 @@ pub async fn send(
     let head = ResponseHead { status, headers };
     match (body, store) {
         (ReplyBody::Pieces { pieces, .. }, Some(store)) if *method != Method::HEAD => {
-            stream(Source::new(store, pieces), head, length, ids, responder).await
+            stored(Source::new(store, pieces), head, length, ids, responder).await
         }
         (ReplyBody::Bytes(bytes), _) if *method != Method::HEAD => whole(head, bytes, responder).await,
         (ReplyBody::Empty, _) => whole(head, Bytes::new(), responder).await,
@@ -120,7 +125,9 @@ impl<'a> Source<'a> {
     }
 }
 
-async fn stream(
+/// Sends what lies in the store. The common small object is one run of bytes; the futures of all else are boxed, since
+/// each request's future has room for the largest of its parts.
+async fn stored(
     mut source: Source<'_>,
     head: ResponseHead,
     length: u64,
@@ -129,14 +136,26 @@ async fn stream(
 ) -> Sent {
     // The first bytes before the head: damage that shows at once is an error that a client understands.
     let first = match source.next().await {
-        None => return whole(head, Bytes::new(), responder).await,
+        None => Bytes::new(),
         Some(Err(fault)) => {
-            let sent = whole_error(ids, responder).await;
+            let sent = Box::pin(whole_error(ids, responder)).await;
             return Sent { trouble: Some(Trouble::Store(fault)), ..sent };
         }
-        Some(Ok(first)) if first.len() as u64 == length => return whole(head, first, responder).await,
         Some(Ok(first)) => first,
     };
+    if first.len() as u64 == length {
+        return whole(head, first, responder).await;
+    }
+    Box::pin(stream(source, first, head, length, responder)).await
+}
+
+async fn stream(
+    mut source: Source<'_>,
+    first: Bytes,
+    head: ResponseHead,
+    length: u64,
+    responder: Responder,
+) -> Sent {
     let mut sent = Sent { status: head.status, bytes: 0, trouble: None };
     let mut writer = match responder.start(head, Some(length)).await {
         Ok(writer) => writer,

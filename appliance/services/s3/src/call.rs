@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aws::account::{Account, AccountId, CanonicalId};
 use aws::acl::{Acl, Permission};
 use aws::policy::{self, Action, Decision, Principal, Resource};
+use aws::request_id::{HostId, RequestId};
 use http_types::{HeaderMap, HeaderName, Method, StatusCode};
 use plan::{Context, Plan, Reply, ReplyBody};
 use store::{Fault, ShardId, View};
@@ -43,9 +44,9 @@ pub struct Call {
     /// Who asks; `None` for an anonymous caller.
     pub account: Option<Arc<Account>>,
     /// The id that the reply carries.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// The longer id beside it.
-    pub host_id: String,
+    pub host_id: HostId,
     /// The decoded query.
     pub query: Query,
     /// The bucket's name, "" where the request is about none.

@@ -31,7 +31,7 @@ pub mod wire;
 
 use std::rc::Rc;
 
-use plan::{Context, Plan, Reply, Request, Service};
+use plan::{Context, Plan, Reply, Request, Service, Started};
 
 pub use config::Config;
 
@@ -74,11 +74,12 @@ impl S3 {
 }
 
 impl Service for S3 {
-    fn start(&self, cx: &mut Context<'_>, request: Request) -> Plan {
+    fn start(&self, cx: &mut Context<'_>, request: Request) -> Started {
         let (address, query, operation) = match self.route(&request) {
             Ok(found) => found,
             Err(error) => {
-                return Plan::Reply(render(&request.head, &request.request_id, &request.host_id, &error));
+                let reply = render(&request.head, &request.request_id, &request.host_id, &error);
+                return Started { operation: "Invalid", plan: Plan::Reply(reply) };
             }
         };
         let account = match request.caller {
@@ -100,14 +101,10 @@ impl Service for S3 {
             action: operation.action,
         });
         let outcome = (operation.start)(call.clone(), cx);
-        settle(&call, outcome)
+        Started { operation: operation.name, plan: settle(&call, outcome) }
     }
 
     fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply {
         render(&request.head, &request.request_id, &request.host_id, &Error::from(error))
-    }
-
-    fn operation_name(&self, request: &Request) -> &'static str {
-        self.route(request).map_or("Invalid", |(_, _, operation)| operation.name)
     }
 }

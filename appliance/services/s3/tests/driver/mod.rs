@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 
 use aws::account::{AccessKey, Account, AccountId, KeyRing, Secret};
+use aws::request_id::{HostId, RequestId};
 use aws::sigv4::{Dialect, PathCoding, Verifier};
 use aws::xml::Document;
 use bytes::Bytes;
@@ -174,13 +175,13 @@ impl World {
             },
             caller: caller.map_or(Caller::Anonymous, |name| Caller::Account(account(name))),
             auth: None,
-            request_id: format!("{:016X}", self.sent.get()),
-            host_id: "host".to_owned(),
+            request_id: RequestId::new(self.sent.get()),
+            host_id: HostId::new(0, self.sent.get()),
         };
         let trailers =
             trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let wire = Wire { rest: Bytes::copy_from_slice(body), piece_bytes: 70_001, trailers };
-        let plan = self.with_context(|cx| self.s3.start(cx, request));
+        let plan = self.with_context(|cx| self.s3.start(cx, request)).plan;
         self.drive(plan, wire).await
     }
 
