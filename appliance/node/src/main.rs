@@ -29,6 +29,11 @@ mod verify_command;
 
 use std::process::ExitCode;
 
+/// A request allocates its future and a body of some kilobytes, which glibc's per-thread cache is too small for; and what
+/// it frees there goes back to the system only at the heap's end.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::Parser;
 
 use cli::{Cli, Command};

@@ -121,6 +121,10 @@ fn linked_crates() -> Vec<Crate> {
     crates
 }
 
+/// Libraries in C that a crate brings along, with a licence text of their own.
+const C_SOURCES: [(&str, &str); 2] =
+    [("libmimalloc-sys", "c_src/mimalloc/v3"), ("lmdb-master-sys", "lmdb/libraries/liblmdb")];
+
 /// The list, then each text once with the crates that carry it.
 fn notices(crates: &[Crate]) -> String {
     let mut out = String::from(
@@ -129,7 +133,11 @@ fn notices(crates: &[Crate]) -> String {
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for one in crates {
         out.push_str(&format!("{} {} {}\n", one.name, one.version, one.license));
-        for text in license_texts(&one.directory) {
+        let inner = C_SOURCES.iter().filter(|(name, _)| *name == one.name);
+        let directories = inner.map(|(_, inner)| one.directory.join(inner));
+        for text in
+            std::iter::once(one.directory.clone()).chain(directories).flat_map(|it| license_texts(&it))
+        {
             texts.entry(text).or_default().push(format!("{} {}", one.name, one.version));
         }
     }

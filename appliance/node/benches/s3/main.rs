@@ -9,6 +9,10 @@
 //! load on, figures are printed all the same and mean little.
 #![allow(clippy::unwrap_used, reason = "a bench stops at the first surprise")]
 
+/// The binary's own allocator, so that the limits are not slowed down by another one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod echo;
 mod hot;
 mod large;
