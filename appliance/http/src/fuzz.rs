@@ -124,29 +124,30 @@ fn without_dates(answers: &[u8]) -> Vec<u8> {
 thread_local! {
     static REACTOR: RefCell<ring::Reactor> =
         RefCell::new(ring::Reactor::new(&ring::ReactorConfig::default()).expect("a reactor to fuzz on"));
+    // One for all runs: each has a task that watches its clients, which ends only as time passes.
+    static SERVER: Server<Mirror> = Server::new(Limits::default(), Mirror);
+    static REQUEST_COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Serves a client that sends `sent` in reads of `step` bytes; gives the answers and the number of requests.
 fn converse(sent: &[u8], step: usize) -> (Vec<u8>, usize) {
     let output = Rc::new(RefCell::new(Vec::new()));
-    let count = Rc::new(Cell::new(0));
     let stream =
         Script { input: sent.chunks(step).map(Bytes::copy_from_slice).collect(), output: Rc::clone(&output) };
-    let server = Server::new(Limits::default(), Mirror { count: Rc::clone(&count) });
+    let server = SERVER.with(Server::clone);
+    REQUEST_COUNT.set(0);
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     REACTOR.with_borrow_mut(|reactor| reactor.block_on(server.serve_stream(stream, peer, false)));
-    (output.take(), count.get())
+    (output.take(), REQUEST_COUNT.get())
 }
 
 /// Echoes bodies, except under `/i`, where it answers without reading.
 #[derive(Clone)]
-struct Mirror {
-    count: Rc<Cell<usize>>,
-}
+struct Mirror;
 
 impl Handler for Mirror {
     async fn call(&self, request: Request) {
-        self.count.set(self.count.get() + 1);
+        REQUEST_COUNT.set(REQUEST_COUNT.get() + 1);
         let Request { head, mut body, responder } = request;
         if head.path == "/i" {
             responder.send(ResponseHead::new(StatusCode::FORBIDDEN), Bytes::new()).await.ok();
