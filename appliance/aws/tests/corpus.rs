@@ -12,8 +12,8 @@ use aws::fuzz;
 use aws::payload::PayloadMode;
 use harness::Random;
 
-/// `AWS_TEST_MUTATIONS` asks for more.
-const MUTATIONS_OF_EACH: usize = 300;
+/// Spread over the files of a target; `AWS_TEST_MUTATIONS` asks for more.
+const MUTATIONS_OF_TARGET: usize = 3_000;
 type Target = fn(&[u8]);
 const TARGETS: [(&str, Target); 8] = [
     ("captured", fuzz::request),
@@ -72,7 +72,7 @@ fn no_input_breaks_an_invariant() {
     let seed = harness::seed();
     let random = &mut Random::new(seed);
     let mutation_count =
-        std::env::var("AWS_TEST_MUTATIONS").map_or(MUTATIONS_OF_EACH, |text| text.parse().unwrap());
+        std::env::var("AWS_TEST_MUTATIONS").map_or(MUTATIONS_OF_TARGET, |text| text.parse().unwrap());
     for (kind, target) in TARGETS {
         let files = files(kind);
         assert!(files.len() >= 4, "the corpus of {kind} is there");
@@ -83,7 +83,7 @@ fn no_input_breaks_an_invariant() {
                 assert!(result.is_ok(), "AWS_TEST_SEED={seed} {name} {what}: {text:?}");
             };
             run("as it is", input);
-            for _ in 0..mutation_count {
+            for _ in 0..mutation_count.div_ceil(files.len()) {
                 let other = &files[random.below(files.len())].1;
                 let mutated = mutate(random, input, other);
                 run("mutated", &mutated);
