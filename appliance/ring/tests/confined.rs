@@ -166,13 +166,13 @@ fn writes_across_the_size_limit_fail(backend: Backend) {
         let (result, data) = file.write_at_sync(data, 0).await;
         result.unwrap();
         // The first part fits, the rest does not: a short write, whose linked sync is cancelled.
-        for sync in [true, false] {
+        for way in 0..3 {
             let again = data.to_vec();
             let again = Buffer::from(&again[..]);
-            let (result, _) = if sync {
-                file.write_at_sync(again, LIMIT - 1000).await
-            } else {
-                file.write_at(again, LIMIT - 1000).await
+            let (result, _) = match way {
+                0 => file.write_at_sync(again, LIMIT - 1000).await,
+                1 => file.write_at_durable(again, LIMIT - 1000).await,
+                _ => file.write_at(again, LIMIT - 1000).await,
             };
             let error = result.unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::WriteZero, "{error}");

@@ -62,10 +62,12 @@ fn written_and_synced_data_is_read_back(backend: Backend) {
         file.sync_data().await.unwrap();
         let (result, buffer) = file.write_at_sync(buffer, 10_005).await;
         result.unwrap();
-        let (result, buffer) = file.read_at(buffer, 5, 30_000).await;
-        assert_eq!(result.unwrap(), 20_000);
-        assert_eq!(buffer.len(), 20_000);
-        assert!(buffer[..10_000] == pattern(10_000)[..] && buffer[10_000..] == pattern(10_000)[..]);
+        let (result, buffer) = file.write_at_durable(buffer, 20_005).await;
+        result.unwrap();
+        let (result, buffer) = file.read_at(buffer, 5, 40_000).await;
+        assert_eq!(result.unwrap(), 30_000);
+        assert_eq!(buffer.len(), 30_000);
+        assert!(buffer.chunks(10_000).all(|part| *part == pattern(10_000)[..]));
         let (result, buffer) = file.read_at(buffer, 1 << 40, 100).await;
         assert_eq!((result.unwrap(), buffer.len()), (0, 0));
         assert_eq!(ring::stats().file_operations, 0);
@@ -94,6 +96,8 @@ fn a_write_to_a_full_device_is_an_error(backend: Backend) {
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!(buffer.len(), 100);
         let (result, _) = file.write_at_sync(pattern(100), 0).await;
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+        let (result, _) = file.write_at_durable(pattern(100), 0).await;
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
     });
 }

@@ -117,7 +117,7 @@ fn execute(job: &mut Job) -> io::Result<usize> {
             outcome
         }
         Operation::Write => write(job),
-        Operation::WriteSync => {
+        Operation::WriteSync | Operation::WriteDurable => {
             let written = write(job)?;
             job.file.sync_data()?;
             Ok(written)

@@ -254,7 +254,22 @@ impl Uring {
                     self.queue(pair, 2);
                 }
             }
+            Operation::WriteDurable => {
+                let write = opcode::Write::new(file, job.buffer.as_ptr(), job.buffer.len() as u32);
+                let write = write.offset(job.offset).rw_flags(libc::RWF_DSYNC);
+                self.push(write.build().user_data(key.pack(KIND_FILE)));
+                // It takes long, and whoever asked for it has work to do meanwhile. A linked sync would not do: with
+                // DEFER_TASKRUN the kernel begins it only when this thread comes back to it.
+                self.start_now();
+            }
             Operation::Sync => self.push(sync(KIND_FILE)),
+        }
+    }
+
+    /// Hands over what is queued without waiting for the end of the turn. What the kernel does not take goes with that.
+    fn start_now(&self) {
+        if self.backlog.borrow().is_empty() {
+            is_entered(self.ring.borrow_mut().submit());
         }
     }
 
