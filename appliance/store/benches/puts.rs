@@ -1,8 +1,8 @@
 //! Durable 1 KiB puts, unique random keys, 64 writers, one shard: in a burst and sustained, beside the bare append of the
 //! same bytes with the same batching on the same disk, and beside LMDB committing each batch.
 //!
-//! `cargo bench -p zerocloud-store --bench puts -- [burst|sustained|lmdb] [seconds]`. Rounds are interleaved; what counts
-//! are the ratios.
+//! `cargo bench -p zerocloud-store --bench puts -- [burst|sustained|lmdb] [seconds] [rounds]`. Rounds are interleaved; what
+//! counts are the ratios.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -50,9 +50,11 @@ struct Outcomes {
     p90_us: u64,
     p99_us: u64,
     cpu_us: f64,
+    /// The part of it that the measuring thread spent, which in a store's round is the owner.
+    own_cpu_us: f64,
 }
 
-fn summarize(mut latencies: Vec<u32>, elapsed: Duration, cpu: Duration) -> Outcomes {
+fn summarize(mut latencies: Vec<u32>, elapsed: Duration, cpu: Cpu) -> Outcomes {
     latencies.sort_unstable();
     let at = |part: f64| u64::from(latencies[((latencies.len() - 1) as f64 * part) as usize]);
     let count = latencies.len() as f64;
@@ -61,13 +63,30 @@ fn summarize(mut latencies: Vec<u32>, elapsed: Duration, cpu: Duration) -> Outco
         p50_us: at(0.5),
         p90_us: at(0.9),
         p99_us: at(0.99),
-        cpu_us: cpu.as_secs_f64() * 1e6 / count,
+        cpu_us: cpu.process.as_secs_f64() * 1e6 / count,
+        own_cpu_us: cpu.thread.as_secs_f64() * 1e6 / count,
     }
 }
 
-/// The CPU time of the whole process, companions included.
-fn process_cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
+/// CPU time: of the whole process, companions included, and of this thread.
+struct Cpu {
+    process: Duration,
+    thread: Duration,
+}
+
+impl Cpu {
+    fn now() -> Cpu {
+        Cpu { process: cpu_of("/proc/self/stat"), thread: cpu_of("/proc/thread-self/stat") }
+    }
+
+    fn since(begun: &Cpu) -> Cpu {
+        let now = Cpu::now();
+        Cpu { process: now.process - begun.process, thread: now.thread - begun.thread }
+    }
+}
+
+fn cpu_of(path: &str) -> Duration {
+    let stat = std::fs::read_to_string(path).expect("procfs");
     let fields: Vec<&str> = stat.rsplit(')').next().expect("format").split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
     Duration::from_millis(ticks * 10)
@@ -96,7 +115,7 @@ fn store_round(store: &Store, seconds: u64, seed: u64) -> impl Future<Output = O
         let state = Rc::new(Cell::new(seed));
         let latencies = Rc::new(RefCell::new(Vec::with_capacity(8 << 20)));
         let begun = Instant::now();
-        let cpu = process_cpu();
+        let cpu = Cpu::now();
         let end = begun + Duration::from_secs(seconds);
         let tasks: Vec<_> = (0..WRITERS)
             .map(|_| {
@@ -138,7 +157,7 @@ fn store_round(store: &Store, seconds: u64, seed: u64) -> impl Future<Output = O
         }
         let elapsed = begun.elapsed();
         let latencies = std::mem::take(&mut *latencies.borrow_mut());
-        summarize(latencies, elapsed, process_cpu() - cpu)
+        summarize(latencies, elapsed, Cpu::since(&cpu))
     }
 }
 
@@ -180,7 +199,7 @@ async fn bare_round(path: &Path, seconds: u64) -> Outcomes {
     }
     let file = ring::File::from_std(file);
     let begun = Instant::now();
-    let cpu = process_cpu();
+    let cpu = Cpu::now();
     let end = begun + Duration::from_secs(seconds);
     let mut latencies = Vec::with_capacity(4 << 20);
     let mut offset = 0;
@@ -201,7 +220,7 @@ async fn bare_round(path: &Path, seconds: u64) -> Outcomes {
         let latency = at.elapsed().as_micros() as u32;
         latencies.extend(std::iter::repeat_n(latency, WRITERS));
     }
-    summarize(latencies, begun.elapsed(), process_cpu() - cpu)
+    summarize(latencies, begun.elapsed(), Cpu::since(&cpu))
 }
 
 /// LMDB committing each batch of 64 random 1 KiB values with full sync.
@@ -215,7 +234,7 @@ fn lmdb_round(dir: &Path, seconds: u64, seed: u64) -> Outcomes {
     let env = unsafe { options.open(dir) }.expect("opens");
     let state = Cell::new(seed);
     let begun = Instant::now();
-    let cpu = process_cpu();
+    let cpu = Cpu::now();
     let mut latencies = Vec::with_capacity(4 << 20);
     let mut first = true;
     while begun.elapsed() < Duration::from_secs(seconds) {
@@ -232,13 +251,18 @@ fn lmdb_round(dir: &Path, seconds: u64, seed: u64) -> Outcomes {
         .expect("commits");
         latencies.extend(std::iter::repeat_n(at.elapsed().as_micros() as u32, WRITERS));
     }
-    summarize(latencies, begun.elapsed(), process_cpu() - cpu)
+    summarize(latencies, begun.elapsed(), Cpu::since(&cpu))
 }
 
 fn print(name: &str, outcomes: &Outcomes) {
     println!(
-        "{name:<22} {:>8.0} puts/s  p50 {:>6} us  p90 {:>6} us  p99 {:>7} us  {:.2} us CPU/put",
-        outcomes.rate, outcomes.p50_us, outcomes.p90_us, outcomes.p99_us, outcomes.cpu_us
+        "{name:<22} {:>8.0} puts/s  p50 {:>6} us  p90 {:>6} us  p99 {:>7} us  CPU/put {:.2} us, own thread {:.2}",
+        outcomes.rate,
+        outcomes.p50_us,
+        outcomes.p90_us,
+        outcomes.p99_us,
+        outcomes.cpu_us,
+        outcomes.own_cpu_us
     );
 }
 
@@ -250,7 +274,10 @@ fn main() {
     std::fs::create_dir_all(&dir).expect("directory");
     let data = dir.join("data");
     DATA.with(|slot| slot.borrow_mut().clone_from(&data));
-    let rounds = if what == "sustained" { 1 } else { 5 };
+    let rounds: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(match what.as_str() {
+        "sustained" => 1,
+        _ => 5,
+    });
     let mut config = StoreConfig::new(data, 1, Arc::new(RealDisk));
     if what == "burst" {
         // A burst is what happens before the first fold is due.
@@ -269,6 +296,8 @@ fn main() {
             print("bare append", &bare);
             let outcomes = store_round(&store, seconds, round * 1_000_003).await;
             print("store", &outcomes);
+            let status = &store.status()[0];
+            println!("  {:.1} operations per batch", status.operations as f64 / status.batches as f64);
             if what != "burst" {
                 print("LMDB per batch", &lmdb_round(&dir.join("lmdb"), seconds.min(10), round * 77));
             }
