@@ -132,7 +132,7 @@ pub struct Tx<'a> {
     frozen: Option<&'a Overlay>,
     txn: ReadTxn<'a>,
     staged: Vec<Staged>,
-    /// Bodies of records read so far, so that releasing them needs no second look.
+    /// Keys read so far and the bodies of their records, if there are any, so that releasing them needs no second look.
     read: Vec<(Vec<u8>, Vec<BodyRef>)>,
     looked_at: Lsn,
     met_undecided: bool,
@@ -206,11 +206,9 @@ impl<'a> Tx<'a> {
             return Ok(staged.record.as_ref().map(staged_record));
         }
         let found = self.get_committed(&key)?;
-        if let Some(record) = &found
-            && !record.bodies.is_empty()
-            && self.read.len() < READ_MEMORY_COUNT
-        {
-            self.read.push((key, record.bodies.clone()));
+        if self.read.len() < READ_MEMORY_COUNT {
+            let bodies = found.as_ref().map_or_else(Vec::new, |record| record.bodies.clone());
+            self.read.push((key, bodies));
         }
         Ok(found)
     }
