@@ -25,6 +25,7 @@ mod open;
 mod outbox;
 pub mod overlay;
 mod owner;
+mod pace;
 mod pages;
 pub mod placement;
 mod planted;

@@ -26,6 +26,7 @@ use crate::fold::FoldReport;
 use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
 use crate::outbox::OutboxSignal;
 use crate::overlay::{Overlay, OverlayWriter};
+use crate::pace::Pace;
 use crate::planted::{self, Plant};
 use crate::shared::{ShardShared, Shared};
 use crate::transact::{PrepareInfo, Prepared};
@@ -105,6 +106,9 @@ pub(crate) struct Owner {
     pub(crate) filling: Option<BatchBuilder>,
     /// An operation did not fit any more; room comes with the next batch.
     filling_is_full: bool,
+    /// Messages handled since the last batch set out.
+    filling_operations: u32,
+    pace: Pace,
     pub(crate) in_flight: Option<Lsn>,
     pub(crate) last_checkpoint: Checkpoint,
     /// The last batch is named by a later one, or there is nothing to prove.
@@ -167,6 +171,8 @@ impl Owner {
             log_bytes_since_freeze: start.replayed_bytes,
             filling: None,
             filling_is_full: false,
+            filling_operations: 0,
+            pace: Pace::default(),
             in_flight: None,
             proven: start.checkpoint.lsn == Lsn::ZERO,
             last_checkpoint: start.checkpoint,
@@ -209,12 +215,26 @@ impl Owner {
         while let Some(message) = self.control.pop_front() {
             self.handle(message);
         }
+        let begun = (!self.queue.is_empty()).then(Instant::now);
+        let mut handled = 0;
         while let Some(message) = self.queue.pop_front() {
             if self.shard().check_writable().is_ok() && !self.has_room() {
                 self.queue.push_front(message);
                 break;
             }
             self.handle(message);
+            handled += 1;
+            self.filling_operations = self.filling_operations.saturating_add(1);
+            if self.in_flight.is_none() && self.pace.is_worth_a_sync(self.filling_operations) {
+                self.start_batch();
+                if self.in_flight.is_some() {
+                    // The rest comes in the next turn, which is near: the task that writes is ready to run.
+                    break;
+                }
+            }
+        }
+        if let Some(begun) = begun {
+            self.pace.executed(handled, begun.elapsed());
         }
         self.start_batch();
         self.publish_counts();
@@ -281,11 +301,16 @@ impl Owner {
         if let Some(filling) = &self.filling {
             return !self.filling_is_full && filling.payload_bytes() < self.limits.batch_soft_bytes;
         }
+        let segment = self.log.current_segment();
         match self.log.open_batch() {
             Ok(batch) => {
                 self.filling = Some(batch);
                 self.filling_is_full = false;
                 self.positions = 0;
+                if self.log.current_segment() != segment {
+                    // One is gone from the stock: a writer that found it empty would wait for a segment to be made.
+                    self.order_segments();
+                }
                 true
             }
             Err(_) => {
@@ -462,6 +487,7 @@ impl Owner {
     fn write(&mut self, batch: BatchBuilder) {
         let lsn = batch.lsn();
         self.in_flight = Some(lsn);
+        self.filling_operations = 0;
         self.waiting_in_flight.append(&mut self.waiting_filling);
         self.log_bytes_since_freeze += batch.payload_bytes() as u64;
         let counts = &self.shard().counts;
@@ -474,9 +500,12 @@ impl Owner {
         self.consider_freeze(false);
         let me = self.me.clone();
         ring::spawn(async move {
+            let begun = Instant::now();
             let result = write.await;
             if let Some(owner) = me.upgrade() {
-                owner.borrow_mut().written(lsn, result);
+                let mut owner = owner.borrow_mut();
+                owner.pace.synced(begun.elapsed());
+                owner.written(lsn, result);
             }
         })
         .detach();
@@ -490,9 +519,7 @@ impl Owner {
                 // Release, and before any reply: whoever hears of this batch must find it in every view.
                 self.shard().durable_lsn.store(lsn.0, Ordering::Release);
                 self.last_checkpoint = checkpoint;
-                for waiter in std::mem::take(&mut self.waiting_in_flight) {
-                    waiter.complete(Ok(()));
-                }
+                let answered = std::mem::take(&mut self.waiting_in_flight);
                 if self.emitted {
                     // The entry of a batch that still fills is met again when that batch is durable.
                     self.emitted = self.filling.as_ref().is_some_and(|batch| !batch.is_empty());
@@ -507,7 +534,14 @@ impl Owner {
                 } else {
                     self.want_proof();
                 }
-                self.turn();
+                // Before the replies, whose tasks would otherwise run first. A small batch waits for the end of this turn:
+                // what those replies lead to may still join it.
+                if self.pace.is_worth_a_sync(self.filling_operations) {
+                    self.start_batch();
+                }
+                for waiter in answered {
+                    waiter.complete(Ok(()));
+                }
             }
             Err(fault) => self.fail(&fault),
         }

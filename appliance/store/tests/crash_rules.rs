@@ -81,6 +81,7 @@ fn a_disk_that_fills_up_during_a_fold_takes_deletes_and_mends() {
     let mut config = config(&disk, &dir.0);
     // A log that waits for a segment folds, and that must not happen before the disk is full.
     config.log_segment_bytes = 4 << 20;
+    let log = config.data.join("shard-000").join("log");
     run(config.clone(), 1, false, true, |store| {
         let disk = disk.clone();
         async move {
@@ -89,6 +90,11 @@ fn a_disk_that_fills_up_during_a_fold_takes_deletes_and_mends() {
                 let body = Some(NewBody::from_bytes(vec![number as u8; 20_000]));
                 let put = Put { key: key(number), value: b"v".to_vec(), body, fresh: false };
                 store.submit(SHARD, put).await.expect("acknowledged");
+            }
+            // The log's next segment is made beside the puts; one that is broken off would give its room back to the fold.
+            let segments = || disk.list(&log).expect("a sound disk");
+            while segments().len() < 3 || segments().iter().any(|name| name.ends_with("tmp")) {
+                ring::sleep(Duration::from_millis(1)).await;
             }
             let used = u64::MAX - disk.free_bytes(Path::new("/")).expect("a sound disk");
             disk.set_capacity(used);

@@ -81,7 +81,8 @@ pub trait DiskFile: Send + Sync {
     ) -> LocalFuture<'_, (io::Result<usize>, Buffer)>;
     /// Writes all of `buffer`; a short write is an error.
     fn write(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)>;
-    /// Writes all of `buffer`, then fdatasync, linked: an error of either is an error of both.
+    /// Writes all of `buffer` and makes these bytes durable. It promises nothing about other writes that are not synced.
+    /// For buffered files.
     fn write_sync(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)>;
     /// fdatasync.
     fn sync(&self) -> LocalFuture<'_, io::Result<()>>;

@@ -124,7 +124,7 @@ impl DiskFile for RealFile {
     }
 
     fn write_sync(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)> {
-        Box::pin(self.file.write_at_sync(buffer, offset))
+        Box::pin(self.file.write_at_durable(buffer, offset))
     }
 
     fn sync(&self) -> LocalFuture<'_, io::Result<()>> {
