@@ -93,9 +93,9 @@ impl Default for OwnerLimits {
     fn default() -> OwnerLimits {
         OwnerLimits {
             batch_soft_bytes: 1 << 20,
-            fold_entries: 100_000,
+            fold_entries: 250_000,
             fold_bytes: 64 << 20,
-            fold_log_bytes: 256 << 20,
+            fold_log_bytes: 384 << 20,
             fold_age_max: Duration::from_secs(30),
             overlay_bytes_max: 192 << 20,
             admit_bytes_max: 160 << 20,

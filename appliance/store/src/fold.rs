@@ -26,8 +26,9 @@ use crate::tables::{APPLIED_KEY, FOLDING_KEY, PACKED, record_key};
 use crate::types::{INLINE_BYTES_MAX, ShardId, TableId};
 use crate::warm::{ColdMeter, warm_overlay};
 
-/// Entries in one LMDB transaction at most: near 131,000 dirty pages LMDB begins to spill.
-const TXN_ENTRY_COUNT_MAX: usize = 100_000;
+/// Entries in one LMDB transaction at most. Each may dirty a page, which LMDB keeps in memory until the commit (and spills
+/// near 131,000 of them); since entries come in key order, several transactions write hardly more pages than one.
+const TXN_ENTRY_COUNT_MAX: usize = 50_000;
 
 /// What to fold.
 pub(crate) struct FoldOrder {
