@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 pub(super) const ALIGN_BYTES: usize = 8;
 /// The first chunk unless the hint asks for more: an overlay that stays empty costs this much address space.
 pub(super) const FIRST_CHUNK_BYTES: usize = 64 * 1024;
-/// Chunks double up to this size.
-pub(super) const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// Chunks double up to this size, that of a large page: a search touches nodes all over the arena, and with small pages each
+/// of them costs a walk through the page tables too. Chunks of at least this size are mapped, smaller ones allocated.
+pub(super) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Larger pieces get a chunk of their own, so that the rest of the current one is not wasted.
 const OWN_CHUNK_BYTES_MIN: usize = 16 * 1024;
 
@@ -44,10 +45,7 @@ impl Chunks {
     /// Adds a chunk with `payload_bytes` behind its header and gives where the payload starts.
     fn add(&self, payload_bytes: usize) -> NonNull<u8> {
         let bytes = size_of::<ChunkHeader>() + payload_bytes;
-        let layout = chunk_layout(bytes);
-        // SAFETY: the layout is not empty, since it contains a header.
-        let chunk = unsafe { alloc(layout) };
-        let Some(chunk) = NonNull::new(chunk) else { handle_alloc_error(layout) };
+        let chunk = if bytes >= CHUNK_BYTES_MAX { map(bytes) } else { allocate(bytes) };
         let header = ChunkHeader { older: self.newest.load(Ordering::Relaxed), bytes };
         // SAFETY: the chunk begins with room for a header and has its alignment; nobody else knows the chunk yet.
         unsafe { chunk.cast::<ChunkHeader>().write(header) };
@@ -66,11 +64,42 @@ impl Drop for Chunks {
             // SAFETY: the list holds chunks that `add` allocated and whose header it wrote; none is freed twice, since
             // each is left before it is freed; the header is plain data that may be copied out.
             let header = unsafe { chunk.read() };
-            // SAFETY: allocated by `add` with this very layout; `drop` has exclusive access, so nobody looks at it.
-            unsafe { dealloc(chunk.cast(), chunk_layout(header.bytes)) };
+            if header.bytes >= CHUNK_BYTES_MAX {
+                // SAFETY: mapped by `add` with this very length; `drop` has exclusive access, so nobody looks at it.
+                let result = unsafe { libc::munmap(chunk.cast(), header.bytes) };
+                assert_eq!(result, 0, "a whole mapping can be taken away");
+            } else {
+                // SAFETY: allocated by `add` with this very layout; `drop` has exclusive access, so nobody looks at it.
+                unsafe { dealloc(chunk.cast(), chunk_layout(header.bytes)) };
+            }
             chunk = header.older;
         }
     }
+}
+
+fn allocate(bytes: usize) -> NonNull<u8> {
+    let layout = chunk_layout(bytes);
+    // SAFETY: the layout is not empty, since it contains a header.
+    let chunk = unsafe { alloc(layout) };
+    NonNull::new(chunk).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+/// Fresh memory from the kernel, in large pages where it has some.
+fn map(bytes: usize) -> NonNull<u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new private mapping at an address of the kernel's choice touches no memory that exists.
+    let chunk = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if chunk == libc::MAP_FAILED {
+        handle_alloc_error(chunk_layout(bytes));
+    }
+    #[cfg(not(miri))]
+    {
+        // SAFETY: the range is the mapping made above; the advice changes neither its content nor its validity. A kernel
+        // without large pages refuses, which changes nothing.
+        let _refused: i32 = unsafe { libc::madvise(chunk, bytes, libc::MADV_HUGEPAGE) };
+    }
+    NonNull::new(chunk.cast()).expect("the kernel maps nothing at address 0 unasked")
 }
 
 // SAFETY: the raw pointers inside are owned memory; the shared methods only use atomics, except `add`, which is private

@@ -98,6 +98,19 @@ impl<'a> Node<'a> {
         unsafe { Node::from_raw(next) }
     }
 
+    /// Asks for the cache line in which the next node begins, without waiting for it.
+    pub(super) fn prefetch_next(self, level: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let next = self.link(level).load(Ordering::Relaxed);
+            // SAFETY: a prefetch touches no memory, so any address will do; SSE is part of x86-64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast_const().cast()) };
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _nothing_to_do: usize = level;
+    }
+
     /// Only for the writer. Release: whoever finds `next` finds it whole.
     pub(super) fn set_next(self, level: usize, next: Node<'a>) {
         self.link(level).store(next.header.as_ptr(), Ordering::Release);
