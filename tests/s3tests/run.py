@@ -235,6 +235,9 @@ def report(now: dict[str, str], groups: dict[str, str], seconds: float, log: Pat
     gained = sorted(test for test, outcome in now.items() if outcome == "passed" and before.get(test) not in (None, "passed"))
     merged = {test: outcome for test, outcome in before.items() if test in groups} | now
     head = f"# ceph/s3-tests {REVISION}: outcome, group, test. Written by tests/s3tests/run.py.\n"
+    # Notes are written by hand and stay.
+    notes = RESULTS.read_text().splitlines(keepends=True)[1:] if RESULTS.exists() else []
+    head += "".join(line for line in notes if line.startswith("#"))
     # The group first in the order, so that the list reads as a to-do list.
     lines = [f"{merged[test]:8} {groups[test]:5} {test}\n" for test in sorted(merged, key=lambda test: (groups[test], test))]
     if write:

@@ -96,3 +96,23 @@ fn whoever_may_list_a_bucket_sees_its_uploads_and_an_owner_that_is_none_is_denie
         }
     });
 }
+
+#[test]
+fn changes_of_one_bucket_at_once_are_all_made() {
+    with_world("changes", suite_config(), |world| async move {
+        let world = std::rc::Rc::new(world);
+        world.send(MAIN, "PUT", "/bkt", &[], b"").await.expect(200);
+        let changes: Vec<_> = (0..12)
+            .map(|number| {
+                let world = std::rc::Rc::clone(&world);
+                ring::spawn(async move {
+                    let acl = if number % 2 == 0 { "public-read" } else { "private" };
+                    world.send(MAIN, "PUT", "/bkt?acl", &[("x-amz-acl", acl)], b"").await
+                })
+            })
+            .collect();
+        for change in changes {
+            change.await.expect(200);
+        }
+    });
+}

@@ -16,8 +16,8 @@ use crate::store::{BUCKETS, OWNED, bucket_key, owned_key};
 use crate::wire::error::{Code, Error};
 use crate::wire::{headers, reply};
 
-/// Transactions that are tried before a conflict is reported: about three seconds with the waits between them.
-pub const ATTEMPTS_MAX: u32 = 64;
+/// Transactions that are tried before a conflict is reported: about six seconds with the waits between them.
+pub const ATTEMPTS_MAX: u32 = 128;
 /// The longest wait between two attempts doubles up to this.
 const WAIT_MS_MAX: u64 = 96;
 

@@ -12,7 +12,7 @@ use std::ops::{Bound, ControlFlow};
 use plan::{Context, Plan};
 use store::{Direction, Fault, Operation, Outcome, ScanEnd, ShardId, TableId, TransactFailure, Tx};
 
-use super::create_bucket::try_again;
+use super::create_bucket::{ATTEMPTS_MAX, try_again};
 use super::{Refusal, Target};
 use crate::call::{Bucket, Shared, settle, submit};
 use crate::model::{Generation, UploadId};
@@ -25,7 +25,7 @@ use crate::wire::reply;
 /// Part records that one sweep removes; what it changes must fit one batch of the log.
 const SWEEP_COUNT_MAX: usize = 2_000;
 /// Sweeps and votes that are tried while others keep starting uploads.
-const ROUNDS_MAX: u32 = 64;
+const ROUNDS_MAX: u32 = ATTEMPTS_MAX;
 
 /// DELETE /b.
 pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
