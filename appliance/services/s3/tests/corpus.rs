@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use s3::fuzz::TARGETS;
 
-/// `S3_TEST_MUTATIONS` asks for more.
-const MUTATIONS_OF_EACH: usize = 200;
+/// Spread over the files of a target; `S3_TEST_MUTATIONS` asks for more.
+const MUTATIONS_OF_TARGET: usize = 1_600;
 
 /// xorshift64*, which is random enough to change bytes with.
 struct Random(u64);
@@ -81,7 +81,7 @@ fn no_input_breaks_an_invariant() {
     let seed = seed();
     let random = &mut Random(seed);
     let mutation_count =
-        std::env::var("S3_TEST_MUTATIONS").map_or(MUTATIONS_OF_EACH, |text| text.parse().unwrap());
+        std::env::var("S3_TEST_MUTATIONS").map_or(MUTATIONS_OF_TARGET, |text| text.parse().unwrap());
     for (kind, target) in TARGETS {
         let files = files(kind);
         assert!(files.len() >= 4, "the corpus of {kind} is there");
@@ -92,7 +92,7 @@ fn no_input_breaks_an_invariant() {
                 assert!(result.is_ok(), "S3_TEST_SEED={seed} {name} {what}: {text:?}");
             };
             run("as it is", input);
-            for _ in 0..mutation_count {
+            for _ in 0..mutation_count.div_ceil(files.len()) {
                 let other = &files[random.below(files.len())].1;
                 let mutated = mutate(random, input, other);
                 run("mutated", &mutated);
