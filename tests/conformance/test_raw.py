@@ -393,6 +393,17 @@ def test_a_presigned_url_serves_until_it_expires(server, signer, shared):
     assert reply.status == 403
 
 
+def test_a_preflight_is_not_authenticated(server, signer, shared):
+    target = signer().presign("GET", shared)
+    assert (get(server, target, "OPTIONS").status, get(server, shared, "OPTIONS").status) == (400, 400)
+    asked = {"origin": "http://somewhere.example", "access-control-request-method": "GET"}
+    reply = get(server, target, "OPTIONS", asked)
+    assert (reply.status, reply.code) == (403, "AccessForbidden")
+    assert "access-control-allow-origin" not in reply.headers
+    # What is not a preflight stays behind the signature.
+    assert get(server, target, "DELETE").code == "SignatureDoesNotMatch"
+
+
 @pytest.mark.parametrize("expires", ["604801", "-1", "x", ""])
 def test_a_presigned_url_with_a_bad_lifetime_is_malformed(server, signer, shared, expires):
     reply = get(server, signer().presign("GET", shared, expires))
