@@ -13,7 +13,7 @@ use super::companion::{Companion, run_blocking};
 use super::extent::span_bytes;
 use super::files::{Files, SegmentKind};
 use super::lease::Orphans;
-use super::segments::{OpenSegment, OpenSegments, extents_key, make_segment};
+use super::segments::{OpenSegment, OpenSegments, SEGMENT_BYTES_MIN, extents_key, make_segment};
 use super::writer::BUFFER_DATA_BYTES;
 use crate::fault::Fault;
 use crate::types::{BLOCK_BYTES, ShardId};
@@ -32,7 +32,8 @@ pub struct CoreBodiesParts {
     pub budget: BulkBudget,
     /// Where blocking work goes.
     pub companion: Arc<dyn Companion>,
-    /// Bytes of a segment file: `SEGMENT_BYTES` unless configured otherwise; a multiple of 4,096, at least 2 MiB.
+    /// Bytes of a segment file at most: `SEGMENT_BYTES` unless configured otherwise; a multiple of 4,096, at least
+    /// 2 MiB. A disk with little room gets smaller ones.
     pub segment_bytes: u32,
     /// The first nonce; random per start, so that nonces of two runs differ.
     pub nonce: u64,
@@ -116,7 +117,7 @@ impl Allocator {
         let data = data_that_fits(segment.room(), want)?;
         let span = span_bytes(data);
         let offset = segment.take(span);
-        let half = self.parts.segment_bytes / 2;
+        let half = segment.bytes() / 2;
         let absent = matches!(*self.spare.borrow(), Spare::Absent);
         if segment.room() < half && absent && !self.ahead_failed.get() {
             self.prepare();
@@ -140,7 +141,6 @@ impl Allocator {
                     let parts = &core.parts;
                     let segment = OpenSegment::new(
                         made,
-                        segment_bytes,
                         Arc::clone(&parts.files),
                         parts.open.clone(),
                         Arc::clone(&parts.companion),
@@ -181,6 +181,3 @@ pub(super) struct Grant {
     pub(super) offset: u32,
     pub(super) data_bytes: u32,
 }
-
-/// A segment holds at least one full buffer and its header.
-const SEGMENT_BYTES_MIN: u32 = 2 * BUFFER_DATA_BYTES as u32;

@@ -21,10 +21,11 @@ use tokio::sync::oneshot;
 
 use super::companion::Companion;
 use super::files::{FileKey, Files, SegmentKind, write_fault};
+use super::writer::BUFFER_DATA_BYTES;
 use crate::disk::DiskFile;
 use crate::fault::Fault;
 use crate::planted::{self, Plant};
-use crate::types::ShardId;
+use crate::types::{BLOCK_BYTES, ShardId};
 
 /// Which extents segments of the process are open. The reclaimer asks it, since a punch stalls direct writes to the
 /// same file and an open segment's end still moves.
@@ -92,7 +93,7 @@ pub(super) struct OpenSegment {
     key: FileKey,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
-    segment_bytes: u32,
+    bytes: u32,
     /// Where the next extent starts.
     next: Cell<u32>,
     failed: RefCell<Option<Fault>>,
@@ -109,12 +110,42 @@ pub(super) struct MadeSegment {
     key: FileKey,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
+    bytes: u32,
 }
 
-/// Makes a segment file with all its blocks reserved and its name durable. Blocks. A file that cannot be had whole is
-/// removed again. Errors: `Fault::Full`, `Fault::Io`.
-pub(super) fn make_segment(files: &Files, key: FileKey, segment_bytes: u32) -> Result<MadeSegment, Fault> {
+/// Makes a segment file with all its blocks reserved and its name durable: of `bytes_max`, or as much less as the
+/// disk's room asks for, but not less than `SEGMENT_BYTES_MIN`. Blocks.
+/// Errors: `Fault::Full` when the disk has no room for the smallest segment, `Fault::Io`.
+pub(super) fn make_segment(files: &Files, key: FileKey, bytes_max: u32) -> Result<MadeSegment, Fault> {
     files.make_segment_dir(key.kind, key.shard)?;
+    let dir = files.shard_dir(key.shard);
+    let free = files.disk().free_bytes(&dir).map_err(|error| Fault::io("statvfs", &dir, 0, &error))?;
+    let mut bytes = segment_bytes_for(free, bytes_max);
+    loop {
+        match make_segment_of(files, key, bytes) {
+            // The free space may be promised to another core or fenced by a quota.
+            Err(Fault::Full) if bytes > SEGMENT_BYTES_MIN => bytes = half_segment(bytes),
+            made => return made,
+        }
+    }
+}
+
+/// A segment takes at most an eighth of what is free, so that on a small or nearly full disk the cores' reservations
+/// leave room for each other and for the log.
+fn segment_bytes_for(free_bytes: u64, bytes_max: u32) -> u32 {
+    let mut bytes = bytes_max;
+    while bytes > SEGMENT_BYTES_MIN && u64::from(bytes) > free_bytes / 8 {
+        bytes = half_segment(bytes);
+    }
+    bytes
+}
+
+fn half_segment(bytes: u32) -> u32 {
+    (bytes / 2).next_multiple_of(BLOCK_BYTES as u32).max(SEGMENT_BYTES_MIN)
+}
+
+/// One try with a given size. A file that cannot be had whole is removed again.
+fn make_segment_of(files: &Files, key: FileKey, bytes: u32) -> Result<MadeSegment, Fault> {
     let path = files.path(key);
     let file = match files.open_to_write(key, true) {
         Ok(file) => file,
@@ -122,7 +153,7 @@ pub(super) fn make_segment(files: &Files, key: FileKey, segment_bytes: u32) -> R
         Err(fault) => return Err(fault),
     };
     let made = file
-        .allocate(0, u64::from(segment_bytes))
+        .allocate(0, u64::from(bytes))
         .map_err(|error| write_fault("fallocate", &path, 0, &error))
         .and_then(|()| file.sync_blocking().map_err(|error| write_fault("fdatasync", &path, 0, &error)))
         .and_then(|()| files.sync_segment_dir(key.kind, key.shard));
@@ -131,25 +162,24 @@ pub(super) fn make_segment(files: &Files, key: FileKey, segment_bytes: u32) -> R
         drop(files.disk().remove(&path));
         return Err(fault);
     }
-    Ok(MadeSegment { key, path, file })
+    Ok(MadeSegment { key, path, file, bytes })
 }
 
 impl OpenSegment {
     pub(super) fn new(
         made: MadeSegment,
-        segment_bytes: u32,
         files: Arc<Files>,
         open: OpenSegments,
         companion: Arc<dyn Companion>,
     ) -> OpenSegment {
-        let MadeSegment { key, path, file } = made;
+        let MadeSegment { key, path, file, bytes } = made;
         // Readers use the same handle: a body that was just written is often read next.
         files.insert(key, &file);
         OpenSegment {
             key,
             path,
             file,
-            segment_bytes,
+            bytes,
             next: Cell::new(0),
             failed: RefCell::default(),
             syncing: Cell::new(false),
@@ -173,9 +203,14 @@ impl OpenSegment {
         &self.file
     }
 
+    /// Bytes in all.
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
     /// Bytes not handed out yet.
     pub(super) fn room(&self) -> u32 {
-        self.segment_bytes - self.next.get()
+        self.bytes - self.next.get()
     }
 
     /// Hands out the next `span` bytes, which the caller knows to be there.
@@ -278,6 +313,9 @@ impl Drop for OpenSegment {
         }));
     }
 }
+
+/// A segment holds at least one full buffer and its header.
+pub(super) const SEGMENT_BYTES_MIN: u32 = 2 * BUFFER_DATA_BYTES as u32;
 
 /// The key of an extents segment.
 pub(super) fn extents_key(shard: ShardId, segment: u64) -> FileKey {

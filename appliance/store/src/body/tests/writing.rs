@@ -352,21 +352,43 @@ fn a_full_disk_is_said_and_passes() {
     let world = World::on(&disk, 4 << 20);
     run(async {
         let bodies = world.bodies();
-        disk.set_capacity(3 << 20);
+        disk.set_capacity(3 << 19);
         let full = write(&bodies, None, &[1; 50_000], &mut Random::new(1)).await;
         assert!(matches!(full, Err(Fault::Full)), "{full:?}");
         assert!(world.segments().is_empty(), "a segment that cannot be had whole is removed");
-        disk.set_capacity(6 << 20);
-        // One segment fits. Its spare does not, which only matters when it is needed.
-        for _ in 0..3 {
-            put(&bodies, &vec![1; MIB]).await;
-        }
-        let full = write(&bodies, None, &vec![1; MIB], &mut Random::new(1)).await;
-        assert!(matches!(full, Err(Fault::Full)), "{full:?}");
         disk.set_capacity(u64::MAX);
         put(&bodies, &vec![1; MIB]).await;
     });
     assert_eq!(world.orphans.count(), 0);
+}
+
+#[test]
+fn a_small_disk_gets_small_segments_and_is_filled_to_nearly_its_end() {
+    let disk = SimDisk::new(1);
+    let world = World::on(&disk, 64 << 20);
+    disk.set_capacity(64 << 20);
+    run(async {
+        let bodies = world.bodies();
+        put(&bodies, &vec![1; MIB]).await;
+        let first = disk.content(&world.extents_path(1)).expect("is there").len();
+        assert_eq!(first, 8 * MIB, "an eighth of what was free");
+        let mut count = 1;
+        let full = loop {
+            match write(&bodies, None, &vec![1; 50_000], &mut Random::new(1)).await {
+                Ok(body) => {
+                    adopt(body);
+                    count += 1;
+                }
+                Err(fault) => break fault,
+            }
+        };
+        assert!(matches!(full, Fault::Full), "{full:?}");
+        // 50,000 bytes take thirteen blocks with their header.
+        let used = MIB + (count - 1) * 13 * 4096;
+        assert!(used > 58 * MIB, "{count} bodies");
+    });
+    // The refused body may have had its first part in the last segment.
+    assert!(world.orphans.count() <= 1);
 }
 
 #[test]
