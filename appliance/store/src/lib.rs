@@ -45,6 +45,8 @@ pub mod verify;
 mod view;
 mod warm;
 
+use std::sync::OnceLock;
+
 pub use body::BodyStream;
 pub use config::{OwnerLimits, StoreConfig};
 pub use drain::ShardStatus;
@@ -61,7 +63,21 @@ pub use tx::{Body, NewBody, Operation, Outcome, OwnedRecord, ScanEnd, Tx};
 pub use types::{DirectoryId, Extent, ExtentId, LogPosition, Lsn, ShardId, TableId, Timestamp};
 pub use view::{Direction, Scan, View};
 
+type Reporter = Box<dyn Fn(&str) + Send + Sync>;
+
+static REPORTER: OnceLock<Reporter> = OnceLock::new();
+
+/// Sends what an operator should read to `reporter`, from any thread, instead of to stderr. The first call counts; the
+/// setting is the process's, since what is said concerns its disks, not one caller.
+pub fn report_to(reporter: impl Fn(&str) + Send + Sync + 'static) {
+    // A second reporter of a process is refused in silence: the first one still hears everything.
+    drop(REPORTER.set(Box::new(reporter)));
+}
+
 /// Says something that an operator should read and that no caller waits for.
 pub(crate) fn report(text: &str) {
-    eprintln!("store: {text}");
+    match REPORTER.get() {
+        Some(reporter) => reporter(text),
+        None => eprintln!("store: {text}"),
+    }
 }

@@ -90,6 +90,8 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let acceptor = tls.as_ref().map(start::acceptor).transpose()?;
     let log = Log::to_stderr(config.log.level, config.log.access);
     start::die_on_panic(&log);
+    let store_log = log.clone();
+    store::report_to(move |text| store_log.warn(text, &[]));
     let mut warnings = start::warn_of_variables();
     for name in crate::services::without_effect(&config) {
         warnings.push(format!("{name} is set, but nothing in this version acts on it"));
