@@ -13,12 +13,22 @@ from botocore.exceptions import ClientError
 from zctest.content import MULTIPART_BYTES, ODD_NAMES, SIZES, content
 
 
+def client(server, key=None, secret=None, config=None):
+    """A client with the appliance's own credentials but for what is given."""
+    own_key, own_secret = server.credentials()
+    return boto3.client(
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id=key or own_key,
+        aws_secret_access_key=secret or own_secret,
+        config=config,
+    )
+
+
 @pytest.fixture(scope="module")
 def s3(server):
-    key, secret = server.credentials()
-    return boto3.client(
-        "s3", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret
-    )
+    return client(server)
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +161,7 @@ def fetch(url: str, method: str = "GET", body: bytes | None = None, headers: dic
 
 
 def test_presigned_urls_of_version_4_work_until_they_are_tampered_with(server, bucket):
-    key, secret = server.credentials()
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=server.url,
-        region_name="us-east-1",
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        config=Config(signature_version="s3v4"),
-    )
+    s3 = client(server, config=Config(signature_version="s3v4"))
     s3.put_object(Bucket=bucket, Key="presigned", Body=b"shared")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "presigned"}, ExpiresIn=600)
     assert fetch(url)[:2] == (200, b"shared")
@@ -194,15 +196,7 @@ def test_a_default_client_presigns_a_put_and_a_get(s3, bucket):
 
 
 def test_version_2_is_refused_in_headers_and_forms(server, bucket):
-    key, secret = server.credentials()
-    old = boto3.client(
-        "s3",
-        endpoint_url=server.url,
-        region_name="us-east-1",
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        config=Config(signature_version="s3"),
-    )
+    old = client(server, config=Config(signature_version="s3"))
     with pytest.raises(ClientError) as error:
         old.list_objects(Bucket=bucket)
     assert code(error) == "InvalidRequest"
@@ -212,16 +206,11 @@ def test_errors_have_the_codes_of_aws(s3, bucket, server):
     with pytest.raises(ClientError) as error:
         s3.get_object(Bucket="no-such-bucket-here", Key="k")
     assert code(error) == "NoSuchBucket"
-    wrong = boto3.client(
-        "s3", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id="AKIDWRONG", aws_secret_access_key="x"
-    )
+    wrong = client(server, key="AKIDWRONG", secret="x")
     with pytest.raises(ClientError) as error:
         wrong.list_buckets()
     assert code(error) == "InvalidAccessKeyId"
-    key, _ = server.credentials()
-    wrong = boto3.client(
-        "s3", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key="x"
-    )
+    wrong = client(server, secret="x")
     with pytest.raises(ClientError) as error:
         wrong.list_buckets()
     assert code(error) == "SignatureDoesNotMatch"

@@ -1,6 +1,7 @@
 """A running `zerocloud serve` with a data directory of its own."""
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -68,8 +69,8 @@ class Server:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
         self.log = []
-        drain = threading.Thread(target=self._drain, args=(self.process,), daemon=True)
-        drain.start()
+        self.draining = threading.Thread(target=self._drain, args=(self.process,), daemon=True)
+        self.draining.start()
         # Ends a start that hangs: then its stdout ends, too.
         watch = threading.Timer(timeout, self.process.kill)
         watch.daemon = True
@@ -81,7 +82,7 @@ class Server:
             if line == "":
                 watch.cancel()
                 self.kill()
-                drain.join()
+                self.draining.join()
                 raise RuntimeError("the appliance did not become ready:\n" + "".join(self.log))
             ready = READY.search(line)
         watch.cancel()
@@ -143,13 +144,17 @@ class Server:
         return environment
 
     def stop(self, timeout: float = 60.0) -> int:
-        """SIGTERM, and the exit code."""
+        """SIGTERM, and the exit code. Every line of the log must be what a log collector can parse."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+        self.draining.join()
+        for line in self.log:
+            assert isinstance(json.loads(line), dict), line
+        return code
 
     def kill(self) -> None:
         """SIGKILL, as a power failure that spares the page cache."""
