@@ -10,7 +10,7 @@ use crate::body::{Companion, PinKey};
 use crate::fold::{FoldOrder, FoldReport, Folder};
 use crate::grace;
 use crate::log::SegmentSupply;
-use crate::owner::Message;
+use crate::message::Message;
 use crate::reclaim::ReclaimState;
 use crate::shared::Shared;
 use crate::types::ShardId;

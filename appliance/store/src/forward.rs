@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::body::PackedScan;
 use crate::fault::Fault;
-use crate::owner::Message;
+use crate::message::Message;
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
 use crate::store::detached_job;

@@ -21,6 +21,7 @@ pub mod grace;
 mod index;
 pub mod log;
 mod merge;
+mod message;
 mod open;
 mod outbox;
 pub mod overlay;

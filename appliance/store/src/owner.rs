@@ -17,66 +17,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use crate::companion::Companions;
 use crate::config::OwnerLimits;
 use crate::fault::Fault;
-use crate::fold::FoldReport;
 use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
+use crate::message::{Job, Message, Waiter};
 use crate::outbox::OutboxSignal;
 use crate::overlay::{Overlay, OverlayWriter};
 use crate::pace::Pace;
 use crate::planted::{self, Plant};
 use crate::shared::{ShardShared, Shared};
-use crate::transact::{PrepareInfo, Prepared};
+use crate::transact::Prepared;
 use crate::tx::{Tx, TxInputs};
-use crate::types::{ExtentId, Lsn, ShardId, Timestamp};
+use crate::types::{Lsn, ShardId, Timestamp};
 use crate::warm::ColdMeter;
-
-/// A unit of work on its way through an owner, its type erased.
-pub(crate) trait Job: Send {
-    /// Runs the operation and keeps its reply. `Ok(true)`: its effects count.
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault>;
-    /// When the job first had to wait for a transaction.
-    fn parked_since(&mut self) -> &mut Option<Instant>;
-    /// The effects are the participant's part of a transaction over shards.
-    fn prepare_info(&self) -> Option<&PrepareInfo>;
-    /// Hands the reply, or the fault, to whoever waits.
-    fn complete(self: Box<Self>, outcome: Result<(), Fault>);
-}
-
-/// What reaches an owner.
-pub(crate) enum Message {
-    /// Execute an operation.
-    Job(Box<dyn Job>),
-    /// Make a prepared transaction's effects plain, or take them away.
-    Resolve { id: u128, commit: bool, done: oneshot::Sender<Result<(), Fault>> },
-    /// Every participant has resolved: the record of the transaction can go.
-    Forget { id: u128 },
-    /// The companion has folded, or could not.
-    Folded(Result<FoldReport, Fault>),
-    /// The companion has prepared log segments.
-    SegmentsReady(Result<(), Fault>),
-    /// The space of these extents was given back.
-    Punched(Vec<ExtentId>),
-}
-
-/// Whom to tell that a batch is durable.
-enum Waiter {
-    Job(Box<dyn Job>),
-    Done(oneshot::Sender<Result<(), Fault>>),
-}
-
-impl Waiter {
-    fn complete(self, outcome: Result<(), Fault>) {
-        match self {
-            Waiter::Job(job) => job.complete(outcome),
-            // The coordinator may be gone with its core; the resolution stands all the same.
-            Waiter::Done(done) => drop(done.send(outcome)),
-        }
-    }
-}
 
 struct Parked {
     job: Box<dyn Job>,

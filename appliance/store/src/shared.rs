@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::grace::AtomicShared;
 use crate::index::Index;
 use crate::log::LogFiles;
-use crate::owner::Message;
+use crate::message::Message;
 use crate::tx_status::CommitCounter;
 use crate::types::{DirectoryId, ShardId};
 use crate::view::Overlays;
