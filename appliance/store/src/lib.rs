@@ -2,6 +2,7 @@
 //! Invariant: nothing is acknowledged before it is on stable storage, and no read shows what a crash could take back.
 //! Leaves to services: what values mean. This crate knows nothing of S3, tables or queues.
 
+mod ahead;
 mod apply;
 pub mod body;
 mod companion;

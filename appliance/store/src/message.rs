@@ -10,10 +10,12 @@ use crate::fault::Fault;
 use crate::fold::FoldReport;
 use crate::transact::PrepareInfo;
 use crate::tx::Tx;
-use crate::types::ExtentId;
+use crate::types::{ExtentId, TableId};
 
 /// A unit of work on its way through an owner, its type erased.
 pub(crate) trait Job: Send {
+    /// Names the keys that the operation will touch.
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8]));
     /// Runs the operation and keeps its reply. `Ok(true)`: its effects count.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault>;
     /// When the job first had to wait for a transaction.

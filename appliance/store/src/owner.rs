@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::ahead::Ahead;
 use crate::companion::Companions;
 use crate::config::OwnerLimits;
 use crate::fault::Fault;
@@ -75,7 +76,8 @@ pub(crate) struct Owner {
     refill_ordered: bool,
     /// When a fold that found the disk full is tried again.
     pub(crate) fold_again_at: Option<Instant>,
-    queue: VecDeque<Message>,
+    pub(crate) queue: VecDeque<Message>,
+    pub(crate) ahead: Ahead,
     parked: Vec<Parked>,
     waiting_in_flight: Vec<Waiter>,
     waiting_filling: Vec<Waiter>,
@@ -136,6 +138,7 @@ impl Owner {
             refill_ordered: false,
             fold_again_at: None,
             queue: VecDeque::new(),
+            ahead: Ahead::default(),
             parked: Vec::new(),
             waiting_in_flight: Vec::new(),
             waiting_filling: Vec::new(),
@@ -171,7 +174,9 @@ impl Owner {
         }
         let begun = (!self.queue.is_empty()).then(Instant::now);
         let mut handled = 0;
-        while let Some(message) = self.queue.pop_front() {
+        loop {
+            self.look_ahead();
+            let Some(message) = self.queue.pop_front() else { break };
             if self.shard().check_writable().is_ok() && !self.has_room() {
                 self.queue.push_front(message);
                 break;

@@ -381,6 +381,10 @@ struct OperationJob<O: Operation> {
 }
 
 impl<O: Operation> Job for OperationJob<O> {
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        self.operation.keys(declare);
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let (reply, commits) = match self.operation.execute(tx)? {
             Outcome::Commit(reply) => (Prepare::Prepared(reply), true),

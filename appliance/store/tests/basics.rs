@@ -87,6 +87,54 @@ fn key(number: usize) -> Vec<u8> {
     format!("key-{number:06}").into_bytes()
 }
 
+/// Puts the next number under a key and gives the one before.
+struct Count {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Operation for Count {
+    type Reply = Option<u8>;
+
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        declare(TABLE, &self.key);
+    }
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Option<u8>>, Fault> {
+        let before = tx.get(TABLE, &self.key)?.map(|record| record.value[0]);
+        self.value[0] = before.map_or(0, |before| before + 1);
+        tx.put(TABLE, &self.key, &self.value, Vec::new(), false);
+        Ok(Outcome::Commit(before))
+    }
+}
+
+/// Far more is queued than an owner looks at together, and the overlays are larger than what it leaves to the cache.
+#[test]
+fn a_long_queue_over_a_large_overlay_runs_in_its_order() {
+    const KEYS: usize = 90;
+    const ROUNDS: usize = 3;
+    let dir = TempDir::new("long-queue");
+    let mut config = small_config(&dir.0, 1);
+    // Overlays are exchanged and folded between the operations on one key.
+    config.limits.fold_entries = KEYS / 2;
+    with_store(config, Backend::IoUring, async |store| {
+        let shard = store.place(b"any");
+        for round in 0..ROUNDS {
+            let tasks: Vec<_> = (0..2 * KEYS)
+                .map(|number| {
+                    let store = store.clone();
+                    let operation = Count { key: key(number % KEYS), value: vec![0; 16 << 10] };
+                    ring::spawn(async move { store.submit(shard, operation).await.expect("acknowledged") })
+                })
+                .collect();
+            for (number, task) in tasks.into_iter().enumerate() {
+                let before = (2 * round + number / KEYS).checked_sub(1);
+                assert_eq!(task.await.map(usize::from), before, "round {round}, operation {number}");
+            }
+        }
+    });
+}
+
 async fn put(store: &Store, key: Vec<u8>, value: Vec<u8>, body: Option<NewBody>) -> bool {
     let shard = store.place(&key);
     store.submit(shard, Put { key, value, body }).await.expect("acknowledged")

@@ -7,6 +7,7 @@
 //! A skip list in an arena: inserting publishes by release stores from level 0 up, reading follows by acquire loads. Nodes
 //! and versions are never freed singly, so a reader may stand on one for as long as it borrows the overlay.
 
+mod ahead;
 mod arena;
 mod cursor;
 mod node;
@@ -205,6 +206,11 @@ impl Overlay {
         unsafe { Node::from_non_null(self.head) }
     }
 
+    /// The highest level in use, counted from 0.
+    fn top_level(&self) -> usize {
+        self.height.load(Ordering::Relaxed) - 1
+    }
+
     fn find(&self, key: &[u8]) -> Option<Node<'_>> {
         self.last_where(|candidate| candidate < key, |_, _| {}).next(0).filter(|node| node.key() == key)
     }
@@ -219,7 +225,7 @@ impl Overlay {
         let mut node = self.head();
         // The node that ended the walk one level up ends it here too when it comes up again.
         let mut wall: Option<Node<'a>> = None;
-        for level in (0..self.height.load(Ordering::Relaxed)).rev() {
+        for level in (0..=self.top_level()).rev() {
             loop {
                 let next = node.next(level);
                 if level > 0 {

@@ -100,15 +100,19 @@ impl<'a> Node<'a> {
 
     /// Asks for the cache line in which the next node begins, without waiting for it.
     pub(super) fn prefetch_next(self, level: usize) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let next = self.link(level).load(Ordering::Relaxed);
-            // SAFETY: a prefetch touches no memory, so any address will do; SSE is part of x86-64.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast_const().cast()) };
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _nothing_to_do: usize = level;
+        prefetch(self.link(level).load(Ordering::Relaxed).cast_const().cast());
+    }
+
+    /// Asks for the two cache lines in which most nodes lie with tower and key, without waiting for them.
+    pub(super) fn prefetch(self) {
+        let start = self.header.as_ptr().cast_const().cast::<u8>();
+        prefetch(start);
+        prefetch(start.wrapping_add(CACHE_LINE_BYTES));
+    }
+
+    /// Asks for the newest version without waiting for it.
+    pub(super) fn prefetch_newest(self) {
+        prefetch(self.header().versions.load(Ordering::Relaxed).cast_const().cast());
     }
 
     /// Only for the writer. Release: whoever finds `next` finds it whole.
@@ -186,6 +190,20 @@ pub(super) fn write(
     unsafe { key_start.as_ptr().copy_from_nonoverlapping(key.as_ptr(), key.len()) };
     header
 }
+
+/// Asks for the cache line of an address, which need not be a valid one, without waiting for it.
+fn prefetch(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch touches no memory, so any address will do; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _nothing_to_do = address;
+}
+
+const CACHE_LINE_BYTES: usize = 64;
 
 fn key_offset(height: usize) -> usize {
     size_of::<NodeHeader>() + height * size_of::<Link>()

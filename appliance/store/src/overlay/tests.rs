@@ -328,6 +328,31 @@ fn heights_thin_out_by_four() {
     assert!(counts[5] > 0, "{counts:?}");
 }
 
+#[test]
+fn looking_ahead_ends_with_any_number_of_keys_and_changes_nothing() {
+    let seed = 11;
+    let _says = SaysSeed(seed);
+    let mut random = Random::new(seed);
+    for held in [0, 1, 5, if cfg!(miri) { 40 } else { 3_000 }] {
+        let (mut writer, overlay) = overlay(0, seed);
+        let keys: Vec<Vec<u8>> = (0..held).map(|_| random.key()).collect();
+        for key in &keys {
+            writer.insert(key, Lsn(1), Entry::Put { value: key, fresh: false });
+        }
+        // Keys that are there, keys that are not, one key many times, and the ends of the order.
+        for wanted in [0, 1, 11, 12, 13, 100] {
+            let mut asked: Vec<Vec<u8>> = (0..wanted).map(|_| random.key()).collect();
+            asked.extend(keys.iter().take(wanted).cloned());
+            asked.extend([Vec::new(), vec![0xff; 20], vec![0xff; 20]]);
+            overlay.fetch_ahead(asked.iter().map(Vec::as_slice));
+        }
+        assert!(
+            keys.iter().all(|key| overlay.get(key, Lsn(1), 0).is_some_and(|s| s.value == Some(&key[..])))
+        );
+        assert_eq!(overlay.entry_count(), held);
+    }
+}
+
 /// One writer's work, such that a reader can tell a whole batch from a part of one. Batch n puts its own new key, puts n
 /// under both keys of a hot pair, and with the batch before it writes the two halves of a transaction.
 struct Stream {
