@@ -328,11 +328,9 @@ impl Owner {
             lsn: filling.lsn(),
             first_position: self.positions,
         };
-        let shared = Arc::clone(&self.shared);
-        let active = Arc::clone(self.overlay.overlay());
-        let frozen = self.frozen.clone();
+        let (shard, active, frozen) = (self.shard(), self.overlay.overlay(), self.frozen.as_deref());
         let mut undecided = false;
-        let ran = Tx::new(shared.shard(self.id), &active, frozen.as_deref(), inputs).and_then(|mut tx| {
+        let ran = Tx::new(shard, active, frozen, inputs).and_then(|mut tx| {
             let effects = job.run(&mut tx).and_then(|commits| commits.then(|| tx.take_effects()).transpose());
             undecided = tx.met_undecided();
             Ok((tx.looked_at(), tx.positions_used(), effects?))

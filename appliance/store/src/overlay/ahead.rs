@@ -5,8 +5,8 @@
 //! A search of a large overlay waits for memory at nearly every node, and the next node is known only when the last one has
 //! come. Walks to different keys do not wait for each other: while one node is on its way, the other walks go on.
 
-use super::Overlay;
 use super::node::Node;
+use super::{Overlay, is_less};
 
 /// Walks that are under way at once: about as many lines as a core can be waiting for.
 const WALKS_MAX: usize = 12;
@@ -54,7 +54,7 @@ impl<'a, 'k> Walk<'a, 'k> {
     /// Compares with the node that was asked for, and asks for the one after that. False: the walk has ended.
     fn step(&mut self) -> bool {
         match self.next {
-            Some(next) if next.key() < self.key => self.node = next,
+            Some(next) if is_less(next.key(), self.key) => self.node = next,
             next => {
                 self.wall = next;
                 if self.level == 0 {

@@ -329,6 +329,21 @@ fn heights_thin_out_by_four() {
 }
 
 #[test]
+fn keys_compare_as_slices_do() {
+    let seed = 5;
+    let _says = SaysSeed(seed);
+    let mut random = Random::new(seed);
+    for _ in 0..OPERATIONS {
+        // Long enough to pass the first bytes, of so few letters that beginnings are shared.
+        let keys = [random.below(12), random.below(12)].map(|length| random.bytes(length, 2));
+        let [one, other] = [&keys[0][..], &keys[1][..]];
+        assert_eq!(is_less(one, other), one < other, "{one:?} {other:?}");
+        let [long, longer] = [[one, other].concat(), [one, one].concat()];
+        assert_eq!(is_less(&long, &longer), long < longer, "{long:?} {longer:?}");
+    }
+}
+
+#[test]
 fn looking_ahead_ends_with_any_number_of_keys_and_changes_nothing() {
     let seed = 11;
     let _says = SaysSeed(seed);
