@@ -243,6 +243,8 @@ pub(crate) struct SendQueue {
     pub failure: Option<i32>,
     /// The write side was shut down.
     pub shut: bool,
+    /// The turn in which something was last sent directly, and how much it was.
+    pub budget: (u64, usize),
     pub writer: Option<Waker>,
 }
 
@@ -256,6 +258,7 @@ impl SendQueue {
             doomed: None,
             failure: None,
             shut: false,
+            budget: (0, 0),
             writer: None,
         }
     }

@@ -1,6 +1,7 @@
 //! TCP streams: the tokio traits over a reactor's connection.
 //!
-//! Writing only queues: everything that is written in one turn leaves in one send at its end. `poll_flush`
+//! Writing queues: everything that is written in one turn leaves in one send at its end. Only a large piece that finds
+//! nothing queued before it goes to the kernel at once, as much of it as fits, which saves its copy. `poll_flush`
 //! therefore does nothing; `flushed` and `poll_shutdown` wait until the kernel has it all.
 
 use crate::backend::{Slot, direct};
@@ -254,19 +255,23 @@ impl AsyncWrite for TcpStream {
     ) -> Poll<io::Result<usize>> {
         let mut state = self.connection.state.borrow_mut();
         std::task::ready!(self.poll_room(&mut state, context))?;
-        let mut written = 0;
+        let sent = direct::send_from(&self.core, &self.connection, &mut state, parts);
+        state.send.check()?;
+        let (mut skipped, mut queued) = (sent, 0);
         for part in parts {
-            let taken = state.send.push(&self.core, part);
-            written += taken;
-            if taken < part.len() {
+            let rest = &part[skipped.min(part.len())..];
+            skipped -= part.len() - rest.len();
+            let taken = state.send.push(&self.core, rest);
+            queued += taken;
+            if taken < rest.len() {
                 break;
             }
         }
-        debug_assert!(written <= QUEUED_BYTES_MAX);
-        if written > 0 {
+        debug_assert!(queued <= QUEUED_BYTES_MAX);
+        if queued > 0 {
             self.core.backend.gather(&self.connection, &mut state);
         }
-        Poll::Ready(Ok(written))
+        Poll::Ready(Ok(sent + queued))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,7 +6,7 @@ mod common;
 use common::streams::*;
 use common::{any_port, run};
 use ring::{Backend, ListenOptions, TcpListener, TcpStream, sleep, spawn, timeout};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
@@ -14,6 +14,7 @@ on_both_backends!(
     an_echo_returns_what_was_sent,
     many_connections_are_served_at_once,
     a_slow_writer_and_a_fast_one_both_arrive_whole,
+    small_and_large_writes_arrive_in_their_order,
     half_closed_connections_still_answer,
     a_reset_is_an_error_to_the_peer,
     a_write_to_a_dead_peer_fails,
@@ -92,6 +93,28 @@ fn a_slow_writer_and_a_fast_one_both_arrive_whole(backend: Backend) {
         }
         assert_eq!(total, 8 << 20);
         assert_eq!(both.await, 50 * 777);
+    });
+}
+
+fn small_and_large_writes_arrive_in_their_order(backend: Backend) {
+    run(backend, async {
+        let (mut near, mut far) = pair().await;
+        let reader = spawn(async move { receive_pattern(&mut far, 50_000, None).await });
+        let lengths = [1, 40_000, 100, 33_000, 300_000, 5, 900_000, 32_768];
+        let mut total = 0;
+        for round in 0..200 {
+            let data = pattern(total, lengths[round % lengths.len()]);
+            // Some end up in the socket and some in the queue, in part or whole; what was taken is what counts.
+            let (head, rest) = data.split_at(data.len().min(1 + round));
+            let (body, tail) = rest.split_at(rest.len().saturating_sub(round));
+            let parts = [IoSlice::new(head), IoSlice::new(body), IoSlice::new(tail)];
+            total += near.write_vectored(&parts).await.unwrap();
+            if round % 7 == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        near.shutdown().await.unwrap();
+        assert_eq!(reader.await, total);
     });
 }
 

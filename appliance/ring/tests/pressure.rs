@@ -18,6 +18,7 @@ on_both_backends!(
     two_buffers_are_enough,
     a_tiny_ring_is_enough,
     a_flooding_sender_leaves_room_for_others,
+    a_greedy_reader_leaves_room_for_others,
     a_crowd_of_slow_readers_is_held_to_one_bound,
     an_orphan_that_nobody_reads_is_reset,
     idle_readers_do_not_starve_a_busy_one,
@@ -253,6 +254,33 @@ fn a_flooding_sender_leaves_room_for_others(backend: Backend) {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(timeout(Duration::from_secs(20), reader).await.unwrap() > 0);
         flood.join().unwrap();
+    });
+}
+
+fn a_greedy_reader_leaves_room_for_others(backend: Backend) {
+    run(backend, async {
+        let (mut near, far) = pair_with_std().await;
+        let greedy = std::thread::spawn(move || {
+            let mut far = far;
+            let mut buffer = vec![0; 1 << 20];
+            while far.read(&mut buffer).unwrap() > 0 {}
+        });
+        let writer = spawn(async move {
+            let data = vec![0; 64 << 10];
+            loop {
+                near.write_all(&data).await.unwrap();
+            }
+        });
+        // Timers and other tasks still get their turns.
+        for _ in 0..20 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        drop::<ring::Task<()>>(writer);
+        // The dropped stream's end reaches the reader while the reactor still turns.
+        while !greedy.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        greedy.join().unwrap();
     });
 }
 

@@ -1,20 +1,26 @@
-//! Receiving by a plain non-blocking call: always with epoll, and with io_uring from connections that bring a lot.
+//! Receiving and sending by a plain non-blocking call. Receiving: always with epoll, and with io_uring from connections
+//! that bring a lot. Sending: what is large and finds nothing queued before it.
 //!
 //! A multishot receive takes whatever a fast sender has, a whole pool of buffers in one turn, and costs a second copy.
 //! Called directly, the kernel copies once, into the reader's own buffer, and takes no more than the reader asks for.
 //!
 //! Invariant: a connection is received from directly only while its flow is `Readable`, when no receive is in flight. It
-//! stays so until a short read or EAGAIN, so no data is left lying without an event to come.
+//! stays so until a short read or EAGAIN, so no data is left lying without an event to come. It is sent to directly only
+//! while nothing is queued or in flight, so bytes leave in the order in which they were written.
 
 use crate::connection::{Connection, Flow, State};
 use crate::core::Core;
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use tokio::io::ReadBuf;
 
 /// What one connection may bring in one turn: a fast sender must not keep its reader busy for ever.
 const RECEIVE_PER_TURN_BYTES: usize = 256 << 10;
+/// What one connection may send directly in one turn: with a fast reader its writer would never have to wait.
+const SEND_PER_TURN_BYTES: usize = 256 << 10;
+/// Less than this is copied and leaves together with what else the turn writes.
+const SEND_BYTES_MIN: usize = 32 << 10;
 /// What is received in one go when the reader has no buffer of its own.
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -70,6 +76,35 @@ pub(crate) fn receive_into(
     let room = buffer.remaining();
     let received = crate::sys::receive_into(&connection.socket, buffer);
     note_received(core, state, received, room)
+}
+
+/// Sends the front of `parts` without copying it first; says how much went. The caller queues the rest. An error is kept
+/// in the send queue.
+pub(crate) fn send_from(
+    core: &Core,
+    connection: &Connection,
+    state: &mut State,
+    parts: &[IoSlice<'_>],
+) -> usize {
+    let send = &mut state.send;
+    let turn = core.counters.turns.get();
+    let former = if send.budget.0 == turn { send.budget.1 } else { 0 };
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    if bytes < SEND_BYTES_MIN || former >= SEND_PER_TURN_BYTES || send.busy || !send.is_empty() {
+        return 0;
+    }
+    match connection.socket.send_vectored_with_flags(parts, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) {
+        Ok(sent) => {
+            send.budget = (turn, former + sent);
+            sent
+        }
+        Err(error) => {
+            if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                send.fail(core, error.raw_os_error().unwrap_or(libc::EIO));
+            }
+            0
+        }
+    }
 }
 
 fn is_open(state: &State) -> bool {
