@@ -428,6 +428,6 @@ impl body::LogReader for CoreLogReader {
         length: u32,
     ) -> LocalFuture<'static, Result<Bytes, Fault>> {
         let read = self.readers[usize::from(shard.0)].read(position, length as usize);
-        Box::pin(async move { read.await.map(|buffer| Bytes::copy_from_slice(&buffer)) })
+        Box::pin(async move { read.await.map(body::into_bytes) })
     }
 }

@@ -461,7 +461,7 @@ async fn read_exactly(
 }
 
 /// The buffer's bytes without a copy; the buffer lives as long as they do.
-fn into_bytes(buffer: Buffer) -> Bytes {
+pub(crate) fn into_bytes(buffer: Buffer) -> Bytes {
     struct Owner(Buffer);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
