@@ -113,6 +113,14 @@ impl Buffer {
         }
     }
 
+    /// Sets the length; bytes that are new have any value. For who is about to overwrite them: a recycled buffer costs
+    /// nothing, where `resize` would fill it each time.
+    pub fn expose(&mut self, length: usize) {
+        self.reserve(length);
+        self.initialize(length);
+        self.length = length;
+    }
+
     /// Shortens to `length` bytes, if it is longer.
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);

@@ -8,6 +8,7 @@ use crate::buffer::Buffer;
 use crate::core::Core;
 use crate::slab::Key;
 use crate::stats::uncount;
+use bytes::Bytes;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -17,6 +18,8 @@ use std::task::{Context, Poll, Waker};
 
 /// One operation moves at most this much; the kernel itself stops a little below 2 GiB.
 const OPERATION_BYTES_MAX: usize = 1 << 30;
+/// Parts of one write; the kernel's own bound (UIO_MAXIOV) is four times that.
+const PARTS_MAX: usize = 256;
 
 /// An open file. Only the descriptor is kept, so it can be shared between cores; each operation goes to
 /// the reactor of the thread that awaits it.
@@ -56,6 +59,19 @@ impl File {
         (result.map(drop), buffer)
     }
 
+    /// Writes `parts` in a row at `offset`, without putting them together first. Not durable until a later `sync_data`.
+    /// With `O_DIRECT` each part's address and length must suit the device as a buffer's do.
+    ///
+    /// # Errors
+    /// As `write_at`; `InvalidInput` also for more than `PARTS_MAX` parts.
+    pub async fn write_parts_at(&self, parts: Vec<Bytes>, offset: u64) -> io::Result<()> {
+        let length = parts.iter().map(Bytes::len).sum();
+        let (result, buffer) =
+            self.start_with(Operation::WriteParts, Buffer::new(), parts, offset, length).await;
+        drop(buffer);
+        result.map(drop)
+    }
+
     /// Writes all of `buffer` at `offset` and makes it durable: the sync starts only if the write took everything.
     ///
     /// # Errors
@@ -89,11 +105,22 @@ impl File {
         result.map(drop)
     }
 
-    fn start(&self, operation: Operation, mut buffer: Buffer, offset: u64, length: usize) -> InFlight {
+    fn start(&self, operation: Operation, buffer: Buffer, offset: u64, length: usize) -> InFlight {
+        self.start_with(operation, buffer, Vec::new(), offset, length)
+    }
+
+    fn start_with(
+        &self,
+        operation: Operation,
+        mut buffer: Buffer,
+        parts: Vec<Bytes>,
+        offset: u64,
+        length: usize,
+    ) -> InFlight {
         let core = Core::current();
         // io_uring takes the offset -1 for "where the file stands", and other negative ones are no better.
         let is_beyond = offset.checked_add(length as u64).is_none_or(|end| end > i64::MAX as u64);
-        let refusal = if length > OPERATION_BYTES_MAX || is_beyond {
+        let refusal = if length > OPERATION_BYTES_MAX || parts.len() > PARTS_MAX || is_beyond {
             Some(io::ErrorKind::InvalidInput)
         } else if core.closed.get() {
             Some(io::ErrorKind::NotConnected)
@@ -104,8 +131,8 @@ impl File {
             buffer.clear();
             return InFlight { core, state: Progress::Refused(Some((kind, buffer))) };
         }
-        let job =
-            Job { key: Key::VACANT, file: Arc::clone(&self.inner), operation, buffer, offset, outcome: None };
+        let file = Arc::clone(&self.inner);
+        let job = Job { key: Key::VACANT, file, operation, buffer, parts, offset, outcome: None };
         let key = core.backend.start_job(&core, job);
         InFlight { core, state: Progress::Started(key) }
     }
@@ -116,6 +143,7 @@ impl File {
 pub(crate) enum Operation {
     Read { length: usize },
     Write,
+    WriteParts,
     WriteSync,
     WriteDurable,
     Sync,
@@ -127,14 +155,28 @@ pub(crate) struct Job {
     pub file: Arc<std::fs::File>,
     pub operation: Operation,
     pub buffer: Buffer,
+    /// What `WriteParts` writes instead of the buffer.
+    pub parts: Vec<Bytes>,
     pub offset: u64,
     pub outcome: Option<io::Result<usize>>,
+}
+
+impl Job {
+    /// How much there is to write.
+    pub fn write_bytes(&self) -> usize {
+        match self.operation {
+            Operation::WriteParts => self.parts.iter().map(Bytes::len).sum(),
+            _ => self.buffer.len(),
+        }
+    }
 }
 
 /// The reactor's side of an operation.
 pub(crate) struct FileSlot {
     /// The job, unless a companion thread has it.
     pub job: Option<Job>,
+    /// Addresses and lengths of the job's parts, while the kernel may read them (io_uring).
+    pub vector: Vec<libc::iovec>,
     /// Completions that are still to come (io_uring).
     pub outstanding: u8,
     /// The result of the operation or its first half, as the kernel gives it (io_uring).
@@ -147,7 +189,15 @@ pub(crate) struct FileSlot {
 
 impl FileSlot {
     pub fn new(job: Job) -> FileSlot {
-        FileSlot { job: Some(job), outstanding: 1, result: 0, sync_result: 0, waker: None, abandoned: false }
+        FileSlot {
+            job: Some(job),
+            vector: Vec::new(),
+            outstanding: 1,
+            result: 0,
+            sync_result: 0,
+            waker: None,
+            abandoned: false,
+        }
     }
 
     /// Turns the kernel's results into the job's outcome, once all completions are there.
@@ -159,7 +209,9 @@ impl FileSlot {
                 job.buffer.finish_read(outcome.as_ref().map_or(0, |count| (*count).min(length)));
                 outcome
             }
-            Operation::Write | Operation::WriteDurable => whole(from_kernel(self.result), job.buffer.len()),
+            Operation::Write | Operation::WriteParts | Operation::WriteDurable => {
+                whole(from_kernel(self.result), job.write_bytes())
+            }
             Operation::WriteSync => whole(from_kernel(self.result), job.buffer.len())
                 // A cancelled link is an error even if the write looks whole: nothing was synced.
                 .and_then(|written| from_kernel(self.sync_result).map(|_| written)),

@@ -81,6 +81,18 @@ pub(crate) fn receive_into_vector(socket: &socket2::Socket, vector: &mut Vec<u8>
     Ok(received)
 }
 
+/// Writes `parts` in a row at `offset`; says how much was taken.
+pub(crate) fn write_parts(file: &std::fs::File, parts: &[bytes::Bytes], offset: u64) -> io::Result<usize> {
+    let out_of_range = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let offset = libc::off_t::try_from(offset).map_err(out_of_range)?;
+    let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
+    let count = libc::c_int::try_from(slices.len()).map_err(out_of_range)?;
+    // SAFETY: the standard library promises that an IoSlice is laid out as an iovec; `count` of them, and the bytes that
+    // they name, are borrowed through the call, which only reads them.
+    let written = unsafe { libc::pwritev(file.as_raw_fd(), slices.as_ptr().cast(), count, offset) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
 /// Private anonymous memory, page-aligned, zero, and without cost until it is touched.
 pub(crate) struct Mapping {
     start: NonNull<u8>,

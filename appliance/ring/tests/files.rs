@@ -3,14 +3,18 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::run;
 use ring::{Backend, Buffer, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::Poll;
 
 on_both_backends!(
     written_and_synced_data_is_read_back,
     direct_io_works_with_buffers_as_they_are,
+    parts_are_written_in_a_row,
     a_write_to_a_full_device_is_an_error,
     a_failed_link_is_never_a_success,
     operations_run_side_by_side,
@@ -86,6 +90,48 @@ fn direct_io_works_with_buffers_as_they_are(backend: Backend) {
         let (result, _) = file.write_at(pattern(100), 1).await;
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EINVAL));
     });
+}
+
+fn parts_are_written_in_a_row(backend: Backend) {
+    let scratch = Scratch::new("parts", backend);
+    run(backend, async {
+        let whole: Vec<u8> = (0..300_000_u32).map(|index| (index % 251) as u8).collect();
+        let cut = |lengths: &[usize]| -> Vec<Bytes> {
+            let mut rest = &whole[..];
+            let take = |length: &usize| {
+                let part;
+                (part, rest) = rest.split_at(*length);
+                Bytes::from_owner(Buffer::from(part))
+            };
+            lengths.iter().map(take).collect()
+        };
+        let file = scratch.open(0);
+        file.write_parts_at(cut(&[1, 99_999, 0, 200_000]), 7).await.unwrap();
+        let (result, buffer) = file.read_at(Buffer::new(), 7, 300_000).await;
+        assert_eq!(result.unwrap(), 300_000);
+        assert!(buffer[..] == whole[..]);
+        let direct = scratch.open(libc::O_DIRECT);
+        direct.write_parts_at(cut(&[4096, 65_536, 8192]), 4096).await.unwrap();
+        let (_, buffer) = file.read_at(buffer, 4096, 77_824).await;
+        assert!(buffer[..] == whole[..77_824]);
+        file.write_parts_at(Vec::new(), 0).await.unwrap();
+        let many = vec![Bytes::from_static(b"x"); 257];
+        let refused = file.write_parts_at(many, 0).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = File::from_std(full).write_parts_at(cut(&[10, 10]), 0).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+        // Nobody waits for this one: its parts stay until it is done.
+        let mut dropped = Box::pin(file.write_parts_at(cut(&[100_000, 200_000]), 7));
+        assert!(is_pending(&mut dropped).await);
+        drop(dropped);
+        assert_eq!(ring::stats().file_operations, 1);
+    });
+}
+
+/// Polls a future once; true if it is not ready.
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
 }
 
 fn a_write_to_a_full_device_is_an_error(backend: Backend) {

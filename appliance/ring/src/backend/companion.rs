@@ -116,7 +116,7 @@ fn execute(job: &mut Job) -> io::Result<usize> {
             job.buffer.truncate(*outcome.as_ref().unwrap_or(&0));
             outcome
         }
-        Operation::Write => write(job),
+        Operation::Write | Operation::WriteParts => write(job),
         Operation::WriteSync | Operation::WriteDurable => {
             let written = write(job)?;
             job.file.sync_data()?;
@@ -127,7 +127,11 @@ fn execute(job: &mut Job) -> io::Result<usize> {
 }
 
 fn write(job: &Job) -> io::Result<usize> {
-    whole(retry(|| job.file.write_at(&job.buffer, job.offset)), job.buffer.len())
+    let written = retry(|| match job.operation {
+        Operation::WriteParts => crate::sys::write_parts(&job.file, &job.parts, job.offset),
+        _ => job.file.write_at(&job.buffer, job.offset),
+    });
+    whole(written, job.write_bytes())
 }
 
 /// Repeats a call that a signal has interrupted before it did anything.

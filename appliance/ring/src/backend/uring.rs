@@ -243,6 +243,12 @@ impl Uring {
                 let read = opcode::Read::new(file, pointer, length as u32).offset(job.offset);
                 self.push(read.build().user_data(key.pack(KIND_FILE)));
             }
+            Operation::WriteParts => {
+                slot.vector = job.parts.iter().map(|part| vector_of(part)).collect();
+                let count = u32::try_from(slot.vector.len()).expect("parts are bounded far below that");
+                let write = opcode::Writev::new(file, slot.vector.as_ptr(), count).offset(job.offset);
+                self.push(write.build().user_data(key.pack(KIND_FILE)));
+            }
             Operation::Write | Operation::WriteSync => {
                 let write = opcode::Write::new(file, job.buffer.as_ptr(), job.buffer.len() as u32);
                 let write = write.offset(job.offset).build().user_data(key.pack(KIND_FILE));
@@ -470,6 +476,11 @@ impl Uring {
         wakers.into_iter().for_each(std::task::Waker::wake);
         driver.try_close_listener(&listening);
     }
+}
+
+fn vector_of(part: &[u8]) -> libc::iovec {
+    // The kernel only reads what a write names.
+    libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() }
 }
 
 /// Puts an entry, or a linked pair, into the submission queue; false if there is no room.
