@@ -81,6 +81,11 @@ impl BodyWriter {
         self.writer.write(bytes).await
     }
 
+    /// `write` of bytes that may be kept until they are on disk instead of being copied. Errors: as `write`.
+    pub async fn write_shared(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+        self.writer.write_shared(bytes).await
+    }
+
     /// Bytes written so far.
     #[must_use]
     pub fn length(&self) -> u64 {

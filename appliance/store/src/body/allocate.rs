@@ -14,7 +14,7 @@ use super::extent::span_bytes;
 use super::files::{Files, SegmentKind};
 use super::lease::Orphans;
 use super::segments::{OpenSegment, OpenSegments, SEGMENT_BYTES_MIN, extents_key, make_segment};
-use super::writer::BUFFER_DATA_BYTES;
+use super::writer::LOAD_BYTES;
 use crate::fault::Fault;
 use crate::types::{BLOCK_BYTES, ShardId};
 
@@ -170,8 +170,7 @@ fn data_that_fits(room: u32, want: u32) -> Option<u32> {
     if span_bytes(want) <= room {
         return Some(want);
     }
-    let whole_buffers =
-        room.saturating_sub(BLOCK_BYTES as u32) / BUFFER_DATA_BYTES as u32 * BUFFER_DATA_BYTES as u32;
+    let whole_buffers = room.saturating_sub(BLOCK_BYTES as u32) / LOAD_BYTES as u32 * LOAD_BYTES as u32;
     (whole_buffers > 0).then_some(whole_buffers)
 }
 

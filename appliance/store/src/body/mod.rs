@@ -12,6 +12,7 @@ pub mod companion;
 pub mod extent;
 pub mod files;
 mod lease;
+mod load;
 pub mod packed;
 pub mod pins;
 pub mod reader;

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::companion::Companion;
 use super::files::{FileKey, Files, SegmentKind, write_fault};
-use super::writer::BUFFER_DATA_BYTES;
+use super::writer::LOAD_BYTES;
 use crate::disk::DiskFile;
 use crate::fault::Fault;
 use crate::planted::{self, Plant};
@@ -315,7 +315,7 @@ impl Drop for OpenSegment {
 }
 
 /// A segment holds at least one full buffer and its header.
-pub(super) const SEGMENT_BYTES_MIN: u32 = 2 * BUFFER_DATA_BYTES as u32;
+pub(super) const SEGMENT_BYTES_MIN: u32 = 2 * LOAD_BYTES as u32;
 
 /// The key of an extents segment.
 pub(super) fn extents_key(shard: ShardId, segment: u64) -> FileKey {

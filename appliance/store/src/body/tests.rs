@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ring::{Backend, Reactor, ReactorConfig};
+use ring::{Backend, Buffer, Reactor, ReactorConfig};
 
 use super::*;
 use crate::disk::sim::SimDisk;
@@ -175,7 +175,7 @@ pub(super) fn owner(key: &[u8]) -> Owner {
     Owner { shard: ShardId(3), table: TABLE, key: key.to_vec() }
 }
 
-/// Writes `bytes` as one body, in uneven steps.
+/// Writes `bytes` as one body, in uneven steps; some are lent to the writer, at every alignment.
 pub(super) async fn write(
     bodies: &CoreBodies,
     hint: Option<u64>,
@@ -191,7 +191,13 @@ pub(super) async fn write(
             _ => 1 + random.below(3 << 20) as usize,
         };
         let (now, later) = rest.split_at(step.min(rest.len()));
-        writer.write(now).await?;
+        if random.below(2) == 0 {
+            writer.write(now).await?;
+        } else {
+            let shift = random.below(3) as usize;
+            let lent = Buffer::from(&[&[0; 2][..shift], now].concat()[..]);
+            writer.write_shared(&Bytes::from_owner(lent).slice(shift..)).await?;
+        }
         rest = later;
     }
     writer.seal().await

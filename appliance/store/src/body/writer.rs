@@ -1,16 +1,20 @@
 //! Writing bodies: small ones stay in memory to travel in a log batch, large ones go to extents while they arrive.
 //! Invariant: a large body that `seal` returned is on stable storage, header blocks included; a body that nobody
-//! adopts becomes an orphan. At most two buffers of 1 MiB belong to a writer: one fills while the other is written.
+//! adopts becomes an orphan. At most two loads of 1 MiB belong to a writer: one fills while the other is written.
 //! Leaves to the shard: the record that adopts the body.
 
+use std::mem;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use ring::{Buffer, Task};
 
 use super::allocate::{Allocator, CoreBodiesParts, Grant};
 use super::extent::{ExtentHeader, SPAN_BYTES_MAX, span_bytes};
 use super::files::write_fault;
 use super::lease::{Lease, Run};
+use super::load::Load;
+use super::reader::into_bytes;
 use super::sealed::SealedBody;
 use super::segments::OpenSegment;
 use crate::fault::Fault;
@@ -90,7 +94,15 @@ impl BodyWriter {
     /// after a call that was dropped before it ended, the body cannot be completed and every call fails.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.begin()?;
-        let result = self.write_inner(bytes).await;
+        let result = self.write_inner(bytes, None).await;
+        self.end(result)
+    }
+
+    /// `write` of bytes that may be kept: those that lie in memory as they will lie on disk are written from where they
+    /// are. Until that is done they count as the writer's memory. Errors: as `write`.
+    pub async fn write_shared(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+        self.begin()?;
+        let result = self.write_inner(bytes, Some(bytes)).await;
         self.end(result)
     }
 
@@ -98,12 +110,11 @@ impl BodyWriter {
     pub async fn seal(mut self) -> Result<SealedBody, Fault> {
         self.begin()?;
         let Some(mut large) = self.large.take() else {
-            return Ok(SealedBody::from_small(std::mem::take(&mut self.small)));
+            return Ok(SealedBody::from_small(mem::take(&mut self.small)));
         };
         if self.length <= LOG_BODY_BYTES_MAX as u64 {
-            // Announced longer than it is. Nothing was written yet, since less than a buffer came.
-            let bytes = large.buffer.take().map_or_else(Vec::new, |buffer| buffer[large.front..].to_vec());
-            return Ok(SealedBody::from_small(bytes));
+            // Announced longer than it is. Nothing was written yet, since less than a load came.
+            return Ok(SealedBody::from_small(mem::take(&mut large.load).into_small()));
         }
         self.flush(&mut large, true).await?;
         large.finish_write().await?;
@@ -112,7 +123,7 @@ impl BodyWriter {
         }
         self.lease.disarm();
         let orphans = self.core.parts.orphans.clone();
-        Ok(SealedBody::large(std::mem::take(&mut large.extents), orphans))
+        Ok(SealedBody::large(mem::take(&mut large.extents), orphans))
     }
 
     /// Bytes taken so far.
@@ -122,7 +133,7 @@ impl BodyWriter {
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
-        match std::mem::replace(&mut self.state, State::Busy) {
+        match mem::replace(&mut self.state, State::Busy) {
             State::Whole => Ok(()),
             State::Busy => Err(Fault::Unknown("an earlier write of this body was given up half-way".into())),
             State::Failed(fault) => {
@@ -140,7 +151,7 @@ impl BodyWriter {
         result
     }
 
-    async fn write_inner(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    async fn write_inner(&mut self, bytes: &[u8], shared: Option<&Bytes>) -> Result<(), Fault> {
         let mut large = match self.large.take() {
             Some(large) => large,
             None if self.stays_small(bytes.len()) => {
@@ -153,13 +164,13 @@ impl BodyWriter {
             }
             None => {
                 let mut large = Large::new();
-                let small = std::mem::take(&mut self.small);
+                let small = mem::take(&mut self.small);
                 self.length = 0;
-                self.fill(&mut large, &small).await?;
+                self.fill(&mut large, &small, None).await?;
                 large
             }
         };
-        self.fill(&mut large, bytes).await?;
+        self.fill(&mut large, bytes, shared).await?;
         self.large = Some(large);
         Ok(())
     }
@@ -175,24 +186,30 @@ impl BodyWriter {
         hint.clamp(first, LOG_BODY_BYTES_MAX)
     }
 
-    async fn fill(&mut self, large: &mut Large, mut bytes: &[u8]) -> Result<(), Fault> {
+    /// `shared` holds `bytes`, if they may be kept instead of copied.
+    async fn fill(
+        &mut self,
+        large: &mut Large,
+        mut bytes: &[u8],
+        shared: Option<&Bytes>,
+    ) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            // A full buffer leaves only when more follows: so a body of one buffer is one write, its header included.
+            // A full load leaves only when more follows: so a body of one load is one write, its header included.
             if large.room() == 0 {
                 self.flush(large, false).await?;
             }
             let expected = self.hint.map(|hint| hint.saturating_sub(self.length));
-            let (now, later) = bytes.split_at(bytes.len().min(large.room()));
-            large.buffer(expected).extend_from_slice(now);
-            self.length += now.len() as u64;
-            bytes = later;
+            let room = bytes.len().min(large.room());
+            let taken = large.load.take(&bytes[..room], shared, expected);
+            self.length += taken as u64;
+            bytes = &bytes[taken..];
         }
         Ok(())
     }
 
-    /// Sends the buffer on its way; `last` when the body ends with it. May have nothing to send.
+    /// Sends the load on its way; `last` when the body ends with it. May have nothing to send.
     async fn flush(&mut self, large: &mut Large, last: bool) -> Result<(), Fault> {
-        let data = large.buffered_data();
+        let data = large.load.bytes();
         if data > 0 && large.extent.is_none() {
             let want = self.wanted(large.extents.len(), data, last);
             let grant = self.core.allocate(want).await?;
@@ -205,32 +222,35 @@ impl BodyWriter {
             large.enter(grant).await?;
         }
         let Some(mut extent) = large.extent.take() else { return Ok(()) };
-        let mut buffer = large.buffer.take().unwrap_or_else(|| Buffer::with_capacity(0));
-        let front = large.front.min(buffer.len());
-        extent.note_checksums(&buffer[front..]);
-        let complete = last || extent.written + data as u32 == extent.data_bytes;
-        let write_offset = extent.next_offset(front);
+        let (mut parts, crcs) = mem::take(&mut large.load).finish();
+        let write_offset = extent.next_offset();
+        extent.chunk_crcs.extend(crcs);
         extent.written += data as u32;
-        if complete && extent.holds_one_buffer(data) && front > 0 {
+        let complete = last || extent.written == extent.data_bytes;
+        let mut header = complete.then(|| {
             let header = self.header(&mut extent, large.extents.len());
-            header.encode(&mut buffer[..BLOCK_BYTES]);
             large.extents.push(header.extent());
-            pad(&mut buffer);
-            large.start_write(&self.core, &self.lease, &extent.segment, buffer, write_offset).await?;
-            return Ok(());
+            header
+        });
+        if write_offset == extent.offset {
+            // The first load has the header's place in front of it.
+            let mut block = empty_block();
+            if let Some(header) = header.take() {
+                header.encode(&mut block);
+            }
+            parts.insert(0, into_bytes(block));
         }
+        let segment = Rc::clone(&extent.segment);
         if data > 0 {
-            pad(&mut buffer);
-            large.start_write(&self.core, &self.lease, &extent.segment, buffer, write_offset).await?;
+            large.start_write(&self.core, &self.lease, &segment, parts, write_offset).await?;
         }
-        if complete {
-            let header = self.header(&mut extent, large.extents.len());
-            let mut block = Buffer::with_capacity(BLOCK_BYTES);
-            block.resize(BLOCK_BYTES, 0);
+        if let Some(header) = header {
+            let mut block = empty_block();
             header.encode(&mut block);
-            large.extents.push(header.extent());
-            large.start_write(&self.core, &self.lease, &extent.segment, block, extent.offset).await?;
-        } else {
+            let parts = vec![into_bytes(block)];
+            large.start_write(&self.core, &self.lease, &segment, parts, extent.offset).await?;
+        }
+        if !complete {
             large.extent = Some(extent);
         }
         Ok(())
@@ -273,17 +293,16 @@ impl BodyWriter {
             ordinal: ordinal as u32,
             data_bytes: extent.written,
             span_bytes: span,
-            chunk_crcs: std::mem::take(&mut extent.chunk_crcs),
+            chunk_crcs: mem::take(&mut extent.chunk_crcs),
         }
     }
 }
 
 /// A body that goes to extents.
 struct Large {
-    /// Fills now. Its first `front` bytes are the place of the header block, or nothing.
-    buffer: Option<Buffer>,
-    front: usize,
-    /// The extent that is being filled; none before the first buffer is full.
+    /// Fills now.
+    load: Load,
+    /// The extent that is being filled; none before the first load is full.
     extent: Option<OpenExtent>,
     /// Those that are complete.
     extents: Vec<Extent>,
@@ -302,26 +321,17 @@ struct OpenExtent {
 }
 
 impl OpenExtent {
-    fn note_checksums(&mut self, data: &[u8]) {
-        // Buffers begin on chunk borders, since a buffer's data is a whole number of chunks unless it is the last.
-        self.chunk_crcs.extend(data.chunks(CHUNK_BYTES).map(hash::crc32c));
-    }
-
-    /// Where the buffer goes: at the header's place if it has room for one in front, else behind what is written.
-    fn next_offset(&self, front: usize) -> u32 {
-        self.offset + BLOCK_BYTES as u32 - front as u32 + self.written
-    }
-
-    fn holds_one_buffer(&self, data: usize) -> bool {
-        self.written as usize == data
+    /// Where the next load goes: the first one to the header's place, with room for it in front, others behind what is
+    /// written.
+    fn next_offset(&self) -> u32 {
+        if self.written == 0 { self.offset } else { self.offset + BLOCK_BYTES as u32 + self.written }
     }
 }
 
 impl Large {
     fn new() -> Large {
         Large {
-            buffer: None,
-            front: 0,
+            load: Load::default(),
             extent: None,
             extents: Vec::new(),
             write: None,
@@ -330,31 +340,13 @@ impl Large {
         }
     }
 
-    /// The buffer that fills now; a fresh one is no larger than what is still `expected` needs.
-    fn buffer(&mut self, expected: Option<u64>) -> &mut Buffer {
-        let front = if self.extent.is_none() { BLOCK_BYTES } else { 0 };
-        let current_front = &mut self.front;
-        self.buffer.get_or_insert_with(|| {
-            *current_front = front;
-            let data = expected.filter(|bytes| *bytes > 0).unwrap_or(BUFFER_DATA_BYTES as u64);
-            let data = data.min(BUFFER_DATA_BYTES as u64) as usize;
-            let mut buffer = Buffer::with_capacity(front + data.next_multiple_of(BLOCK_BYTES));
-            buffer.resize(front, 0);
-            buffer
-        })
-    }
-
-    fn buffered_data(&self) -> usize {
-        self.buffer.as_ref().map_or(0, |buffer| buffer.len() - self.front)
-    }
-
-    /// Data bytes that the buffer still takes.
+    /// Data bytes that the load still takes.
     fn room(&self) -> usize {
-        let data = self.buffered_data();
-        let of_buffer = BUFFER_DATA_BYTES - data;
+        let data = self.load.bytes();
+        let of_load = LOAD_BYTES - data;
         let of_extent =
             self.extent.as_ref().map(|extent| (extent.data_bytes - extent.written) as usize - data);
-        of_extent.map_or(of_buffer, |room| room.min(of_buffer))
+        of_extent.map_or(of_load, |room| room.min(of_load))
     }
 
     /// Begins an extent. A segment that is left for another is synced first: so at most one has unsynced writes.
@@ -392,12 +384,12 @@ impl Large {
         core: &Allocator,
         lease: &Rc<Lease>,
         segment: &Rc<OpenSegment>,
-        buffer: Buffer,
+        parts: Vec<Bytes>,
         offset: u32,
     ) -> Result<(), Fault> {
         self.finish_write().await?;
         segment.check()?;
-        let bytes = buffer.len() as u64;
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
         let permit = core.parts.budget.acquire(bytes).await;
         let (segment, lease) = (Rc::clone(segment), Rc::clone(lease));
         self.bytes_since_sync += bytes;
@@ -407,8 +399,8 @@ impl Large {
             self.bytes_since_sync = 0;
         }
         self.write = Some(ring::spawn(async move {
-            let (result, buffer) = segment.file().write(buffer, u64::from(offset)).await;
-            drop((buffer, permit));
+            let result = segment.file().write_parts(parts, u64::from(offset)).await;
+            drop(permit);
             let result =
                 result.map_err(|error| write_fault("write", segment.path(), u64::from(offset), &error));
             if let Err(fault) = &result {
@@ -430,19 +422,20 @@ impl Drop for Large {
     }
 }
 
-fn pad(buffer: &mut Buffer) {
-    let length = buffer.len().next_multiple_of(BLOCK_BYTES);
-    buffer.resize(length, 0);
+fn empty_block() -> Buffer {
+    let mut block = Buffer::with_capacity(BLOCK_BYTES);
+    block.resize(BLOCK_BYTES, 0);
+    block
 }
 
 /// Bytes of a segment file, unless configured otherwise.
 pub const SEGMENT_BYTES: u32 = 256 * 1024 * 1024;
 /// Data bytes of one write; with the header block in front a write has 4 KiB more.
-pub const BUFFER_DATA_BYTES: usize = 1024 * 1024;
+pub const LOAD_BYTES: usize = 1024 * 1024;
 /// A bulk sync follows this many bytes of one body.
 const BULK_SYNC_BYTES: u64 = 8 * 1024 * 1024;
 /// Sizes of the extents of a body whose length is not known.
 const GROWTH_BYTES: [u64; 4] = [1 << 20, 4 << 20, 16 << 20, 32 << 20];
 
 const _: () = assert!(SPAN_BYTES_MAX <= SEGMENT_BYTES);
-const _: () = assert!(BUFFER_DATA_BYTES.is_multiple_of(CHUNK_BYTES));
+const _: () = assert!(LOAD_BYTES.is_multiple_of(CHUNK_BYTES));

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ring::Buffer;
 
 pub mod real;
@@ -81,6 +82,12 @@ pub trait DiskFile: Send + Sync {
     ) -> LocalFuture<'_, (io::Result<usize>, Buffer)>;
     /// Writes all of `buffer`; a short write is an error.
     fn write(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)>;
+    /// Writes all of `parts` in a row; a short write is an error. For a file that is open directly each part is as a buffer
+    /// would have to be.
+    fn write_parts(&self, parts: Vec<Bytes>, offset: u64) -> LocalFuture<'_, io::Result<()>> {
+        let buffer = Buffer::from(&parts.concat()[..]);
+        Box::pin(async move { self.write(buffer, offset).await.0 })
+    }
     /// Writes all of `buffer` and makes these bytes durable. It promises nothing about other writes that are not synced.
     /// For buffered files.
     fn write_sync(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)>;

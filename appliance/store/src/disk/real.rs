@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ring::Buffer;
 
 use super::{Disk, DiskFile, LocalFuture, OpenMode, syscall};
@@ -121,6 +122,10 @@ impl DiskFile for RealFile {
 
     fn write(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)> {
         Box::pin(self.file.write_at(buffer, offset))
+    }
+
+    fn write_parts(&self, parts: Vec<Bytes>, offset: u64) -> LocalFuture<'_, io::Result<()>> {
+        Box::pin(self.file.write_parts_at(parts, offset))
     }
 
     fn write_sync(&self, buffer: Buffer, offset: u64) -> LocalFuture<'_, (io::Result<()>, Buffer)> {
