@@ -1,18 +1,20 @@
 //! Large bodies of known length, received straight into the pieces that the handler gets.
 //!
 //! Through the stream's own buffer each byte is copied twice more and comes in small pieces. Here the stream receives
-//! into the piece itself, and as much as is there leaves in one.
+//! into the piece itself, and as much as is there leaves in one. Pieces lie in page-aligned buffers, the one that was
+//! given back last first: its memory is in the processor's cache, and a store can write a whole one to disk as it is.
 //!
 //! Invariant: a piece takes at most twice the memory of its data, so what a handler keeps of a body is what it cost.
 //! Left to others: the framing that says how much may be read (`turn`).
 
 use std::cell::Cell;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::Bytes;
+use ring::Buffer;
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// The longest piece, and the shortest rest of a body for which this pays. Pieces of many uploads are hashed together
 /// at the end of a turn: they should still be in the processor's cache then.
@@ -20,50 +22,44 @@ pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
 thread_local! {
     /// The buffer that no connection is filling: an idle or waiting connection holds none.
-    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+    static SPARE: Cell<Buffer> = const { Cell::new(Buffer::new()) };
 }
 
-/// The bytes that are there, at most `left` of them; empty at the end of the stream.
+/// The bytes that are there, at most `limit` of them, which is at most `PIECE_BYTES`; empty at the end of the stream.
 pub(crate) fn poll_piece<S: AsyncRead + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
-    left: u64,
+    limit: usize,
 ) -> Poll<io::Result<Bytes>> {
-    let limit = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+    debug_assert!((1..=PIECE_BYTES).contains(&limit));
     let mut buffer = SPARE.take();
-    buffer.reserve(limit);
+    buffer.expose(PIECE_BYTES);
+    let mut room = ReadBuf::new(&mut buffer[..limit]);
     let ended = loop {
-        let room = limit - buffer.len();
-        if room == 0 {
-            break Poll::Pending;
-        }
-        let mut limited = (&mut buffer).limit(room);
-        match pin!(stream.read_buf(&mut limited)).poll(cx) {
-            Poll::Ready(Ok(1..)) => {}
+        let before = room.filled().len();
+        match Pin::new(&mut *stream).poll_read(cx, &mut room) {
+            Poll::Ready(Ok(())) if room.remaining() > 0 && room.filled().len() > before => {}
             other => break other,
         }
     };
-    let piece = if buffer.len() >= PIECE_BYTES / 2 {
-        buffer.split().freeze()
+    let length = room.filled().len();
+    let piece = if length >= PIECE_BYTES / 2 {
+        buffer.truncate(length);
+        Bytes::from_owner(std::mem::take(&mut buffer))
     } else {
-        let copy = Bytes::copy_from_slice(&buffer);
-        buffer.clear();
-        copy
+        Bytes::copy_from_slice(&buffer[..length])
     };
     SPARE.set(buffer);
     if !piece.is_empty() {
         // An end or an error behind it shows again at the next call.
         return Poll::Ready(Ok(piece));
     }
-    ended.map_ok(|_| piece)
+    ended.map_ok(|()| piece)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
     use std::task::Waker;
-
-    use tokio::io::ReadBuf;
 
     use super::*;
 
@@ -99,7 +95,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut received = Vec::new();
         while received.len() < total {
-            match poll_piece(&mut stream, &mut cx, (total - received.len()) as u64) {
+            match poll_piece(&mut stream, &mut cx, PIECE_BYTES.min(total - received.len())) {
                 Poll::Ready(Ok(piece)) => {
                     assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES);
                     received.extend_from_slice(&piece);
@@ -119,7 +115,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut seen = Vec::new();
         for _ in 0..6 {
-            if let Poll::Ready(Ok(piece)) = poll_piece(&mut stream, &mut cx, 1 << 20) {
+            if let Poll::Ready(Ok(piece)) = poll_piece(&mut stream, &mut cx, PIECE_BYTES) {
                 seen.push(piece.len());
             }
         }

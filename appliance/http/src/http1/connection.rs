@@ -362,7 +362,7 @@ impl<S: Stream> Exchange for Connection<S> {
         }
         loop {
             let piece = match state.turn.bulk_bytes() {
-                Some(left) => bulk::poll_piece(&mut state.stream, cx, left).map(|piece| {
+                Some(limit) => bulk::poll_piece(&mut state.stream, cx, limit).map(|piece| {
                     let data = piece.ok().filter(|data| !data.is_empty()).ok_or(BodyError::Closed)?;
                     state.turn.take_bulk(&data, &self.core.limits)?;
                     Ok(data)

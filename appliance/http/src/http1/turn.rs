@@ -138,10 +138,14 @@ impl Turn {
         taken
     }
 
-    /// How much of the body is left, where that is enough to read past the stream's own buffer.
-    pub(crate) fn bulk_bytes(&self) -> Option<u64> {
+    /// How much may be read past the stream's own buffer in one piece, where enough of the body is left for that. Pieces
+    /// end where a multiple of their size ends in the body, so that all but the first are whole if the client is fast.
+    pub(crate) fn bulk_bytes(&self) -> Option<usize> {
+        let piece_bytes = bulk::PIECE_BYTES as u64;
         match self.body {
-            Incoming::Length(left) if left >= bulk::PIECE_BYTES as u64 => Some(left),
+            Incoming::Length(left) if left >= piece_bytes => {
+                Some((piece_bytes - self.received_bytes % piece_bytes) as usize)
+            }
             _ => None,
         }
     }
