@@ -73,7 +73,7 @@ impl<'a> Sink<'a> {
         let former = mem::replace(&mut self.md5, Md5::Unwanted);
         self.md5 = former.update(self.lanes, pieces.clone()).await;
         for piece in &pieces {
-            self.writer.write(piece).await?;
+            self.writer.write_shared(piece).await?;
         }
         Ok(())
     }
