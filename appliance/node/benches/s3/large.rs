@@ -51,18 +51,19 @@ pub fn run(settings: &Settings, reactor: &mut ring::Reactor) {
     }
     let middle = |index: usize| median(&rows.iter().map(|row| row[index]).collect::<Vec<f64>>()) / 1e9;
     let verdict = |share: f64| if share >= SHARE_MIN { "met" } else { "NOT met" };
-    let (disk, md5, loopback, put) = (middle(0), middle(1), middle(2), middle(3));
-    let share = put / disk.min(md5).min(loopback);
-    println!(
-        "PUT {put:.2}; disk {disk:.2}, MD5 lanes {md5:.2}, loopback {loopback:.2}: {share:.2} of the lowest ({})",
-        verdict(share)
-    );
-    let (disk, loopback, get) = (middle(4), middle(5), middle(6));
-    let share = get / disk.min(loopback);
-    println!(
-        "GET {get:.2}; disk {disk:.2}, loopback {loopback:.2}: {share:.2} of the lowest ({})",
-        verdict(share)
-    );
+    let report = |name: &str, rate: f64, limits: &[(&str, f64)]| {
+        let (lowest, limit) =
+            limits.iter().min_by(|one, other| one.1.total_cmp(&other.1)).expect("there are limits");
+        let listed: Vec<String> = limits.iter().map(|(name, limit)| format!("{name} {limit:.2}")).collect();
+        let share = rate / limit;
+        println!(
+            "{name} {rate:.2}; {}: {share:.2} of the lowest, {lowest} ({})",
+            listed.join(", "),
+            verdict(share)
+        );
+    };
+    report("PUT", middle(3), &[("disk", middle(0)), ("MD5 lanes", middle(1)), ("loopback", middle(2))]);
+    report("GET", middle(6), &[("disk", middle(4)), ("loopback", middle(5))]);
     println!("server memory afterwards: {} MiB", node.resident_bytes() >> 20);
     match limits::fio(&scratch.0, CLIENT_COUNT, BODY_BYTES) {
         Some((write, read)) => println!(
