@@ -11,6 +11,7 @@ use crate::fold::{FoldOrder, FoldReport, Folder};
 use crate::grace;
 use crate::log::SegmentSupply;
 use crate::message::Message;
+use crate::overlay::SpareChunk;
 use crate::reclaim::ReclaimState;
 use crate::shared::Shared;
 use crate::types::ShardId;
@@ -134,6 +135,11 @@ impl Companions {
 }
 
 impl Companions {
+    /// Makes memory for the active overlay ahead, so that the owner does not wait for the kernel.
+    pub(crate) fn fill(&self, spare: Arc<SpareChunk>) {
+        self.files.run(Box::new(move || spare.fill()));
+    }
+
     /// Notes whether the disk has room for more than deletes.
     pub(crate) fn measure_space(&self) {
         let (shared, shard, low) = (Arc::clone(&self.shared), self.shard, self.space_low_bytes);

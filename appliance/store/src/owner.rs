@@ -455,6 +455,9 @@ impl Owner {
         let write = self.log.write(batch, durable, Timestamp::from_system_clock());
         // On the batch boundary: what the batch holds is in the overlay that is frozen, what follows is not.
         self.consider_freeze(false);
+        if let Some(spare) = self.overlay.order_spare() {
+            self.companions.fill(spare);
+        }
         let me = self.me.clone();
         ring::spawn(async move {
             let begun = Instant::now();

@@ -79,9 +79,10 @@ impl Segment {
         while offset < config.segment_bytes as usize {
             let count = zeros.len().min(config.segment_bytes as usize - offset);
             file.write_blocking(&zeros[..count], offset as u64).map_err(at("write", offset as u64))?;
+            // In small steps: the log's own syncs would wait behind a device queue full of zeros.
+            file.sync_blocking().map_err(at("fdatasync", offset as u64))?;
             offset += count;
         }
-        file.sync_blocking().map_err(at("fdatasync", 0))?;
         disk.rename(&path, &config.segment_path(sequence)).map_err(at("rename", 0))?;
         Ok(Segment { sequence, file, bytes: config.segment_bytes })
     }

@@ -5,7 +5,8 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Every piece starts at a multiple of this.
 pub(super) const ALIGN_BYTES: usize = 8;
@@ -14,6 +15,8 @@ pub(super) const FIRST_CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks double up to this size, that of a large page: a search touches nodes all over the arena, and with small pages each
 /// of them costs a walk through the page tables too. Chunks of at least this size are mapped, smaller ones allocated.
 pub(super) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What the kernel hands out where it has no large page.
+const SMALL_PAGE_BYTES: usize = 4096;
 /// Larger pieces get a chunk of their own, so that the rest of the current one is not wasted.
 const OWN_CHUNK_BYTES_MIN: usize = 16 * 1024;
 
@@ -30,11 +33,50 @@ struct ChunkHeader {
 pub(super) struct Chunks {
     newest: AtomicPtr<ChunkHeader>,
     bytes: AtomicUsize,
+    spare: Arc<SpareChunk>,
+}
+
+/// A chunk of `CHUNK_BYTES_MAX` that another thread makes ahead. The first touch of a large page clears it, which takes a
+/// hundred microseconds, and many times that where the machine is a guest whose host has to find the memory first.
+#[derive(Default)]
+pub struct SpareChunk {
+    /// The mapped chunk, or null.
+    chunk: AtomicPtr<u8>,
+    /// Somebody is making the chunk, or it is there.
+    ordered: AtomicBool,
+}
+
+impl SpareChunk {
+    /// Makes the chunk. Takes time: it belongs to a companion.
+    pub fn fill(&self) {
+        let chunk = map(CHUNK_BYTES_MAX);
+        for offset in (0..CHUNK_BYTES_MAX).step_by(SMALL_PAGE_BYTES) {
+            // SAFETY: the chunk was mapped above with this length.
+            let page = unsafe { chunk.add(offset) };
+            // SAFETY: the mapping is writable, and nobody else knows it yet.
+            unsafe { page.write_volatile(0) };
+        }
+        // Release: whoever takes the chunk may use it.
+        let before = self.chunk.swap(chunk.as_ptr(), Ordering::AcqRel);
+        unmap(before, CHUNK_BYTES_MAX);
+    }
+
+    fn take(&self) -> Option<NonNull<u8>> {
+        let chunk = NonNull::new(self.chunk.swap(ptr::null_mut(), Ordering::AcqRel))?;
+        self.ordered.store(false, Ordering::Relaxed);
+        Some(chunk)
+    }
+}
+
+impl Drop for SpareChunk {
+    fn drop(&mut self) {
+        unmap(*self.chunk.get_mut(), CHUNK_BYTES_MAX);
+    }
 }
 
 impl Chunks {
     pub(super) fn new() -> Chunks {
-        Chunks { newest: AtomicPtr::new(ptr::null_mut()), bytes: AtomicUsize::new(0) }
+        Chunks { newest: AtomicPtr::new(ptr::null_mut()), bytes: AtomicUsize::new(0), spare: Arc::default() }
     }
 
     /// Bytes of all chunks together: what the process pays for this overlay.
@@ -45,7 +87,11 @@ impl Chunks {
     /// Adds a chunk with `payload_bytes` behind its header and gives where the payload starts.
     fn add(&self, payload_bytes: usize) -> NonNull<u8> {
         let bytes = size_of::<ChunkHeader>() + payload_bytes;
-        let chunk = if bytes >= CHUNK_BYTES_MAX { map(bytes) } else { allocate(bytes) };
+        let chunk = match bytes {
+            CHUNK_BYTES_MAX => self.spare.take().unwrap_or_else(|| map(bytes)),
+            0..CHUNK_BYTES_MAX => allocate(bytes),
+            _ => map(bytes),
+        };
         let header = ChunkHeader { older: self.newest.load(Ordering::Relaxed), bytes };
         // SAFETY: the chunk begins with room for a header and has its alignment; nobody else knows the chunk yet.
         unsafe { chunk.cast::<ChunkHeader>().write(header) };
@@ -65,9 +111,7 @@ impl Drop for Chunks {
             // each is left before it is freed; the header is plain data that may be copied out.
             let header = unsafe { chunk.read() };
             if header.bytes >= CHUNK_BYTES_MAX {
-                // SAFETY: mapped by `add` with this very length; `drop` has exclusive access, so nobody looks at it.
-                let result = unsafe { libc::munmap(chunk.cast(), header.bytes) };
-                assert_eq!(result, 0, "a whole mapping can be taken away");
+                unmap(chunk.cast(), header.bytes);
             } else {
                 // SAFETY: allocated by `add` with this very layout; `drop` has exclusive access, so nobody looks at it.
                 unsafe { dealloc(chunk.cast(), chunk_layout(header.bytes)) };
@@ -102,6 +146,16 @@ fn map(bytes: usize) -> NonNull<u8> {
     NonNull::new(chunk.cast()).expect("the kernel maps nothing at address 0 unasked")
 }
 
+/// Gives a chunk of `map` back; null is none. The caller has the last pointer to it and knows its length.
+fn unmap(chunk: *mut u8, bytes: usize) {
+    if chunk.is_null() {
+        return;
+    }
+    // SAFETY: callers give what `map` gave them, once, with its length, when nobody looks at it any more.
+    let result = unsafe { libc::munmap(chunk.cast(), bytes) };
+    assert_eq!(result, 0, "a whole mapping can be taken away");
+}
+
 // SAFETY: the raw pointers inside are owned memory; the shared methods only use atomics, except `add`, which is private
 // to this file and called only through a `Bump`, of which each overlay has one that is not Sync.
 unsafe impl Send for Chunks {}
@@ -128,6 +182,12 @@ impl Bump {
         let chunk_bytes = hint_bytes.clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES_MAX).next_multiple_of(ALIGN_BYTES);
         let payload_bytes = chunk_bytes - size_of::<ChunkHeader>();
         Bump { next: chunks.add(payload_bytes), left_bytes: payload_bytes, chunk_bytes }
+    }
+
+    /// A chunk that is worth making ahead and that nobody makes yet: the caller has it filled elsewhere.
+    pub(super) fn order_spare(&self, chunks: &Chunks) -> Option<Arc<SpareChunk>> {
+        let grows = self.chunk_bytes * 2 >= CHUNK_BYTES_MAX;
+        (grows && !chunks.spare.ordered.swap(true, Ordering::Relaxed)).then(|| Arc::clone(&chunks.spare))
     }
 
     /// Gives `bytes` of uninitialized memory at a multiple of `ALIGN_BYTES`. `chunks` must be the one given to `new`.
@@ -182,5 +242,26 @@ mod tests {
         bump.allocate(&chunks, 3 * 1024 * 1024);
         bump.allocate(&chunks, 100);
         assert_eq!(chunks.bytes(), FIRST_CHUNK_BYTES + 3 * 1024 * 1024 + size_of::<ChunkHeader>());
+    }
+
+    #[test]
+    fn a_spare_chunk_is_used_once_and_ordered_again() {
+        let chunks = Chunks::new();
+        let mut bump = Bump::new(&chunks, CHUNK_BYTES_MAX);
+        let spare = bump.order_spare(&chunks).expect("large chunks are made ahead");
+        assert!(bump.order_spare(&chunks).is_none(), "it is ordered already");
+        spare.fill();
+        let ready = spare.chunk.load(Ordering::Relaxed);
+        let piece_bytes = OWN_CHUNK_BYTES_MIN / 2;
+        while spare.ordered.load(Ordering::Relaxed) {
+            // SAFETY: the piece is that long and nobody else uses it.
+            unsafe { bump.allocate(&chunks, piece_bytes).write_bytes(1, piece_bytes) };
+        }
+        assert_eq!(chunks.newest.load(Ordering::Relaxed).cast(), ready);
+        assert_eq!(chunks.bytes(), 2 * CHUNK_BYTES_MAX);
+        // A spare that nobody takes is given back with the arena, and so is a second one.
+        let again = bump.order_spare(&chunks).expect("the first was taken");
+        again.fill();
+        again.fill();
     }
 }

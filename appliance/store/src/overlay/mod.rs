@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::planted::{self, Plant};
 use crate::tx_status::{TxState, TxStatus};
 use crate::types::Lsn;
+pub use arena::SpareChunk;
 use arena::{Bump, Chunks};
 pub use cursor::Cursor;
 use node::{HEIGHT_MAX, Node, NodeHeader};
@@ -45,8 +46,7 @@ pub fn overlay(arena_bytes_hint: usize, seed: u64) -> (OverlayWriter, Arc<Overla
     });
     // Xorshift never leaves 0.
     let random = seed | 1;
-    let writer =
-        OverlayWriter { overlay: Arc::clone(&overlay), nodes, versions, random, no_view_below: Lsn::ZERO };
+    let writer = OverlayWriter { overlay: Arc::clone(&overlay), nodes, versions, random };
     (writer, overlay)
 }
 
@@ -279,7 +279,6 @@ pub struct OverlayWriter {
     versions: Bump,
     /// State of the xorshift that draws heights.
     random: u64,
-    no_view_below: Lsn,
 }
 
 impl OverlayWriter {
@@ -289,10 +288,12 @@ impl OverlayWriter {
         &self.overlay
     }
 
-    /// Promises that no view, present or future, reads at an LSN below `lsn`: versions that only such a view could see
-    /// are unlinked when their key is written again, so that the chain of a hot key stays short.
-    pub fn set_no_view_below(&mut self, lsn: Lsn) {
-        self.no_view_below = self.no_view_below.max(lsn);
+    /// Memory that this overlay will want soon: the caller has it filled by another thread. `None`: nothing, or it is
+    /// being made already.
+    #[must_use]
+    pub fn order_spare(&self) -> Option<Arc<SpareChunk>> {
+        let chunks = &self.overlay.chunks;
+        self.nodes.order_spare(chunks).or_else(|| self.versions.order_spare(chunks))
     }
 
     /// Makes `entry` the newest version of `key`. Of several plain entries of a key in one batch the last remains.
@@ -307,7 +308,7 @@ impl OverlayWriter {
         let before =
             overlay.last_where(|candidate| is_less(candidate, key), |level, node| left[level] = node);
         match before.next(0).filter(|node| node.key() == key) {
-            Some(node) => push_version(overlay, &mut self.versions, node, lsn, &entry, self.no_view_below),
+            Some(node) => push_version(overlay, &mut self.versions, node, lsn, &entry),
             None => {
                 let height = draw_height(&mut self.random);
                 let version = version::write(
@@ -331,14 +332,7 @@ impl OverlayWriter {
 }
 
 /// Puts a version in front of the chain of a node.
-fn push_version(
-    overlay: &Overlay,
-    bump: &mut Bump,
-    node: Node<'_>,
-    lsn: Lsn,
-    entry: &Entry<'_>,
-    no_view_below: Lsn,
-) {
+fn push_version(overlay: &Overlay, bump: &mut Bump, node: Node<'_>, lsn: Lsn, entry: &Entry<'_>) {
     let mut older = node.newest();
     if let Some(newest) = older {
         assert!(lsn >= newest.lsn(), "LSN {lsn} inserted above {}", newest.lsn());
@@ -351,12 +345,6 @@ fn push_version(
     let older = older.map_or(ptr::null_mut(), Version::as_raw);
     let version = version::write(bump, &overlay.chunks, &overlay.intents, lsn, entry, older);
     node.set_newest(version);
-    // Every view reads at `no_view_below` or later and so stops at the newest plain version up to it. An intent does not
-    // stop it: whether that is visible depends on the view's commit number too.
-    let is_last = |version: &Version<'_>| version.lsn() <= no_view_below && !version.is_intent();
-    if let Some(last) = node.versions().take(CUT_STEPS_MAX).find(is_last) {
-        last.cut_older();
-    }
 }
 
 /// Puts a new node behind those in `left`, which holds the last smaller node (or the head) of every level.
@@ -416,6 +404,3 @@ fn draw_height(random: &mut u64) -> usize {
 pub const KEY_BYTES_MAX: usize = 2 * 1024;
 /// The longest value: an encoded record with its inline bodies fits.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Versions of one key examined for a cut per insertion. Those above the bound belong to batches not yet durable, so there
-/// are few; where there are more, the cut happens at a later insertion.
-const CUT_STEPS_MAX: usize = 8;

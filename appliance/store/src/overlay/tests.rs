@@ -99,7 +99,6 @@ struct Pair {
     counter: CommitCounter,
     undecided: Vec<Arc<TxStatus>>,
     lsn: Lsn,
-    no_view_below: Lsn,
     entries: usize,
 }
 
@@ -114,7 +113,6 @@ impl Pair {
             counter: CommitCounter::new(),
             undecided: Vec::new(),
             lsn: Lsn(1),
-            no_view_below: Lsn::ZERO,
             entries: 0,
         }
     }
@@ -124,11 +122,7 @@ impl Pair {
             0..=7 => self.insert(),
             8 => self.lsn = self.lsn.next(),
             9 => self.decide(),
-            10 => {
-                self.no_view_below = Lsn(self.no_view_below.0.max(self.random.below(self.lsn.0 + 1)));
-                self.writer.set_no_view_below(self.no_view_below);
-            }
-            11..=13 => self.compare_points(),
+            10..=13 => self.compare_points(),
             _ => self.compare_cursor(),
         }
         assert_eq!((self.overlay.key_count(), self.overlay.entry_count()), (self.model.len(), self.entries));
@@ -178,9 +172,9 @@ impl Pair {
         }
     }
 
-    /// An instant that a view may have, given the promise made to the writer.
+    /// An instant that a view may have.
     fn instant(&mut self) -> (Lsn, u64) {
-        let at = self.no_view_below.0 + self.random.below(self.lsn.0 - self.no_view_below.0 + 2);
+        let at = self.random.below(self.lsn.0 + 2);
         (Lsn(at), self.random.below(self.counter.load() + 2))
     }
 
@@ -283,18 +277,17 @@ fn an_overlay_drops_the_statuses_of_all_its_intents() {
 }
 
 #[test]
-fn what_a_reader_holds_survives_the_cut_of_its_version() {
+fn what_a_reader_holds_survives_later_versions() {
     let (mut writer, overlay) = overlay(0, 5);
     writer.insert(b"k", Lsn(1), Entry::Put { value: b"one", fresh: true });
     let held = overlay.get(b"k", Lsn(1), 0).unwrap();
-    writer.set_no_view_below(Lsn(3));
     for lsn in 2..=9 {
         writer.insert(b"k", Lsn(lsn), Entry::Put { value: b"later", fresh: false });
     }
     assert_eq!(held, Seen { lsn: Lsn(1), value: Some(b"one"), fresh: true });
-    // LSN 3 is the oldest that a view may still read; what lies below is cut.
-    assert_eq!(overlay.get(b"k", Lsn(3), 0).map(|seen| seen.lsn), Some(Lsn(3)));
-    assert_eq!(overlay.get(b"k", Lsn(2), 0), None);
+    for lsn in 1..=9 {
+        assert_eq!(overlay.get(b"k", Lsn(lsn), 0).map(|seen| seen.lsn), Some(Lsn(lsn)));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #![allow(unsafe_code, reason = "reads and writes headers that lie in the arena with bytes behind them")]
 //! One version of one key: when it was written, what it says, and the version before it.
-//! Invariant: everything but the link to the older version is immutable once the version is published.
+//! Invariant: a version is immutable once it is published.
 //!
 //! ```text
 //! VersionHeader (24 bytes) | IntentTail (16 bytes, intents only) | value bytes
@@ -8,7 +8,7 @@
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -19,7 +19,7 @@ use crate::types::Lsn;
 
 #[repr(C)]
 pub(super) struct VersionHeader {
-    older: AtomicPtr<VersionHeader>,
+    older: *mut VersionHeader,
     lsn: u64,
     value_bytes: u32,
     kind: Kind,
@@ -72,15 +72,9 @@ impl<'a> Version<'a> {
     }
 
     pub(super) fn older(self) -> Option<Version<'a>> {
-        let older = self.header().older.load(Ordering::Acquire);
-        // SAFETY: links hold null or a version of the same arena that was written before it was linked; the acquire load
-        // orders its writing before this use.
-        unsafe { Version::from_raw(older) }
-    }
-
-    /// Hides all versions older than this one from readers that come later. Only for the writer.
-    pub(super) fn cut_older(self) {
-        self.header().older.store(ptr::null_mut(), Ordering::Release);
+        // SAFETY: the link is null or a version of the same arena that was written before this one, which the caller met by
+        // an acquire load.
+        unsafe { Version::from_raw(self.header().older) }
     }
 
     pub(super) fn is_intent(self) -> bool {
@@ -147,7 +141,7 @@ pub(super) fn write(
     let piece = bump.allocate(chunks, size_of::<VersionHeader>() + tail_bytes + value.len());
     let header = piece.cast::<VersionHeader>();
     // SAFETY: the piece is long enough for a header, is aligned to 8, and nobody else knows it yet.
-    unsafe { header.write(VersionHeader { older: AtomicPtr::new(older), lsn: lsn.0, value_bytes, kind }) };
+    unsafe { header.write(VersionHeader { older, lsn: lsn.0, value_bytes, kind }) };
     // SAFETY: the piece is at least a header and a tail (if any) long.
     let value_start = unsafe { piece.add(size_of::<VersionHeader>() + tail_bytes) };
     // SAFETY: `value.len()` bytes follow `value_start` in the piece, which is new and so cannot overlap the value.
