@@ -66,14 +66,15 @@ pub fn run(settings: &Settings, reactor: &mut ring::Reactor) {
     report("GET", middle(6), &[("disk", middle(4)), ("loopback", middle(5))]);
     println!("server memory afterwards: {} MiB", node.resident_bytes() >> 20);
     match limits::fio(&scratch.0, CLIENT_COUNT, BODY_BYTES) {
-        Some((write, read)) => println!(
-            "cross-check, the same files: fio writes {:.2}, ours {:.2} ({:+.0} %); fio reads {:.2}, ours {:.2} ({:+.0} %)",
-            write / 1e9,
+        Some(fio) => println!(
+            "cross-check, the same files: fio with {} pages writes {:.2}, ours {:.2} ({:+.0} %); fio reads {:.2}, ours {:.2} ({:+.0} %)",
+            if fio.large_pages { "large" } else { "small" },
+            fio.write / 1e9,
             middle(0),
-            (middle(0) * 1e9 / write - 1.0) * 100.0,
-            read / 1e9,
+            (middle(0) * 1e9 / fio.write - 1.0) * 100.0,
+            fio.read / 1e9,
             middle(4),
-            (middle(4) * 1e9 / read - 1.0) * 100.0
+            (middle(4) * 1e9 / fio.read - 1.0) * 100.0
         ),
         None => println!("fio is not installed: the disk is not cross-checked"),
     }
