@@ -433,6 +433,6 @@ impl body::LogReader for CoreLogReader {
         length: u32,
     ) -> LocalFuture<'static, Result<Bytes, Fault>> {
         let read = self.readers[usize::from(shard.0)].read(position, length as usize);
-        Box::pin(async move { read.await.map(body::into_bytes) })
+        Box::pin(async move { read.await.map(Bytes::from_owner) })
     }
 }

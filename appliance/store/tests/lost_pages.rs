@@ -88,10 +88,14 @@ async fn check_after_the_loss(store: &Store) {
     assert_eq!(status[1].trouble, None);
 }
 
-/// A reader meets the loss.
+/// A reader meets the loss, and whoever asked for the store's reports hears of it once.
 async fn reader(data: &Path, store: &Store, bytes: u64) {
+    let (say, heard) = std::sync::mpsc::channel();
+    store::report_to(move |text| say.send(text.to_owned()).expect("the test listens"));
     cut(data, 0, bytes);
     check_after_the_loss(store).await;
+    let heard: Vec<String> = heard.try_iter().collect();
+    assert!(heard.len() == 1 && heard[0].starts_with("shard-000 is not served any more"), "{heard:?}");
 }
 
 /// The fold meets the loss, in the middle of its transaction.

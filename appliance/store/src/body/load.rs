@@ -6,7 +6,6 @@
 use bytes::Bytes;
 use ring::Buffer;
 
-use super::reader::into_bytes;
 use crate::types::{BLOCK_BYTES, CHUNK_BYTES};
 
 /// Fills until it is written.
@@ -66,7 +65,7 @@ impl Load {
             self.crcs.push(hash::crc32c(&open));
             let padded = open.len().next_multiple_of(BLOCK_BYTES);
             open.resize(padded, 0);
-            self.chunks.push(into_bytes(open));
+            self.chunks.push(Bytes::from_owner(open));
         }
     }
 }
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     fn piece(length: usize, value: u8) -> Bytes {
-        into_bytes(Buffer::from(&vec![value; length][..]))
+        Bytes::from_owner(Buffer::from(&vec![value; length][..]))
     }
 
     #[test]

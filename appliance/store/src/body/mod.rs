@@ -31,7 +31,6 @@ pub use files::{FileKey, Files, SegmentKind};
 pub use lease::{Orphans, Run};
 pub use packed::{PackedEntry, PackedScan, PackedWriter};
 pub use pins::{CorePins, Pin, PinKey, Pins};
-pub(crate) use reader::into_bytes;
 pub use reader::{BodyReader, BodyStream, LogReader};
 pub use reclaim::{Reclaimed, Reclaimer, ReclaimerParts};
 pub use scan::{ExtentScan, Found};

@@ -184,7 +184,7 @@ impl Core {
                     None => open(Arc::clone(&self.files), &*self.companion, *key).await?,
                 };
                 let (offset, length) = (u64::from(*offset), length as usize);
-                into_bytes(read_exactly(&*file, &self.files, *key, offset, length).await?)
+                Bytes::from_owner(read_exactly(&*file, &self.files, *key, offset, length).await?)
             }
         };
         if bytes.len() == length as usize && hash::crc32c(&bytes) == crc {
@@ -378,7 +378,7 @@ impl ExtentSource {
         }
         let from = part.from.max(piece.data.start) - piece.data.start;
         let to = part.to.min(piece.data.end) - piece.data.start;
-        Ok(Some(into_bytes(buffer).slice(front + from as usize..front + to as usize)))
+        Ok(Some(Bytes::from_owner(buffer).slice(front + from as usize..front + to as usize)))
     }
 }
 
@@ -458,17 +458,6 @@ async fn read_exactly(
     }
     let path = files.path(key);
     Err(Fault::corrupt(format!("{} ends before the {length} bytes at offset {offset}", path.display())))
-}
-
-/// The buffer's bytes without a copy; the buffer lives as long as they do.
-pub(crate) fn into_bytes(buffer: Buffer) -> Bytes {
-    struct Owner(Buffer);
-    impl AsRef<[u8]> for Owner {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    Bytes::from_owner(Owner(buffer))
 }
 
 const CHUNK: u32 = CHUNK_BYTES as u32;

@@ -14,7 +14,6 @@ use super::extent::{ExtentHeader, SPAN_BYTES_MAX, span_bytes};
 use super::files::write_fault;
 use super::lease::{Lease, Run};
 use super::load::Load;
-use super::reader::into_bytes;
 use super::sealed::SealedBody;
 use super::segments::OpenSegment;
 use crate::fault::Fault;
@@ -238,7 +237,7 @@ impl BodyWriter {
             if let Some(header) = header.take() {
                 header.encode(&mut block);
             }
-            parts.insert(0, into_bytes(block));
+            parts.insert(0, Bytes::from_owner(block));
         }
         let segment = Rc::clone(&extent.segment);
         if data > 0 {
@@ -247,7 +246,7 @@ impl BodyWriter {
         if let Some(header) = header {
             let mut block = empty_block();
             header.encode(&mut block);
-            let parts = vec![into_bytes(block)];
+            let parts = vec![Bytes::from_owner(block)];
             large.start_write(&self.core, &self.lease, &segment, parts, extent.offset).await?;
         }
         if !complete {

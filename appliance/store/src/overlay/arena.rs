@@ -36,8 +36,8 @@ pub(super) struct Chunks {
     spare: Arc<SpareChunk>,
 }
 
-/// A chunk of `CHUNK_BYTES_MAX` that another thread makes ahead. The first touch of a large page clears it, which takes a
-/// hundred microseconds, and many times that where the machine is a guest whose host has to find the memory first.
+/// A chunk of `CHUNK_BYTES_MAX` that another thread makes ahead. The first touch of a large page clears it, and in a guest
+/// the host may have to find the memory first: that was 4 % of the samples of a burst of puts.
 #[derive(Default)]
 pub struct SpareChunk {
     /// The mapped chunk, or null.

@@ -1,7 +1,4 @@
-#![allow(
-    unsafe_code,
-    reason = "reads and writes headers that lie in the arena with a tower and a key behind them"
-)]
+#![allow(unsafe_code, reason = "reads and writes headers in the arena, with a tower and a key behind them")]
 //! One key of the overlay: its place in the list at every level, and its newest version.
 //! Invariant: key, height and freshness are immutable once the node is linked; a linked node has at least one version.
 //!

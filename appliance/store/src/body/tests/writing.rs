@@ -392,6 +392,20 @@ fn a_small_disk_gets_small_segments_and_is_filled_to_nearly_its_end() {
 }
 
 #[test]
+fn a_segment_that_is_refused_is_asked_for_at_half_its_size() {
+    let disk = SimDisk::new(1);
+    let world = World::on(&disk, 8 << 20);
+    // As by a quota: the disk says that it has room.
+    let refusal = Injection { errno: libc::ENOSPC, ..Injection::eio(OperationKind::Space, 1) };
+    disk.inject(refusal);
+    run(async {
+        let bodies = world.bodies();
+        put(&bodies, &vec![1; MIB]).await;
+        assert_eq!(disk.content(&world.extents_path(1)).expect("is there").len(), 4 * MIB);
+    });
+}
+
+#[test]
 fn segment_numbers_go_on_after_a_restart_and_a_crash() {
     let disk = SimDisk::new(1);
     let first = run(async { put(&World::on(&disk, 4 << 20).bodies(), &[1; 50_000]).await });
