@@ -146,6 +146,7 @@ mod tests {
             folds: 0,
             folded_entries: 0,
             fold_micros: 0,
+            sweeping: false,
             log_stalls: 0,
             trouble: trouble.map(Into::into),
         }

@@ -5,7 +5,7 @@ mod harness;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws::encoding::hex;
 use aws::sigv4::{ChunkSigner, SigningKey};
@@ -350,6 +350,51 @@ fn a_client_that_leaves_in_the_middle_stores_nothing_and_leaves_no_orphan() {
     assert_eq!(client.get("/bucket/half").status, 404);
     node.stop();
     let report = run(zerocloud().args(["verify", "--json", "--data"]).arg(scratch.join("data")));
+    assert_eq!(report.status.code(), Some(0), "{}", text(&report.stdout));
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).expect("JSON");
+    assert_eq!(report["orphan_bytes"], 0, "{report}");
+}
+
+/// Bytes that the segments of large bodies occupy.
+fn occupied(data: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let shards = std::fs::read_dir(data).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let segments = shards.filter_map(|shard| std::fs::read_dir(shard.join("extents")).ok()).flatten();
+    // A segment may be removed while they are counted.
+    segments.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
+}
+
+#[test]
+fn room_of_uploads_that_a_kill_cut_off_is_given_back() {
+    const UPLOAD_BYTES: usize = 24 << 20;
+    let scratch = Scratch::new();
+    let data = scratch.join("data");
+    let body = bytes(8, 3_000_000);
+    let (mut node, mut client) = start(&scratch, &[]);
+    assert_eq!(client.put("/bucket", b"").status, 200);
+    assert_eq!(client.put("/bucket/kept", &body).status, 200);
+    for _ in 0..3 {
+        let head = client.head("PUT", "/bucket/cut", &[("content-length", "64000000".into())], UNSIGNED).0;
+        let mut stream = client.connect();
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&bytes(3, UPLOAD_BYTES)).expect("sent");
+        node.signal("KILL");
+        drop(node.wait());
+        // Nothing of the last life is open any more, so what is there was written or reserved by it.
+        assert!(occupied(&data) > UPLOAD_BYTES as u64 / 2, "{} bytes", occupied(&data));
+        (node, client) = start(&scratch, &[]);
+    }
+    // The file system counts some blocks of its own.
+    let needed = body.len() as u64 + (256 << 10);
+    let patience = Instant::now() + Duration::from_secs(120);
+    while occupied(&data) > needed {
+        assert!(Instant::now() < patience, "{} bytes are left, {needed} are needed", occupied(&data));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(client.get("/bucket/kept").body == body);
+    assert_eq!(client.get("/bucket/cut").status, 404);
+    node.stop();
+    let report = run(zerocloud().args(["verify", "--json", "--data"]).arg(&data));
     assert_eq!(report.status.code(), Some(0), "{}", text(&report.stdout));
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).expect("JSON");
     assert_eq!(report["orphan_bytes"], 0, "{report}");

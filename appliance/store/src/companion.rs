@@ -2,11 +2,13 @@
 //! space back, which waits for readers and takes its time.
 //! Invariant: work of one thread runs in the order given; a reactor never waits for any of them.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::body::{Companion, PinKey};
+use crate::fault::Fault;
 use crate::fold::{FoldOrder, FoldReport, Folder};
 use crate::grace;
 use crate::log::SegmentSupply;
@@ -14,6 +16,7 @@ use crate::message::Message;
 use crate::overlay::SpareChunk;
 use crate::reclaim::ReclaimState;
 use crate::shared::Shared;
+use crate::sweep::{Named, Sweep};
 use crate::types::ShardId;
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -147,18 +150,47 @@ impl Companions {
             let files = &shared.files;
             // A file system that does not say counts as having room; a write that fails says it then.
             let free = files.disk().free_bytes(&files.shard_dir(shard)).unwrap_or(u64::MAX);
-            shared.shard(shard).counts.full.store(free < low, std::sync::atomic::Ordering::Relaxed);
+            shared.shard(shard).counts.full.store(free < low, Ordering::Relaxed);
         }));
     }
 
-    /// After a start: what the last run of the process had reserved and not used goes back to the disk.
-    pub(crate) fn tidy(&self) {
+    /// After a start: what the last run of the process had reserved or written for nobody goes back to the disk. `named`:
+    /// what records name, if that is known.
+    pub(crate) fn tidy(&self, named: Option<Arc<Named>>) {
+        self.shared.shard(self.shard).counts.sweeping.store(true, Ordering::Relaxed);
         let this = self.clone();
         self.space.run(Box::new(move || {
-            if let Err(fault) = lock(&this.reclaim).reclaimer.tidy_after_start(this.shard) {
-                crate::report(&format!("{}: tidying after the start failed: {fault}", this.shard));
+            match lock(&this.reclaim).tidy_after_start(&this.shared, this.shard, named) {
+                Ok(Some(sweep)) => this.sweep(sweep),
+                Ok(None) => this.swept(Ok(())),
+                Err(fault) => this.swept(Err(fault)),
             }
         }));
+    }
+
+    /// One step of a sweep, and then the next one behind what came meanwhile.
+    fn sweep(&self, mut sweep: Sweep) {
+        let this = self.clone();
+        self.space.run(Box::new(move || {
+            let step = sweep.step(&this.shared, &mut lock(&this.reclaim).reclaimer);
+            match step {
+                Ok(true) => this.sweep(sweep),
+                Ok(false) => this.swept(Ok(())),
+                Err(fault) => this.swept(Err(fault)),
+            }
+        }));
+    }
+
+    fn swept(&self, result: Result<(), Fault>) {
+        self.shared.shard(self.shard).counts.sweeping.store(false, Ordering::Relaxed);
+        match result {
+            // A process that stops leaves the rest to the next start.
+            Ok(()) | Err(Fault::Closed) => {}
+            Err(fault) => crate::report(&format!(
+                "{}: tidying after the start failed, the next start tries again: {fault}",
+                self.shard
+            )),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct ShardStatus {
     pub fold_micros: u64,
     /// Times when no log segment was ready.
     pub log_stalls: u64,
+    /// Room that an earlier run left to nobody is still being given back.
+    pub sweeping: bool,
     /// Why the shard takes no writes, if it does not.
     pub trouble: Option<String>,
 }
@@ -101,6 +103,7 @@ impl Store {
                     folded_entries: get(&counts.folded_entries),
                     fold_micros: get(&counts.fold_micros),
                     log_stalls: get(&counts.log_stalls),
+                    sweeping: counts.sweeping.load(Ordering::Relaxed),
                     trouble: shard.trouble().map(|reason| reason.to_string()),
                 }
             })

@@ -30,12 +30,23 @@ pub(crate) struct Index {
 
 impl Index {
     /// Opens the index in `dir`, which `make` has made, and reads all of it first: LMDB follows whatever its pages say.
-    /// `map_bytes` is address space, not disk.
+    /// `map_bytes` is address space, not disk; `see` is shown every sound entry, key and value, in order.
     /// Errors: `Fault::Corrupt` when a page is not what was written, `Fault::Io` for the operating system's refusals.
-    pub(crate) fn open(dir: &Path, map_bytes: usize, readers_max: u32) -> Result<Index, Fault> {
+    pub(crate) fn open(
+        dir: &Path,
+        map_bytes: usize,
+        readers_max: u32,
+        see: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<Index, Fault> {
         let file = dir.join("data.mdb");
-        let is_sound = |key: &[u8], stored: &[u8]| split_checksum(key, stored).is_some();
-        let checked = pages::check(&file, map_bytes as u64, MADE_KEY, &is_sound)?;
+        let mut is_sound = |key: &[u8], stored: &[u8]| match split_checksum(key, stored) {
+            Some(value) => {
+                see(key, value);
+                true
+            }
+            None => false,
+        };
+        let checked = pages::check(&file, map_bytes as u64, MADE_KEY, &mut is_sound)?;
         let Some(made_page) = checked.page_of_key else {
             return Err(Fault::corrupt(format!("index {} was not made by this store", dir.display())));
         };
@@ -274,12 +285,12 @@ mod tests {
         Index::make(&dir).expect("makes");
         let key = vec![0xff; crate::types::KEY_BYTES_MAX + 1];
         {
-            let index = Index::open(&dir, 1 << 30, 16).expect("opens");
+            let index = Index::open(&dir, 1 << 30, 16, &mut |_, _| ()).expect("opens");
             let mut txn = index.write().expect("begins");
             index.put(&mut txn, &key, b"value").expect("puts");
             index.commit(txn).expect("commits");
         }
-        let index = Index::open(&dir, 1 << 30, 16).expect("opens again");
+        let index = Index::open(&dir, 1 << 30, 16, &mut |_, _| ()).expect("opens again");
         let txn = index.read().expect("begins");
         assert_eq!(index.get(&txn, &key).expect("reads"), Some(&b"value"[..]));
         drop(txn);

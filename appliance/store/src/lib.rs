@@ -38,6 +38,7 @@ mod recovery;
 mod shared;
 mod sigbus;
 mod store;
+mod sweep;
 mod tables;
 mod transact;
 mod tx;

@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::apply::insert_intents;
 use crate::body::{
     Ballast, BodyReader, BulkBudget, Companion, CoreBodies, CoreBodiesParts, Files, OpenSegments, Orphans,
-    PackedWriter, Pins, Reclaimer, ReclaimerParts,
+    PackedWriter, Pins, Reclaimer, ReclaimerParts, SegmentKind,
 };
 use crate::companion::{Companions, FileThread, lock, start_fold_thread};
 use crate::config::StoreConfig;
@@ -30,6 +31,7 @@ use crate::reclaim::ReclaimState;
 use crate::recovery::{Recovery, Refused, Undecided, decide, find_prepared, recover_shards};
 use crate::shared::{ShardShared, Shared};
 use crate::store::{Core, CoreLogReader, Store};
+use crate::sweep::{Named, read_marks};
 use crate::transact::Prepared;
 use crate::tx_status::{CommitCounter, TxState};
 use crate::types::{DirectoryId, ShardId};
@@ -66,6 +68,8 @@ struct Seed {
     supply: SegmentSupply,
     mailbox: ring::Receiver<Message>,
     companions: Companions,
+    /// What records name in segments that no sweep has seen; nothing if that is not known.
+    named: Option<Arc<Named>>,
 }
 
 impl Opened {
@@ -89,7 +93,8 @@ impl Opened {
         };
         let files =
             Arc::new(Files::new(Arc::clone(&config.disk), &config.data, format.directory, OPEN_FILES_MAX));
-        let recoveries = recover_shards(&config, format, &mut random)?;
+        let marks = read_marks(&files, format.shard_count);
+        let recoveries = recover_shards(&config, format, &marks, &mut random)?;
         Self::assemble(config, format, files, recoveries, lock).map_err(OpenError::Fault)
     }
 
@@ -102,6 +107,7 @@ impl Opened {
     ) -> Result<Opened, Fault> {
         let mut shards = Vec::new();
         let mut rest = Vec::new();
+        let mut named = Vec::new();
         let mut notes = Vec::new();
         for recovery in recoveries {
             let recovery = match recovery {
@@ -129,7 +135,9 @@ impl Opened {
                 ));
             }
             let (sender, mailbox) = ring::mailbox::mailbox();
-            let Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low } = recovery;
+            let Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low, .. } =
+                recovery;
+            named.push(recovery.named);
             let durable = recovered.tail.lsn.0;
             shards.push(ShardShared::new(id, overlays, durable, index, recovered.files.clone(), sender));
             rest.push((id, writer, recovered, log_config, log_reference_low, mailbox));
@@ -140,11 +148,15 @@ impl Opened {
             commits: CommitCounter::new(),
             files,
             pins: Pins::new(),
+            closing: AtomicBool::new(false),
         });
         let open_segments = OpenSegments::new();
         let orphans = Orphans::new();
         let mut found = find_prepared(&shared);
         let undecided = decide(&shared, &mut found);
+        // What a shard names that cannot be read is not known, so nothing may be taken for nobody's.
+        let all_sound = shared.shards.iter().all(ShardShared::is_sound);
+        let named = if all_sound { Named::join(named).map(Arc::new) } else { None };
         let mut threads = Vec::new();
         let mut seeds = Vec::new();
         for (id, mut writer, recovered, log_config, log_reference_low, mailbox) in rest {
@@ -180,6 +192,7 @@ impl Opened {
                 supply,
                 mailbox,
                 companions,
+                named: named.clone(),
             }));
         }
         let warm = WarmPool::start(&shared, &mut threads)
@@ -239,7 +252,7 @@ impl Opened {
             if first.is_none() {
                 first = Some((seed.id, seed.companions.files.clone()));
             }
-            tidied.push(seed.companions.clone());
+            tidied.push((seed.companions.clone(), seed.named.clone()));
             owners[place] = Some(self.start_owner(seed, &mut random)?);
         }
         let (home, files) = first.expect("core_count is at most the number of shards");
@@ -255,8 +268,8 @@ impl Opened {
             nonce: random.next(),
         })?;
         // Once it is known from which segment on this run writes.
-        for companions in tidied {
-            companions.tidy();
+        for (companions, named) in tidied {
+            companions.tidy(named);
         }
         let pins = self.shared.pins.core();
         let log =
@@ -355,6 +368,7 @@ impl Opened {
     /// Waits for the companions to end. Call it after every core has dropped its `Store`.
     pub fn close(self) {
         let Opened { shared, seeds, threads, warm, .. } = self;
+        shared.closing.store(true, Ordering::Relaxed);
         drop(seeds);
         drop(warm);
         drop(shared);
@@ -394,6 +408,7 @@ fn start_companions(
     threads.push(thread);
     let ballast = (config.ballast_bytes > 0).then(|| Ballast::new(&shared.files, id, config.ballast_bytes));
     let gone = Arc::default();
+    let first_packed = shared.files.next_segment(SegmentKind::Packed, id)?;
     let folder = Folder {
         packed: PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?,
         log: shared.shard(id).log.reader(),
@@ -413,7 +428,13 @@ fn start_companions(
         retiring: Arc::default(),
         supply: supply.clone(),
         space_low_bytes: 2 * config.ballast_bytes,
-        reclaim: Arc::new(Mutex::new(ReclaimState { reclaimer, emptied: Vec::new(), forwarded: 0, gone })),
+        reclaim: Arc::new(Mutex::new(ReclaimState {
+            reclaimer,
+            emptied: Vec::new(),
+            forwarded: 0,
+            first_packed,
+            gone,
+        })),
     })
 }
 

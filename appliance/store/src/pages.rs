@@ -88,7 +88,7 @@ pub(crate) fn check(
     path: &Path,
     map_bytes: u64,
     key: &[u8],
-    is_sound: &dyn Fn(&[u8], &[u8]) -> bool,
+    is_sound: &mut dyn FnMut(&[u8], &[u8]) -> bool,
 ) -> Result<Checked, Fault> {
     let file = File::open(path).map_err(|error| Fault::io("open", path, 0, &error))?;
     let file_bytes = file.metadata().map_err(|error| Fault::io("stat", path, 0, &error))?.len();
@@ -229,7 +229,7 @@ struct Walk<'p> {
     last_key: Vec<u8>,
     /// A value of several pages, with the head of the first.
     overflow: Vec<u8>,
-    is_sound: &'p dyn Fn(&[u8], &[u8]) -> bool,
+    is_sound: &'p mut dyn FnMut(&[u8], &[u8]) -> bool,
     key: &'p [u8],
     checked: Checked,
 }
@@ -309,12 +309,11 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, number: u64, node: &Node<'_>) -> Result<(), Fault> {
-        let is_sound = self.is_sound;
         let sound = match node.big_data {
-            None => is_sound(node.key, node.data),
+            None => (self.is_sound)(node.key, node.data),
             Some(first) => {
                 self.read_overflow(first, node.data_bytes)?;
-                is_sound(node.key, &self.overflow[HEAD_BYTES..HEAD_BYTES + node.data_bytes])
+                (self.is_sound)(node.key, &self.overflow[HEAD_BYTES..HEAD_BYTES + node.data_bytes])
             }
         };
         if !sound {

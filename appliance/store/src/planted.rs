@@ -43,6 +43,8 @@ pub(crate) enum Plant {
     CarriedReferenceLost,
     /// The marker of a transaction goes before every participant has resolved.
     ForgetEarly,
+    /// The sweep after a start does not know what the log's tail names.
+    SweepMissesLog,
 }
 
 #[cfg(any(test, feature = "planted"))]
@@ -51,7 +53,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 16] = [
+    const ALL: [Plant; 17] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -68,6 +70,7 @@ mod switch {
         Plant::IntentNotHeld,
         Plant::CarriedReferenceLost,
         Plant::ForgetEarly,
+        Plant::SweepMissesLog,
     ];
 
     thread_local! {

@@ -5,13 +5,15 @@
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
-use crate::body::Reclaimer;
+use crate::body::packed::trim_after_kill;
+use crate::body::{Reclaimer, SegmentKind};
 use crate::companion::lock;
 use crate::fault::Fault;
-use crate::fold::FoldReport;
+use crate::fold::{FoldReport, packed_usage};
 use crate::forward::copy_forward;
 use crate::record::Record;
 use crate::shared::Shared;
+use crate::sweep::{Named, Sweep};
 use crate::tables::{DEAD, dead_extent};
 use crate::types::{Extent, ExtentId, ShardId};
 
@@ -25,6 +27,8 @@ pub(crate) struct ReclaimState {
     pub(crate) emptied: Vec<u64>,
     /// The packed segment that was copied forward last.
     pub(crate) forwarded: u64,
+    /// The first packed segment of this run.
+    pub(crate) first_packed: u64,
     /// Packed segments whose files are gone; the next fold takes them out of the books.
     pub(crate) gone: Arc<Mutex<Vec<u64>>>,
 }
@@ -49,6 +53,27 @@ impl ReclaimState {
             Some(fault) if reclaimed.done.is_empty() => Err(fault),
             Some(_) | None => Ok(reclaimed.done.iter().map(|extent| extent.id).collect()),
         }
+    }
+
+    /// Finds what an earlier run left to nobody: packed segments that no fold ever booked go with the next fold; the sweep of
+    /// the extents segments is for the caller to run. Errors: `Fault::Io` of the listings.
+    pub(crate) fn tidy_after_start(
+        &mut self,
+        shared: &Shared,
+        shard: ShardId,
+        named: Option<Arc<Named>>,
+    ) -> Result<Option<Sweep>, Fault> {
+        let first = self.reclaimer.look_at_segments(shard)?;
+        let packed = shared.files.segments(SegmentKind::Packed, shard)?;
+        let books = packed_usage(shared.shard(shard).index())?;
+        let mut earlier: Vec<u64> =
+            packed.into_iter().filter(|segment| *segment < self.first_packed).collect();
+        if let Some(last) = earlier.last() {
+            trim_after_kill(&shared.files, shard, *last)?;
+        }
+        earlier.retain(|segment| !books.contains_key(segment));
+        self.emptied.extend(earlier);
+        named.map(|named| Sweep::new(named, &shared.files, shard, first)).transpose()
     }
 
     fn tidy_segments(

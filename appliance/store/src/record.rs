@@ -107,6 +107,11 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Whether an encoded record can name extents, without decoding it: most have no body, or one of another kind.
+pub(crate) fn may_name_extents(encoded: &[u8]) -> bool {
+    !matches!(encoded, [VERSION, 0, ..] | [VERSION, 1, KIND_INLINE | KIND_LOG | KIND_PACKED, ..])
+}
+
 fn encode_body(body: &BodyRef, out: &mut Vec<u8>) {
     match body {
         BodyRef::Inline(bytes) => {

@@ -18,6 +18,7 @@ use crate::open::Random;
 use crate::overlay::{Entry, OverlayWriter, overlay};
 use crate::record::{BodyRef, Record};
 use crate::shared::{ShardShared, Shared};
+use crate::sweep::Named;
 use crate::tables::PREPARED;
 use crate::transact::{Prepared, PreparedContent};
 use crate::tx_status::TxStatus;
@@ -53,12 +54,15 @@ pub(crate) struct Recovery {
     pub(crate) recovered: Recovered,
     pub(crate) log_config: LogConfig,
     pub(crate) log_reference_low: u64,
+    /// The extents that its records name.
+    pub(crate) named: Named,
 }
 
 /// Recovers all shards, each on a thread of its own: most of the time goes into reading. Errors: when none is sound.
 pub(crate) fn recover_shards(
     config: &StoreConfig,
     format: Format,
+    marks: &Arc<[u64]>,
     random: &mut Random,
 ) -> Result<Vec<Result<Recovery, Refused>>, OpenError> {
     // Drawn at random: a client that knew them could choose keys that make an overlay slow.
@@ -69,7 +73,8 @@ pub(crate) fn recover_shards(
         let threads: Vec<_> = (0..format.shard_count)
             .map(|number| {
                 let (id, seed) = (ShardId(number), seeds[usize::from(number)]);
-                let run = move || recover_shard(config, format, id, map_bytes, seed);
+                let named = Named::new(Arc::clone(marks));
+                let run = move || recover_shard(config, format, id, map_bytes, seed, named);
                 (id, scope.spawn(run))
             })
             .collect();
@@ -98,6 +103,7 @@ fn recover_shard(
     id: ShardId,
     map_bytes: usize,
     seed: u64,
+    mut named: Named,
 ) -> Result<Recovery, Fault> {
     let dir = config.data.join(id.to_string());
     let log_dir = dir.join("log");
@@ -112,7 +118,10 @@ fn recover_shard(
     if !index_dir.exists() {
         Index::make(&index_dir)?;
     }
-    let index = Index::open(&index_dir, map_bytes, READERS_MAX)?;
+    let index = Index::open(&index_dir, map_bytes, READERS_MAX, &mut |key, value| named.note(key, value))?;
+    if index.damaged().next().is_some() {
+        named.doubt();
+    }
     let log_config = LogConfig {
         segment_bytes: config.log_segment_bytes,
         batch_bytes_max: config.batch_bytes_max,
@@ -122,10 +131,10 @@ fn recover_shard(
     let (mut writer, active) = overlay(config.limits.arena_hint_bytes, seed);
     let mut log_reference_low = u64::MAX;
     let recovered = recover(disk, &log_config, from, &mut |batch| {
-        replay(&mut writer, batch.lsn, batch.payload, &mut log_reference_low)
+        replay(&mut writer, batch.lsn, batch.payload, &mut log_reference_low, &mut named)
     })?;
     let overlays = Overlays { active, frozen: None };
-    Ok(Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low })
+    Ok(Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low, named })
 }
 
 /// Where LMDB's files of a shard lie.
@@ -138,6 +147,7 @@ fn replay(
     lsn: Lsn,
     payload: &[u8],
     log_reference_low: &mut u64,
+    named: &mut Named,
 ) -> Result<(), Fault> {
     let mut items = Items::new(payload);
     while let Some(effect) = items.next_effect()? {
@@ -148,6 +158,7 @@ fn replay(
                         *log_reference_low = (*log_reference_low).min(position.segment);
                     }
                 }
+                named.note_replayed(key, record);
                 writer.insert(key, lsn, Entry::Put { value: record, fresh });
             }
             Effect::Delete { key } => writer.insert(key, lsn, Entry::Delete),

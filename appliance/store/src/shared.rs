@@ -51,6 +51,8 @@ pub(crate) struct ShardCounts {
     pub(crate) log_stalls: AtomicU64,
     /// The disk is nearly full, or a fold found it so.
     pub(crate) full: AtomicBool,
+    /// What an earlier run left to nobody is still being given back.
+    pub(crate) sweeping: AtomicBool,
     /// The folding thread takes page faults.
     pub(crate) fold_cold: AtomicBool,
     /// The owner's thread takes page faults.
@@ -192,9 +194,15 @@ pub(crate) struct Shared {
     pub(crate) commits: CommitCounter,
     pub(crate) files: Arc<Files>,
     pub(crate) pins: Pins,
+    /// The process is stopping: what can wait for the next start waits.
+    pub(crate) closing: AtomicBool,
 }
 
 impl Shared {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn shard(&self, id: ShardId) -> &ShardShared {
         &self.shards[usize::from(id.0)]
     }

@@ -109,7 +109,7 @@ fn verify_log(config: &StoreConfig, format: Format, id: ShardId, report: &mut Ve
         batch_bytes_max: config.batch_bytes_max,
         ..LogConfig::new(config.data.join(id.to_string()).join("log"), format.directory, id)
     };
-    let walked = Index::open(&index_dir(config, id), MAP_BYTES, 16)
+    let walked = Index::open(&index_dir(config, id), MAP_BYTES, 16, &mut |_, _| ())
         .and_then(|index| {
             for damaged in index.damaged() {
                 report.fail(format!("{id}: {damaged}"));

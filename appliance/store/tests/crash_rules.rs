@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use harness::{TempDir, small_config};
 use rig::{Delete, Put, TABLE, body_of, call, run, value_of, within};
-use store::disk::Disk as _;
 use store::disk::sim::{Injection, OperationKind, SimDisk};
+use store::disk::{Disk as _, OpenMode};
 use store::{BodyOwner, Fault, NewBody, Outcome, ShardId, Store, StoreConfig, Tx};
 
 const SHARD: ShardId = ShardId(0);
@@ -195,4 +195,37 @@ fn a_paused_reader_gets_its_small_body_though_the_log_moved_on() {
 #[test]
 fn a_paused_reader_gets_its_large_body_though_the_extent_is_dead() {
     read_over_everything((0..400_000_u32).map(|number| ((number * 7) >> 3) as u8).collect(), "paused-large");
+}
+
+#[test]
+fn a_packed_segment_of_a_fold_that_a_kill_cut_off_goes_with_a_later_fold() {
+    let dir = TempDir::new("packed-left");
+    let disk = SimDisk::new(6);
+    let config = config(&disk, &dir.0);
+    let packed = config.data.join("shard-000").join("packed");
+    let put = |number: u8| Put {
+        key: vec![number],
+        value: b"v".to_vec(),
+        body: Some(NewBody::from_bytes(vec![number; 20_000])),
+        fresh: false,
+    };
+    let life = |number: u8| {
+        run(config.clone(), 1, false, true, |store| async move {
+            store.submit(SHARD, put(number)).await.expect("acknowledged");
+            store.fold_all().await;
+            for earlier in 1..=number {
+                let body = body_of(&store, SHARD, &[earlier]).await.expect("reads");
+                assert_eq!(body, Some(vec![earlier; 20_000]));
+            }
+        })
+        .expect("opens");
+    };
+    life(1);
+    assert_eq!(disk.list(&packed).expect("lists"), ["0000000001"]);
+    // Where the kill falls is the disk's affair alone: bodies were moved, and the index that names them was not committed.
+    let left = disk.open(&packed.join("0000000002"), OpenMode { create: true, write: true, direct: false });
+    left.expect("opens").write_blocking(&[7; 50_000], 0).expect("writes");
+    life(2);
+    life(3);
+    assert_eq!(disk.list(&packed).expect("lists"), ["0000000001", "0000000003", "0000000004"]);
 }

@@ -78,7 +78,7 @@ const REFUSAL: Lab = Lab {
 const PREPARED_BODY: Lab = Lab { test: "the_log_keeps_the_body_of_a_prepare_over_a_fold", ..FOLD_CUT_OFF };
 
 /// Which lab finds which fault.
-const CATCHES: [(&str, Lab); 22] = [
+const CATCHES: [(&str, Lab); 23] = [
     ("SyncLeftOut", MODEL),
     ("SyncLeftOut", LOG_CRASHES),
     ("SyncLeftOut", LOG_STATES),
@@ -100,6 +100,7 @@ const CATCHES: [(&str, Lab); 22] = [
     ("LogRetiredEarly", MODEL),
     ("ExtentsFreedEarly", MODEL),
     ("ForgetEarly", MODEL),
+    ("SweepMissesLog", MODEL),
     ("IntentNotHeld", TRANSACTIONS),
 ];
 /// Faults that need one exact order of events: the test that stages it.

@@ -1,7 +1,7 @@
 //! Who answers for an extent between its allocation and its record: a lease. A lease that ends without a record puts
 //! the room on the list of orphans, which the reclaimer punches.
 //! Invariant: room that was handed out is in a record, in a lease, or among the orphans; never in two of them.
-//! Leaves to scan.rs: orphans of an earlier run of the process, which no list remembers.
+//! Leaves to ../sweep.rs: orphans of an earlier run of the process, which no list remembers.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -175,6 +175,31 @@ impl Drop for OpenPacked {
     }
 }
 
+/// Gives back what a run that was killed had reserved behind the last entry of a segment. Blocks. Errors: `Fault::Io`.
+pub fn trim_after_kill(files: &Files, shard: ShardId, segment: u64) -> Result<(), Fault> {
+    let key = FileKey { kind: SegmentKind::Packed, shard, segment };
+    let path = files.path(key);
+    let file = files.open_to_write(key, false)?;
+    let length = file.length().map_err(|error| Fault::io("stat", &path, 0, &error))?;
+    let mut window = vec![0; SCAN_BYTES];
+    let (mut end, mut kept) = (length, 0);
+    while end > 0 && kept == 0 {
+        let start = end.saturating_sub(SCAN_BYTES as u64);
+        let window = &mut window[..(end - start) as usize];
+        let read =
+            file.read_blocking(window, start).map_err(|error| Fault::io("read", &path, start, &error))?;
+        if let Some(last) = window[..read].iter().rposition(|byte| *byte != 0) {
+            // An entry may end in zeros, but it does not begin with them.
+            kept = start + (last + ENTRY_BYTES_MAX) as u64;
+        }
+        end = start;
+    }
+    if kept < length {
+        file.truncate(kept).map_err(|error| Fault::io("truncate", &path, kept, &error))?;
+    }
+    Ok(())
+}
+
 struct Place {
     directory: DirectoryId,
     key: FileKey,

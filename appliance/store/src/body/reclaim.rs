@@ -8,11 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::extent::span_bytes;
 use super::files::{FileKey, Files, SegmentKind};
 use super::lease::{Orphans, Run};
 use super::pins::{PinKey, Pins};
-use super::scan::{ExtentScan, Found};
 use super::segments::{OpenSegments, extents_key};
 use crate::disk::DiskFile;
 use crate::fault::Fault;
@@ -80,16 +78,15 @@ impl Reclaimer {
         outcome.kept = kept;
         free.sort_unstable_by_key(Run::of);
         let runs = merge(free.iter().map(Run::of).collect());
-        let mut failed = Vec::new();
-        for run in runs {
-            if let Err(fault) = self.punch_run(run) {
+        let mut refused = Vec::new();
+        for of_segment in runs.chunk_by(same_segment) {
+            if let Err(fault) = self.punch_runs(of_segment, &mut refused) {
                 outcome.fault.get_or_insert(fault);
-                failed.push(run);
             }
         }
         for extent in free {
-            let refused = failed.iter().any(|run| covers(run, &extent));
-            if refused { outcome.kept.push(extent) } else { outcome.done.push(extent) }
+            let kept = refused.iter().any(|run| covers(run, &extent));
+            if kept { outcome.kept.push(extent) } else { outcome.done.push(extent) }
         }
         outcome
     }
@@ -101,14 +98,15 @@ impl Reclaimer {
         runs.extend(self.parts.orphans.take());
         runs.sort_unstable();
         let mut first_fault = None;
-        for run in merge(runs) {
-            if self.parts.open.is_open(run.shard, run.segment) {
-                self.waiting.push(run);
-            } else if let Err(fault) = self.punch_run(run) {
-                self.waiting.push(run);
+        let mut refused = Vec::new();
+        for of_segment in merge(runs).chunk_by(same_segment) {
+            if self.parts.open.is_open(of_segment[0].shard, of_segment[0].segment) {
+                self.waiting.extend(of_segment);
+            } else if let Err(fault) = self.punch_runs(of_segment, &mut refused) {
                 first_fault.get_or_insert(fault);
             }
         }
+        self.waiting.extend(refused);
         first_fault.map_or(Ok(()), Err)
     }
 
@@ -132,18 +130,50 @@ impl Reclaimer {
         Ok(removed)
     }
 
-    /// After a start, before or while serving: gives back what the last run had reserved and not used, and has all
-    /// segments of the shard looked at by the next `remove_empty`. A segment with a damaged header is left alone.
-    /// Errors: `Fault::Io`.
-    pub fn tidy_after_start(&mut self, shard: ShardId) -> Result<(), Fault> {
-        let first = self.parts.open.first_of_this_run(shard).unwrap_or(u64::MAX);
+    /// After a start: has the segments of earlier runs looked at by the next `remove_empty`. Gives the first segment of this
+    /// run, if it writes here. Errors: `Fault::Io`.
+    pub fn look_at_segments(&mut self, shard: ShardId) -> Result<Option<u64>, Fault> {
+        let first = self.parts.open.first_of_this_run(shard);
         let mut segments = self.parts.files.segments(SegmentKind::Extents, shard)?;
-        segments.retain(|segment| *segment < first);
-        for segment in segments.iter().rev().take(UNSEALED_MAX) {
-            self.trim(shard, *segment)?;
-        }
+        segments.retain(|segment| first.is_none_or(|first| *segment < first));
         self.thinned.extend(segments.into_iter().map(|segment| (shard, segment)));
-        Ok(())
+        Ok(first)
+    }
+
+    /// Gives back all room of a segment of an earlier run but that of `live`, which is sorted, and makes that durable. Gives
+    /// the number of bytes. Errors: `Fault::Io`; `Fault::Closed` when `is_closing` says so.
+    pub fn sweep(
+        &mut self,
+        shard: ShardId,
+        segment: u64,
+        live: &[Run],
+        is_closing: &dyn Fn() -> bool,
+    ) -> Result<u64, Fault> {
+        let key = extents_key(shard, segment);
+        let file = match self.parts.files.open_to_write(key, false) {
+            Ok(file) => file,
+            // Empty, and removed meanwhile.
+            Err(fault) if is_missing(&fault) => return Ok(0),
+            Err(fault) => return Err(fault),
+        };
+        let path = self.parts.files.path(key);
+        let before = allocated(&*file, &path)?;
+        let mut end = 0;
+        for run in live {
+            if is_closing() {
+                return Err(Fault::Closed);
+            }
+            let start = u64::from(run.offset);
+            if start > end {
+                self.punch_range(&*file, &path, end, start)?;
+            }
+            end = end.max(start + u64::from(run.length));
+        }
+        self.shorten(&*file, &path, end)?;
+        // Also where nothing was left to do: a run that was killed may have punched and not synced.
+        file.sync_blocking().map_err(|error| Fault::io("fdatasync", &path, 0, &error))?;
+        self.thinned.insert((shard, segment));
+        Ok(before.saturating_sub(allocated(&*file, &path)?))
     }
 
     /// Removes a packed segment in which nothing lives any more. Waits for grace first. `false`: somebody reads it, or
@@ -164,24 +194,67 @@ impl Reclaimer {
         }
     }
 
-    fn punch_run(&mut self, run: Run) -> Result<(), Fault> {
-        let key = extents_key(run.shard, run.segment);
+    /// Punches runs of one segment and makes that durable: a punch that a power failure undid would be nobody's to repeat.
+    /// What failed is put on the list. Errors: the first failure.
+    fn punch_runs(&mut self, runs: &[Run], refused: &mut Vec<Run>) -> Result<(), Fault> {
+        let (shard, segment) = (runs[0].shard, runs[0].segment);
+        let key = extents_key(shard, segment);
+        let path = self.parts.files.path(key);
         // Not through the table of open files: those are for readers.
         let file = match self.parts.files.open_to_write(key, false) {
             Ok(file) => file,
             // Removed in an earlier life, with its entries still in `dead`.
             Err(fault) if is_missing(&fault) => return Ok(()),
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                refused.extend(runs);
+                return Err(fault);
+            }
         };
-        let (mut offset, end) = (u64::from(run.offset), u64::from(run.offset) + u64::from(run.length));
+        let mut outcome = Ok(());
+        for run in runs {
+            let start = u64::from(run.offset);
+            let punched = self.punch_range(&*file, &path, start, start + u64::from(run.length));
+            if punched.is_err() {
+                refused.push(*run);
+            }
+            outcome = outcome.and(punched);
+        }
+        if let Err(error) = file.sync_blocking() {
+            refused.extend(runs);
+            outcome = outcome.and(Err(Fault::io("fdatasync", &path, 0, &error)));
+        }
+        self.thinned.insert((shard, segment));
+        outcome
+    }
+
+    /// Punches in slices, with a pause behind each that gave something back.
+    fn punch_range(&self, file: &dyn DiskFile, path: &Path, mut offset: u64, end: u64) -> Result<(), Fault> {
+        let mut before = allocated(file, path)?;
         while offset < end {
             let length = SLICE_BYTES.min(end - offset);
-            file.punch(offset, length)
-                .map_err(|error| Fault::io("punch", &self.parts.files.path(key), offset, &error))?;
+            file.punch(offset, length).map_err(|error| Fault::io("punch", path, offset, &error))?;
             offset += length;
+            let after = allocated(file, path)?;
+            if after < before {
+                (self.parts.pause)(self.parts.punch_pause);
+            }
+            before = after;
+        }
+        Ok(())
+    }
+
+    /// Cuts a file off at `end`, in slices: what has many holes would hold the file system's journal for seconds. A file
+    /// that ends there is cut all the same, for that may not be durable.
+    fn shorten(&self, file: &dyn DiskFile, path: &Path, end: u64) -> Result<(), Fault> {
+        let mut length = file.length().map_err(|error| Fault::io("stat", path, 0, &error))?;
+        while length >= end {
+            length = length.saturating_sub(SLICE_BYTES).max(end);
+            file.truncate(length).map_err(|error| Fault::io("truncate", path, length, &error))?;
+            if length == end {
+                break;
+            }
             (self.parts.pause)(self.parts.punch_pause);
         }
-        self.thinned.insert((run.shard, run.segment));
         Ok(())
     }
 
@@ -197,8 +270,7 @@ impl Reclaimer {
         };
         let path = self.parts.files.path(key);
         // A body, live or just being written, has blocks. A file without any holds nothing, whatever a count says.
-        let allocated = file.allocated_bytes().map_err(|error| Fault::io("stat", &path, 0, &error))?;
-        if allocated > 0 {
+        if allocated(&*file, &path)? > 0 {
             return Ok(Removal::InUse);
         }
         if self.is_newest(key)? {
@@ -211,34 +283,12 @@ impl Reclaimer {
         Ok(self.parts.files.segments(key.kind, key.shard)?.last().is_none_or(|last| *last <= key.segment))
     }
 
-    /// Truncates in slices, then unlinks: the unlink of a file with 65,000 holes holds the journal for seconds.
+    /// Shortens it to nothing first: the unlink of a file with 65,000 holes holds the journal for seconds.
     fn remove_file(&self, key: FileKey, file: &dyn DiskFile) -> Result<(), Fault> {
         let path = self.parts.files.path(key);
         self.parts.files.forget(key);
-        let mut length = file.length().map_err(|error| Fault::io("stat", &path, 0, &error))?;
-        while length > 0 {
-            length = length.saturating_sub(SLICE_BYTES);
-            truncate(file, &path, length)?;
-            (self.parts.pause)(self.parts.punch_pause);
-        }
+        self.shorten(file, &path, 0)?;
         self.parts.files.disk().remove(&path).map_err(|error| Fault::io("unlink", &path, 0, &error))
-    }
-
-    /// Cuts a segment off behind its last extent.
-    fn trim(&self, shard: ShardId, segment: u64) -> Result<(), Fault> {
-        let mut end = 0;
-        for found in ExtentScan::open(&self.parts.files, shard, segment)? {
-            match found? {
-                Found::Extent(header) => end = header.id.offset + span_bytes(header.data_bytes),
-                Found::Damaged { .. } => return Ok(()),
-                Found::Gap { .. } => {}
-            }
-        }
-        let key = extents_key(shard, segment);
-        let path = self.parts.files.path(key);
-        let file = self.parts.files.open_to_write(key, false)?;
-        let length = file.length().map_err(|error| Fault::io("stat", &path, 0, &error))?;
-        if u64::from(end) < length { truncate(&*file, &path, u64::from(end)) } else { Ok(()) }
     }
 }
 
@@ -250,12 +300,16 @@ enum Removal {
     Later,
 }
 
-fn truncate(file: &dyn DiskFile, path: &Path, length: u64) -> Result<(), Fault> {
-    file.truncate(length).map_err(|error| Fault::io("truncate", path, length, &error))
+fn allocated(file: &dyn DiskFile, path: &Path) -> Result<u64, Fault> {
+    file.allocated_bytes().map_err(|error| Fault::io("stat", path, 0, &error))
 }
 
 fn is_missing(fault: &Fault) -> bool {
     matches!(fault, Fault::Io { errno: libc::ENOENT, .. })
+}
+
+fn same_segment(one: &Run, other: &Run) -> bool {
+    (one.shard, one.segment) == (other.shard, other.segment)
 }
 
 fn covers(run: &Run, extent: &Extent) -> bool {
@@ -287,8 +341,6 @@ fn merge(runs: Vec<Run>) -> Vec<Run> {
 pub const PUNCH_PAUSE: Duration = Duration::from_millis(2);
 /// One punch or truncation takes this much at most.
 const SLICE_BYTES: u64 = 32 * 1024 * 1024;
-/// Segments of a shard that can have a long unused tail after a crash: the current one and its spare, and one more.
-const UNSEALED_MAX: usize = 3;
 
 #[cfg(test)]
 mod unit {

@@ -1,4 +1,4 @@
-//! A walk over an extents segment from header to header, for verify, for the scrubber and after a crash.
+//! A walk over an extents segment from header to header, for verify and for the scrubber.
 //! Invariant: every whole header of the segment is found, whatever lies around it: where no header is, the walk goes
 //! block by block.
 //! Leaves to the shard: asking whether the record that a header names still names the extent.

@@ -116,11 +116,11 @@ fn what_lmdb_writes_is_sound() {
     Index::make(&dir.0).expect("makes");
     let mut model = Model::new();
     for _ in 0..ROUNDS {
-        let index = Index::open(&dir.0, MAP_BYTES, 16).expect("what LMDB wrote is sound");
+        let index = Index::open(&dir.0, MAP_BYTES, 16, &mut |_, _| ()).expect("what LMDB wrote is sound");
         let rounds = 1 + random.below(6);
         churn(&index, &mut model, &mut random, rounds);
     }
-    let index = Index::open(&dir.0, MAP_BYTES, 16).expect("opens");
+    let index = Index::open(&dir.0, MAP_BYTES, 16, &mut |_, _| ()).expect("opens");
     assert_eq!(judge(&index, &model).expect("nothing is wrong"), 0);
 }
 
@@ -166,7 +166,7 @@ fn after_a_flipped_bit_nothing_else_is_read() {
     let dir = Dir::new("flips");
     Index::make(&dir.0).expect("makes");
     let mut model = Model::new();
-    let index = Index::open(&dir.0, MAP_BYTES, 16).expect("opens");
+    let index = Index::open(&dir.0, MAP_BYTES, 16, &mut |_, _| ()).expect("opens");
     churn(&index, &mut model, &mut random, 8);
     drop(index);
     let file = dir.0.join("data.mdb");
@@ -180,7 +180,7 @@ fn after_a_flipped_bit_nothing_else_is_read() {
         let (place, bit) = (page + random.below(reach) as usize, random.below(8));
         bytes[place] ^= 1 << bit;
         std::fs::write(&file, &bytes).expect("write");
-        match Index::open(&dir.0, MAP_BYTES, 16) {
+        match Index::open(&dir.0, MAP_BYTES, 16, &mut |_, _| ()) {
             Err(Fault::Corrupt(_)) => refused += 1,
             Err(other) => panic!("a flip of bit {bit} of byte {place} is {other}"),
             Ok(index) => match judge(&index, &model) {

@@ -131,6 +131,37 @@ fn every_flip_in_a_packed_segment_is_seen() {
 }
 
 #[test]
+fn what_a_killed_run_had_reserved_goes_back_and_every_body_stays() {
+    let scratch = Scratch::new();
+    for world in [Some(World::on(&SimDisk::new(1), 4 << 20)), scratch.world(4 << 20)].into_iter().flatten() {
+        for (segment, last) in (1..).zip([vec![7; 100], vec![0; 32 * 1024], vec![0; 1]]) {
+            let mut writer =
+                PackedWriter::open(Arc::clone(&world.files), SHARD, packed::PACKED_SEGMENT_BYTES)
+                    .expect("opens");
+            let mut entries = fill(&mut writer, &mut Random::new(segment), 200);
+            let body = writer.append(TABLE, b"last", &last).expect("appends");
+            entries.push(Entry { key: b"last".to_vec(), bytes: last, body });
+            writer.sync().expect("syncs");
+            // Killed: nothing runs any more, the reservation is left as it is.
+            std::mem::forget(writer);
+            let key = FileKey { kind: SegmentKind::Packed, shard: SHARD, segment };
+            let allocated =
+                || world.files.open_blocking(key).expect("opens").allocated_bytes().expect("stats");
+            let before = allocated();
+            packed::trim_after_kill(&world.files, SHARD, segment).expect("trims");
+            assert!(allocated() + (6 << 20) < before, "{} of {before} left", allocated());
+            for (entry, (key, bytes, body)) in entries.iter().zip(scan(&world, segment)) {
+                assert!((&entry.key, &entry.bytes, &entry.body) == (&key, &bytes, &body));
+            }
+            assert_eq!(scan(&world, segment).len(), entries.len());
+            let length = world.files.open_blocking(key).expect("opens").length().expect("stats");
+            packed::trim_after_kill(&world.files, SHARD, segment).expect("trims again");
+            assert_eq!(world.files.open_blocking(key).expect("opens").length().expect("stats"), length);
+        }
+    }
+}
+
+#[test]
 fn an_entry_counts_only_where_it_was_written() {
     let disk = SimDisk::new(1);
     let world = World::on(&disk, 4 << 20);

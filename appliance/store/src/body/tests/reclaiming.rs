@@ -256,7 +256,11 @@ fn a_start_after_a_crash_gives_back_what_was_reserved_and_keeps_what_is_sealed()
     assert_eq!(length(1), Some(8 << 20));
     let bodies = world.bodies();
     let mut reclaimer = world.reclaimer();
-    reclaimer.tidy_after_start(SHARD).expect("tidies");
+    assert_eq!(reclaimer.look_at_segments(SHARD).expect("looks"), Some(3));
+    let live: Vec<Run> = extents(&body).iter().map(Run::of).collect();
+    let given_back = reclaimer.sweep(SHARD, 1, &live, &|| false).expect("sweeps");
+    assert_eq!(given_back, (8 << 20) - (5 << 20) - 4096);
+    assert_eq!(reclaimer.sweep(SHARD, 2, &[], &|| false).expect("sweeps"), 8 << 20);
     assert_eq!(length(1), Some(5 * MIB + 4096));
     run(async {
         assert!(read(&world.reader(), &body, 0..u64::MAX).await.expect("reads") == bytes);
@@ -267,20 +271,49 @@ fn a_start_after_a_crash_gives_back_what_was_reserved_and_keeps_what_is_sealed()
 }
 
 #[test]
-fn tidying_leaves_a_segment_with_a_damaged_header_alone() {
+fn a_sweep_keeps_what_is_named_whatever_lies_around_it() {
     let disk = SimDisk::new(1);
-    let crashed = run(async {
-        let world = World::on(&disk, 8 << 20);
-        put(&world.bodies(), &[1; 60_000]).await;
-        disk.crash(3)
+    let mut random = Random::new(5);
+    let (kept, crashed) = run(async {
+        let world = World::on(&disk, 32 << 20);
+        let bodies = world.bodies();
+        let mut kept = Vec::new();
+        for number in 0..12 {
+            // Never ended, ended and not adopted, dead, and in between what a record names.
+            let mut half = bodies.writer(None, owner(b"half"));
+            half.write(&random.bytes(MIB + 7)).await.expect("writes");
+            if number % 2 == 0 {
+                drop(half.seal().await.expect("seals"));
+            } else {
+                std::mem::forget(half);
+            }
+            let bytes = random.bytes(40_000 + number * 9_000);
+            let body = put(&bodies, &bytes).await;
+            if number % 3 > 0 {
+                kept.push((body, bytes));
+            }
+        }
+        (kept, disk.crash(3))
     });
-    let world = World::on(&crashed, 8 << 20);
-    let path = world.extents_path(1);
-    crashed.flip_bit(&path, 100, 1);
-    let before = crashed.content(&path);
-    let _bodies = world.bodies();
-    world.reclaimer().tidy_after_start(SHARD).expect("tidies");
-    assert!(crashed.content(&path) == before);
+    let world = World::on(&crashed, 32 << 20);
+    let mut reclaimer = world.reclaimer();
+    let live: Vec<Run> = kept.iter().flat_map(|(body, _)| extents(body)).map(Run::of).collect();
+    assert!(matches!(reclaimer.sweep(SHARD, 1, &live, &|| true), Err(Fault::Closed)));
+    for turn in 0..2 {
+        let given_back = reclaimer.sweep(SHARD, 1, &live, &|| false).expect("sweeps");
+        assert_eq!(given_back > 0, turn == 0, "{given_back} bytes in turn {turn}");
+    }
+    let spans: u64 = live.iter().map(|run| u64::from(run.length)).sum();
+    assert_eq!(allocated(&world, 1), spans);
+    // It is durable: the mark that follows says that nobody need look again.
+    let world = World::on(&crashed.crash(9), 32 << 20);
+    assert_eq!(allocated(&world, 1), spans);
+    run(async {
+        for (body, bytes) in kept {
+            assert!(read(&world.reader(), &body, 0..u64::MAX).await.expect("reads") == bytes);
+        }
+    });
+    assert_eq!(world.reclaimer().sweep(SHARD, 77, &[], &|| false).expect("no such segment"), 0);
 }
 
 #[test]

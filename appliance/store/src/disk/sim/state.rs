@@ -143,6 +143,8 @@ struct FileState {
     lost: bool,
     /// Whether each block of `cached` occupies disk.
     blocks: Vec<bool>,
+    /// The same of `durable`.
+    durable_blocks: Vec<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -257,6 +259,7 @@ impl State {
         let file = self.files.get_mut(&file).expect("a file lives as long as its disk");
         for change in file.pending.drain(..) {
             change_content(&mut file.durable, &change);
+            change_blocks(&mut file.durable_blocks, &change);
         }
     }
 
@@ -314,14 +317,19 @@ impl State {
     pub fn crashed(&self, fate: &mut dyn FnMut(&Operation) -> Fate) -> State {
         let mut files = BTreeMap::new();
         for (&id, file) in &self.files {
-            let mut image = file.durable.clone();
+            let (mut durable, mut blocks) = (file.durable.clone(), file.durable_blocks.clone());
             for change in &file.pending {
-                tear(&mut image, change, fate(change));
+                let fate = fate(change);
+                tear(&mut durable, change, fate);
+                if fate != Fate::Dropped {
+                    // A torn write has the blocks of a whole one, or else it could not be torn.
+                    change_blocks(&mut blocks, change);
+                }
             }
-            let mut blocks = file.blocks.clone();
-            blocks.resize(image.len().div_ceil(BLOCK_BYTES), true);
-            let (cached, durable) = (image.clone(), image);
-            files.insert(id, FileState { durable, cached, pending: Vec::new(), lost: false, blocks });
+            blocks.resize(durable.len().div_ceil(BLOCK_BYTES), false);
+            let (cached, durable_blocks) = (durable.clone(), blocks.clone());
+            let pending = Vec::new();
+            files.insert(id, FileState { durable, cached, pending, lost: false, blocks, durable_blocks });
         }
         let mut names = self.durable_names.clone();
         for operation in &self.pending_names {
