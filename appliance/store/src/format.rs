@@ -1,4 +1,5 @@
 //! The data directory's own files: `FORMAT`, which says what lies there, and `lock`, which says who uses it.
+//! `COMPLETE`, which is empty, says that every shard was made once.
 //! Invariant: FORMAT appears whole or not at all, and names a layout that this binary knows or is refused.
 //!
 //! ```text
@@ -23,6 +24,7 @@ use crate::types::DirectoryId;
 pub const LAYOUT_VERSION: u32 = 1;
 const FIRST_LINE: &str = "zerocloud data directory";
 const FORMAT_NAME: &str = "FORMAT";
+const COMPLETE_NAME: &str = "COMPLETE";
 const FORMAT_TEMPORARY: &str = "FORMAT.new";
 /// FORMAT is shorter than this.
 const FORMAT_BYTES_MAX: usize = 4096;
@@ -163,6 +165,20 @@ impl Format {
             format!("{FIRST_LINE}\nlayout {LAYOUT_VERSION}\ndirectory {hex}\nshards {}\n", self.shard_count);
         format!("{text}crc {:08x}\n", hash::crc32c(text.as_bytes()))
     }
+}
+
+/// Whether every shard was made: from then on one that is missing was lost, and an empty one may not take its place.
+pub(crate) fn is_complete(disk: &Arc<dyn Disk>, data: &Path) -> Result<bool, Fault> {
+    let names = disk.list(data).map_err(|error| Fault::io("list", data, 0, &error))?;
+    Ok(names.iter().any(|name| name == COMPLETE_NAME))
+}
+
+/// Notes that every shard was made. Their names are durable.
+pub(crate) fn write_complete(disk: &Arc<dyn Disk>, data: &Path) -> Result<(), Fault> {
+    let path = data.join(COMPLETE_NAME);
+    let mode = OpenMode { create: true, write: true, direct: false };
+    disk.open(&path, mode).map_err(|error| Fault::io("create", &path, 0, &error))?;
+    disk.sync_dir(data).map_err(|error| Fault::io("fsync", data, 0, &error))
 }
 
 pub(crate) fn parse(bytes: &[u8], data: &Path) -> Result<Format, OpenError> {

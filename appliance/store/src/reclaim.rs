@@ -68,12 +68,16 @@ impl ReclaimState {
         let books = packed_usage(shared.shard(shard).index())?;
         let mut earlier: Vec<u64> =
             packed.into_iter().filter(|segment| *segment < self.first_packed).collect();
-        if let Some(last) = earlier.last() {
-            trim_after_kill(&shared.files, shard, *last)?;
+        let trimmed = earlier.last().map_or(Ok(()), |last| trim_after_kill(&shared.files, shard, *last));
+        if let Err(fault) = trimmed {
+            crate::report(&format!("{shard}: tidying after the start failed: {fault}"));
         }
         earlier.retain(|segment| !books.contains_key(segment));
         self.emptied.extend(earlier);
-        named.map(|named| Sweep::new(named, &shared.files, shard, first)).transpose()
+        match named {
+            Some(named) => Sweep::new(named, &shared.files, shard, first).map(Some),
+            None => self.reclaimer.trim_unsealed(shard).map(|()| None),
+        }
     }
 
     fn tidy_segments(

@@ -11,7 +11,7 @@ use crate::config::StoreConfig;
 use crate::effect::{Effect, Items};
 use crate::fault::Fault;
 use crate::fold::applied;
-use crate::format::{Format, OpenError};
+use crate::format::{self, Format, OpenError};
 use crate::index::Index;
 use crate::log::{Checkpoint, LogConfig, Recovered, recover};
 use crate::open::Random;
@@ -68,13 +68,14 @@ pub(crate) fn recover_shards(
     // Drawn at random: a client that knew them could choose keys that make an overlay slow.
     let seeds: Vec<u64> = (0..format.shard_count).map(|_| random.next()).collect();
     let seeds = &seeds;
+    let is_complete = format::is_complete(&config.disk, &config.data)?;
     let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX) as usize;
     let recoveries: Vec<Result<Recovery, Refused>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..format.shard_count)
             .map(|number| {
                 let (id, seed) = (ShardId(number), seeds[usize::from(number)]);
                 let named = Named::new(Arc::clone(marks));
-                let run = move || recover_shard(config, format, id, map_bytes, seed, named);
+                let run = move || recover_shard(config, format, id, map_bytes, seed, is_complete, named);
                 (id, scope.spawn(run))
             })
             .collect();
@@ -87,6 +88,9 @@ pub(crate) fn recover_shards(
             })
             .collect()
     });
+    if !is_complete && recoveries.iter().all(Result::is_ok) {
+        format::write_complete(&config.disk, &config.data)?;
+    }
     match recoveries.iter().find(|recovery| recovery.is_ok()) {
         Some(_) => Ok(recoveries),
         // With nothing to serve the start fails, and says why.
@@ -103,6 +107,7 @@ fn recover_shard(
     id: ShardId,
     map_bytes: usize,
     seed: u64,
+    is_complete: bool,
     mut named: Named,
 ) -> Result<Recovery, Fault> {
     let dir = config.data.join(id.to_string());
@@ -116,6 +121,10 @@ fn recover_shard(
         disk.sync_dir(path).map_err(|error| Fault::io("fsync", path, 0, &error))?;
     }
     if !index_dir.exists() {
+        if is_complete {
+            let place = index_dir.display();
+            return Err(Fault::corrupt(format!("index {place} is gone; put the shard's directory back")));
+        }
         Index::make(&index_dir)?;
     }
     let index = Index::open(&index_dir, map_bytes, READERS_MAX, &mut |key, value| named.note(key, value))?;
@@ -133,6 +142,10 @@ fn recover_shard(
     let recovered = recover(disk, &log_config, from, &mut |batch| {
         replay(&mut writer, batch.lsn, batch.payload, &mut log_reference_low, &mut named)
     })?;
+    if recovered.rejected.is_some() {
+        // It may be an acknowledged batch that rotted, and a person may want what it names.
+        named.doubt();
+    }
     let overlays = Overlays { active, frozen: None };
     Ok(Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low, named })
 }

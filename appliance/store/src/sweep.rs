@@ -164,21 +164,34 @@ impl Sweep {
     ) -> Result<Sweep, Fault> {
         let mark = named.marks[usize::from(shard.0)];
         let mut segments = files.segments(SegmentKind::Extents, shard)?;
-        let next = segments.last().map_or(mark, |last| last + 1);
+        let next = segments.last().map_or(mark, |last| last.saturating_add(1));
         let end = first_of_this_run.unwrap_or(next).min(named.ceiling);
         segments.retain(|segment| (mark..end).contains(segment));
         segments.reverse();
         Ok(Sweep { named, shard, segments, end, given_back: 0 })
     }
 
-    /// Sweeps one segment. `false`: nothing is left to do. Errors: `Fault::Io`; `Fault::Closed` when the process is stopping.
+    /// Sweeps one segment. `false`: nothing is left to do. A segment that the disk refuses is left to the next start, with
+    /// those behind it. Errors: `Fault::Io` of the mark; `Fault::Closed` when the process is stopping.
     pub(crate) fn step(&mut self, shared: &Shared, reclaimer: &mut Reclaimer) -> Result<bool, Fault> {
+        if shared.is_closing() {
+            return Err(Fault::Closed);
+        }
         if let Some(segment) = self.segments.pop() {
             let live = self.named.of_segment(self.shard, segment);
-            self.given_back += reclaimer.sweep(self.shard, segment, live, &|| shared.is_closing())?;
+            match reclaimer.sweep(self.shard, segment, live, &|| shared.is_closing()) {
+                Ok(bytes) => self.given_back += bytes,
+                Err(Fault::Closed) => return Err(Fault::Closed),
+                Err(fault) => {
+                    self.end = self.end.min(segment);
+                    crate::report(&format!("{}: tidying after the start failed: {fault}", self.shard));
+                }
+            }
             return Ok(true);
         }
         if self.end > self.named.marks[usize::from(self.shard.0)] {
+            // A name that only a cache holds may go, and its number then comes again: below the mark it would not be swept.
+            shared.files.sync_segment_dir(SegmentKind::Extents, self.shard)?;
             write_mark(&shared.files, self.shard, self.end)?;
         }
         if self.given_back > 0 {

@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::extent::span_bytes;
 use super::files::{FileKey, Files, SegmentKind};
 use super::lease::{Orphans, Run};
 use super::pins::{PinKey, Pins};
+use super::scan::{ExtentScan, Found};
 use super::segments::{OpenSegments, extents_key};
 use crate::disk::DiskFile;
 use crate::fault::Fault;
@@ -114,6 +116,7 @@ impl Reclaimer {
     /// Gives the number removed. Errors: the first thing that the disk refused.
     pub fn remove_empty(&mut self) -> Result<u64, Fault> {
         let mut removed = 0;
+        let mut outcome = Ok(());
         for (shard, segment) in std::mem::take(&mut self.thinned) {
             match self.remove_if_empty(shard, segment) {
                 Ok(Removal::Done) => removed += 1,
@@ -123,11 +126,11 @@ impl Reclaimer {
                 }
                 Err(fault) => {
                     self.thinned.insert((shard, segment));
-                    return Err(fault);
+                    outcome = outcome.and(Err(fault));
                 }
             }
         }
-        Ok(removed)
+        outcome.map(|()| removed)
     }
 
     /// After a start: has the segments of earlier runs looked at by the next `remove_empty`. Gives the first segment of this
@@ -138,6 +141,34 @@ impl Reclaimer {
         segments.retain(|segment| first.is_none_or(|first| *segment < first));
         self.thinned.extend(segments.into_iter().map(|segment| (shard, segment)));
         Ok(first)
+    }
+
+    /// Cuts the last segments of earlier runs off behind their last extent: what can be done where it is not known which
+    /// extents live. A segment with a damaged header is left alone. Errors: `Fault::Io`.
+    pub fn trim_unsealed(&mut self, shard: ShardId) -> Result<(), Fault> {
+        let first = self.parts.open.first_of_this_run(shard);
+        let mut segments = self.parts.files.segments(SegmentKind::Extents, shard)?;
+        segments.retain(|segment| first.is_none_or(|first| *segment < first));
+        for segment in segments.iter().rev().take(UNSEALED_MAX) {
+            self.trim(shard, *segment)?;
+        }
+        Ok(())
+    }
+
+    fn trim(&self, shard: ShardId, segment: u64) -> Result<(), Fault> {
+        let mut end = 0;
+        for found in ExtentScan::open(&self.parts.files, shard, segment)? {
+            match found? {
+                Found::Extent(header) => {
+                    end = u64::from(header.id.offset) + u64::from(span_bytes(header.data_bytes));
+                }
+                Found::Damaged { .. } => return Ok(()),
+                Found::Gap { .. } => {}
+            }
+        }
+        let key = extents_key(shard, segment);
+        let file = self.parts.files.open_to_write(key, false)?;
+        self.shorten(&*file, &self.parts.files.path(key), end)
     }
 
     /// Gives back all room of a segment of an earlier run but that of `live`, which is sorted, and makes that durable. Gives
@@ -279,8 +310,13 @@ impl Reclaimer {
         self.remove_file(key, &*file).map(|()| Removal::Done)
     }
 
+    /// Whether it has the highest number of those that stay: a segment that is open may turn out never to be used, and its
+    /// file then goes with its number.
     fn is_newest(&self, key: FileKey) -> Result<bool, Fault> {
-        Ok(self.parts.files.segments(key.kind, key.shard)?.last().is_none_or(|last| *last <= key.segment))
+        let segments = self.parts.files.segments(key.kind, key.shard)?;
+        let stays =
+            |segment: &u64| key.kind != SegmentKind::Extents || !self.parts.open.is_open(key.shard, *segment);
+        Ok(segments.into_iter().rfind(stays).is_none_or(|last| last <= key.segment))
     }
 
     /// Shortens it to nothing first: the unlink of a file with 65,000 holes holds the journal for seconds.
@@ -339,6 +375,8 @@ fn merge(runs: Vec<Run>) -> Vec<Run> {
 
 /// 500 punches a second at most: at 825 a log's syncs kept their median.
 pub const PUNCH_PAUSE: Duration = Duration::from_millis(2);
+/// Segments of a shard that can have a long unused tail after a crash: the current one and its spare, and one more.
+const UNSEALED_MAX: usize = 3;
 /// One punch or truncation takes this much at most.
 const SLICE_BYTES: u64 = 32 * 1024 * 1024;
 

@@ -569,7 +569,10 @@ fn no_crash_loses_what_was_acknowledged_or_shown() {
         });
         round += 1;
     }
-    live(&disk, &dir.0, &model, round, &mut random, Life::Last);
+    // A batch that did not land whole keeps a start from sweeping; the start after that one has none.
+    for _ in 0..2 {
+        live(&disk, &dir.0, &model, round, &mut random, Life::Last);
+    }
     let model = model.borrow();
     let done = model.operations();
     println!("{done} operations, {round} crashes, counts: {:?}", model.counts);

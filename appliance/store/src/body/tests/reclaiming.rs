@@ -208,6 +208,44 @@ fn an_empty_segment_goes_unless_it_is_the_newest() {
 }
 
 #[test]
+fn the_newest_segment_that_stays_is_kept_while_one_above_may_yet_go() {
+    let world = World::on(&SimDisk::new(1), 4 << 20);
+    let dead = three_sealed(&world);
+    let mut reclaimer = world.reclaimer();
+    // A spare that is being made, or is not used yet: its file goes if nobody comes for it.
+    world.open.open(SHARD, 2);
+    let spare = FileKey { kind: SegmentKind::Extents, shard: SHARD, segment: 2 };
+    world.files.open_to_write(spare, true).expect("made");
+    assert_eq!(reclaimer.punch(&dead).done.len(), 3);
+    assert_eq!(reclaimer.remove_empty().expect("looks"), 0);
+    world.files.disk().remove(&world.extents_path(2)).expect("removed");
+    world.open.close(SHARD, 2);
+    assert_eq!(world.files.next_segment(SegmentKind::Extents, SHARD).expect("lists"), 2, "1 was given out");
+}
+
+#[test]
+fn without_knowing_what_lives_only_the_unused_tails_go() {
+    let disk = SimDisk::new(1);
+    let crashed = run(async {
+        let world = World::on(&disk, 8 << 20);
+        let bodies = world.bodies();
+        put(&bodies, &[1; 60_000]).await;
+        put(&bodies, &[2; 60_000]).await;
+        disk.crash(3)
+    });
+    let world = World::on(&crashed, 8 << 20);
+    let _bodies = world.bodies();
+    world.reclaimer().trim_unsealed(SHARD).expect("trims");
+    assert_eq!(allocated(&world, 1), 2 * (4096 + 61_440));
+    // A damaged header: what lies behind it may still be wanted.
+    let path = world.extents_path(1);
+    crashed.flip_bit(&path, 100, 1);
+    let before = crashed.content(&path);
+    world.reclaimer().trim_unsealed(SHARD).expect("trims");
+    assert!(crashed.content(&path) == before);
+}
+
+#[test]
 fn a_scan_finds_every_header_among_holes_and_leftovers() {
     let disk = SimDisk::new(1);
     let world = World::on(&disk, 8 << 20);
@@ -266,6 +304,8 @@ fn a_start_after_a_crash_gives_back_what_was_reserved_and_keeps_what_is_sealed()
         assert!(read(&world.reader(), &body, 0..u64::MAX).await.expect("reads") == bytes);
         put(&bodies, &[1; 60_000]).await;
     });
+    assert_eq!(reclaimer.remove_empty().expect("looks"), 0, "the newest that stays, as long as 3 is open");
+    run(async { drop(bodies) });
     assert_eq!(reclaimer.remove_empty().expect("removes"), 1, "the spare of the last run");
     assert_eq!(world.segments(), [1, 3]);
 }
