@@ -27,10 +27,12 @@ fn the_first_start_makes_a_private_directory_and_keys_and_says_where_it_listens(
     assert!(!log.contains(&secret));
     assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
     assert!(!data.join("endpoint").exists(), "a node that stopped has no endpoint");
+    assert!(!log.contains("failed"), "{log}");
     // The second start keeps the keys.
     let node = Node::start(&data, &[]);
     assert_eq!(secret_of(&data), secret);
-    node.stop();
+    let log = node.stop();
+    assert!(!log.contains("failed"), "{log}");
 }
 
 #[test]

@@ -164,8 +164,10 @@ impl Sweep {
     ) -> Result<Sweep, Fault> {
         let mark = named.marks[usize::from(shard.0)];
         let mut segments = files.segments(SegmentKind::Extents, shard)?;
-        let next = segments.last().map_or(mark, |last| last.saturating_add(1));
-        let end = first_of_this_run.unwrap_or(next).min(named.ceiling);
+        // Without a segment there is nothing to mark, nor a directory to sync.
+        let end = segments
+            .last()
+            .map_or(mark, |last| first_of_this_run.unwrap_or(last.saturating_add(1)).min(named.ceiling));
         segments.retain(|segment| (mark..end).contains(segment));
         segments.reverse();
         Ok(Sweep { named, shard, segments, end, given_back: 0 })
