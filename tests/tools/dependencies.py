@@ -1,4 +1,4 @@
-"""Checks licences, bans and sources of everything that is linked into the binary, by the rules of deny.toml.
+"""Checks licences, bans and sources of everything that is linked into a binary, by the rules of deny.toml.
 
 Reads `cargo metadata`; needs no network. Prints what it checked and ends with 1 when something is not allowed.
 """
@@ -70,7 +70,7 @@ def self_test() -> None:
 
 
 def linked(metadata: dict) -> set[str]:
-    """Package ids that end up in the binary: normal and build dependencies of the workspace's members."""
+    """Package ids that end up in a binary of ours, the load generator included: normal and build dependencies of the workspace's members."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     seen: set[str] = set()
     queue = list(metadata["workspace_members"])
@@ -112,7 +112,7 @@ def main() -> int:
         problems.append(f"packages come from more than one place: {sorted(registries)}")
     for problem in problems:
         print(problem)
-    print(f"dependencies: {len(in_binary)} packages in the binary, {len(problems)} problems")
+    print(f"dependencies: {len(in_binary)} packages in our binaries, {len(problems)} problems")
     advisories = Path.home() / ".cargo" / "advisory-db"
     if not advisories.is_dir():
         print("advisories: not checked, no advisory database is at hand")

@@ -1,0 +1,272 @@
+//! The command line: its flags with their defaults and bounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::compare::CompareArgs;
+use crate::limits::Group;
+use crate::load::run::{Load, Pace};
+use crate::load::schedule::Arrivals;
+use crate::prepare::keys::Distribution;
+use crate::report::ReportArgs;
+use crate::scenarios::s3;
+
+/// Generates load, measures who answers it, and compares servers.
+#[derive(Parser)]
+#[command(name = "zerobench", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Drives one server.
+    Run(RunArgs),
+    /// Finds the highest rate of an open loop at which the schedule is kept within 1 %.
+    Capacity(RunArgs),
+    /// Measures what the machine itself can do, beside outside tools.
+    Limit(LimitArgs),
+    /// Drives several servers in turns under the same load.
+    Compare(CompareArgs),
+    /// Shows a stored report, or what changed from one to another.
+    Report(ReportArgs),
+    /// Serves a fixed answer, as a limit: the reactor's own, or with the appliance's HTTP around it.
+    ServeEcho {
+        /// The core on which it runs; by default the first one.
+        #[arg(long)]
+        core: Option<usize>,
+        /// Without HTTP: looks for the end of a head and writes.
+        #[arg(long)]
+        bare: bool,
+    },
+}
+
+/// One server and its load.
+#[derive(Args)]
+pub struct RunArgs {
+    /// The server.
+    #[arg(long)]
+    pub url: String,
+    /// Its process ids, for CPU time and memory; descendants are found.
+    #[arg(long, value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Access key of signed requests.
+    #[arg(long, env = "ZEROBENCH_ACCESS_KEY")]
+    pub access_key: Option<String>,
+    /// Its secret.
+    #[arg(long, env = "ZEROBENCH_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Option<String>,
+    /// The region that signatures name.
+    #[arg(long, default_value = "us-east-1")]
+    pub region: String,
+    /// Trust this certificate (PEM), for https.
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
+    /// Writes the report here as JSON.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Writes it here as a page that needs nothing else.
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+    /// How it is driven.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// With what.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+}
+
+/// Which limits, where.
+#[derive(Args)]
+pub struct LimitArgs {
+    /// Which groups; all by default.
+    #[arg(value_enum)]
+    pub groups: Vec<Group>,
+    /// Files go here: 1 GiB.
+    #[arg(long, default_value = ".")]
+    pub directory: PathBuf,
+    /// Of each figure.
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+/// How a scenario is driven.
+#[derive(Args)]
+pub struct LoadArgs {
+    /// Sends as soon as the answer before has come, instead of on a schedule.
+    #[arg(long)]
+    pub closed: bool,
+    /// Requests per second of the schedule.
+    #[arg(long, default_value_t = 1_000.0)]
+    pub rate: f64,
+    /// Requests come at random distances, as from independent callers.
+    #[arg(long)]
+    pub poisson: bool,
+    /// Connections, each with one request in flight unless --streams is given.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub connections: u16,
+    /// Speaks HTTP/2, with so many requests in flight on each connection.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub streams: Option<u16>,
+    /// Seconds before the measured time.
+    #[arg(long, default_value_t = 1.0)]
+    pub warm_up: f64,
+    /// Measured seconds.
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Cores of the load; by default the last one.
+    #[arg(long, value_delimiter = ',')]
+    pub cores: Vec<usize>,
+    /// Of all that is drawn at random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// What is sent.
+#[derive(Args)]
+pub struct ScenarioArgs {
+    /// Its name.
+    #[arg(value_enum)]
+    pub scenario: ScenarioName,
+    /// What the echo asks for.
+    #[arg(long, default_value = "/")]
+    pub path: String,
+    /// The bucket; it is made if it is not there.
+    #[arg(long, default_value = "zerobench", value_parser = bucket)]
+    pub bucket: String,
+    /// The size of every object.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(0..=1 << 30))]
+    pub value_bytes: u32,
+    /// Objects that are made before the first request of get, list and mixed, and of puts that write over them.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub keys: u32,
+    /// Which key (of list: which page) is next; by default unique for put, uniform for all others.
+    #[arg(long, value_enum)]
+    pub distribution: Option<DistributionName>,
+    /// The exponent of zipf.
+    #[arg(long, default_value_t = 0.99)]
+    pub theta: f64,
+    /// The share of gets in mixed, in percent.
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub reads: u8,
+    /// Signatures say UNSIGNED-PAYLOAD instead of the digest of the body. (Without an access key nothing is signed.)
+    #[arg(long)]
+    pub unsigned: bool,
+}
+
+/// The scenarios.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ScenarioName {
+    /// A small fixed answer.
+    Echo,
+    /// S3: uploads.
+    Put,
+    /// S3: downloads.
+    Get,
+    /// S3: pages of 1,000 keys.
+    List,
+    /// S3: downloads and uploads.
+    Mixed,
+}
+
+/// The distributions of keys.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum DistributionName {
+    /// All at equal chance.
+    Uniform,
+    /// Few of them often.
+    Zipf,
+    /// Each once; puts go under new keys.
+    Unique,
+}
+
+impl ScenarioArgs {
+    /// What these flags say of an S3 load; nothing when it is another.
+    ///
+    /// # Errors
+    /// In words: a value out of its range.
+    pub fn s3(&self, seed: u64) -> Result<Option<s3::Settings>, String> {
+        let operation = match self.scenario {
+            ScenarioName::Echo => return Ok(None),
+            ScenarioName::Put => s3::Operation::Put,
+            ScenarioName::Get => s3::Operation::Get,
+            ScenarioName::List => s3::Operation::List,
+            ScenarioName::Mixed => s3::Operation::Mixed { reads_percent: self.reads },
+        };
+        if !(self.theta.is_finite() && (0.01..=5.0).contains(&self.theta)) {
+            return Err(format!("--theta is 0.01 to 5, not {}", self.theta));
+        }
+        let distribution = match self.distribution {
+            Some(DistributionName::Uniform) => Distribution::Uniform,
+            Some(DistributionName::Zipf) => Distribution::Zipf { theta: self.theta },
+            Some(DistributionName::Unique) => Distribution::Unique,
+            None if operation == s3::Operation::Put => Distribution::Unique,
+            None => Distribution::Uniform,
+        };
+        Ok(Some(s3::Settings {
+            operation,
+            bucket: self.bucket.clone(),
+            value_bytes: self.value_bytes as usize,
+            key_count: self.keys as usize,
+            distribution,
+            is_payload_signed: !self.unsigned,
+            seed,
+        }))
+    }
+}
+
+/// Amazon S3, "General purpose bucket naming rules", as far as characters and length go: none of them needs an escape.
+fn bucket(text: &str) -> Result<String, String> {
+    let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    if (3..=63).contains(&text.len()) && text.bytes().all(is_good) {
+        Ok(text.to_owned())
+    } else {
+        Err("a bucket's name has 3 to 63 of a-z, 0-9, - and .".to_owned())
+    }
+}
+
+impl LoadArgs {
+    /// The load that these flags ask for.
+    ///
+    /// # Errors
+    /// In words: a value out of its range.
+    pub fn load(&self) -> Result<Load, String> {
+        let seconds = |name: &str, value: f64, max: f64| {
+            if value.is_finite() && (0.0..=max).contains(&value) {
+                Ok(Duration::from_secs_f64(value))
+            } else {
+                Err(format!("--{name} is 0 to {max}, not {value}"))
+            }
+        };
+        let measured = seconds("seconds", self.seconds, 3_600.0)?;
+        if measured < Duration::from_millis(100) {
+            return Err("--seconds is at least 0.1".to_owned());
+        }
+        if !(self.rate.is_finite() && (0.1..=10_000_000.0).contains(&self.rate)) {
+            return Err(format!("--rate is 0.1 to 10000000, not {}", self.rate));
+        }
+        let cores = if self.cores.is_empty() {
+            vec![*ring::cores().last().ok_or("no core may be used")?]
+        } else {
+            self.cores.clone()
+        };
+        if usize::from(self.connections) < cores.len() {
+            return Err("a core needs at least one connection".to_owned());
+        }
+        let arrivals = if self.poisson { Arrivals::Poisson } else { Arrivals::Even };
+        Ok(Load {
+            pace: if self.closed { Pace::Closed } else { Pace::Open { rate: self.rate, arrivals } },
+            connections: self.connections.into(),
+            streams: self.streams.unwrap_or(0).into(),
+            warm_up: seconds("warm-up", self.warm_up, 600.0)?,
+            measured,
+            cores,
+            seed: self.seed,
+        })
+    }
+}

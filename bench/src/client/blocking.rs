@@ -1,0 +1,262 @@
+//! HTTP/1.1 on a plain blocking socket, for what happens outside the clock: making buckets and objects, looking at one
+//! answer.
+//! Invariant: after an exchange that gave an answer the next one may follow; the connection is made anew when the server
+//! does not keep it.
+//! Left to others: TLS, and everything that is measured (http1.rs).
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::http1::{Framing, Head, parse};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A durable write to a busy disk may take long; a server that is silent for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Answers here are listings and errors.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const PIECE_BYTES: usize = 64 << 10;
+
+/// A client of one server.
+pub struct Client {
+    address: SocketAddr,
+    socket: Option<TcpStream>,
+    /// What was received and not yet looked at.
+    input: Vec<u8>,
+}
+
+/// An answer, whole.
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// A client of `address`; it connects when it is first used.
+    pub fn new(address: SocketAddr) -> Client {
+        Client { address, socket: None, input: Vec::new() }
+    }
+
+    /// Sends a request, whose method is not HEAD, and reads its answer.
+    ///
+    /// # Errors
+    /// No connection, a broken one, an answer that is not HTTP or above 64 MiB.
+    pub fn exchange(&mut self, head: &[u8], body: &[u8]) -> Result<Answer, String> {
+        self.socket()?;
+        let sent = self.send(head, body);
+        let received = sent.map_err(|error| format!("sending: {error}")).and_then(|()| self.receive());
+        match received {
+            Ok((answer, true)) => Ok(answer),
+            Ok((answer, false)) => {
+                self.socket = None;
+                Ok(answer)
+            }
+            Err(error) => {
+                self.socket = None;
+                Err(format!("{}: {error}", self.address))
+            }
+        }
+    }
+
+    fn socket(&mut self) -> Result<&mut TcpStream, String> {
+        let connect = || -> io::Result<TcpStream> {
+            let socket = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
+            socket.set_nodelay(true)?;
+            socket.set_read_timeout(Some(SILENCE_MAX))?;
+            socket.set_write_timeout(Some(SILENCE_MAX))?;
+            Ok(socket)
+        };
+        match &mut self.socket {
+            Some(socket) => Ok(socket),
+            none => {
+                self.input.clear();
+                let connected = connect();
+                Ok(none.insert(
+                    connected.map_err(|error| format!("{} takes no connection: {error}", self.address))?,
+                ))
+            }
+        }
+    }
+
+    fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        if body.len() <= PIECE_BYTES {
+            return socket.write_all(&[head, body].concat());
+        }
+        socket.write_all(head)?;
+        socket.write_all(body)
+    }
+
+    /// The answer, and whether the connection is kept.
+    fn receive(&mut self) -> Result<(Answer, bool), String> {
+        let head = self.head()?;
+        let mut answer = Answer { status: head.status, body: Vec::new() };
+        match head.framing {
+            Framing::None => {}
+            Framing::Length(length) => self.body(length, &mut answer.body)?,
+            Framing::Chunked => self.chunks(&mut answer.body)?,
+            Framing::UntilClose => {
+                while self.fill()? > 0 {}
+                answer.body = std::mem::take(&mut self.input);
+                return Ok((answer, false));
+            }
+        }
+        Ok((answer, head.keeps))
+    }
+
+    fn head(&mut self) -> Result<Head, String> {
+        loop {
+            match parse(&self.input).map_err(|(_, words)| words)? {
+                Some((head, head_bytes)) => {
+                    self.input.drain(..head_bytes);
+                    // 100 Continue and its like: the answer proper follows.
+                    if head.status >= 200 {
+                        return Ok(head);
+                    }
+                }
+                None => self.more()?,
+            }
+        }
+    }
+
+    fn body(&mut self, length: u64, body: &mut Vec<u8>) -> Result<(), String> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > ANSWER_BYTES_MAX - body.len() {
+            return Err(format!("an answer of more than {ANSWER_BYTES_MAX} bytes"));
+        }
+        while self.input.len() < length {
+            self.more()?;
+        }
+        body.extend(self.input.drain(..length));
+        Ok(())
+    }
+
+    /// RFC 9112 7.1: size lines, data, an empty trailer section or one that is skipped.
+    fn chunks(&mut self, body: &mut Vec<u8>) -> Result<(), String> {
+        loop {
+            let (line_bytes, size) = match httparse::parse_chunk_size(&self.input) {
+                Ok(httparse::Status::Complete(parsed)) => parsed,
+                Ok(httparse::Status::Partial) => {
+                    self.more()?;
+                    continue;
+                }
+                Err(_) => return Err("a chunk's size cannot be read".to_owned()),
+            };
+            self.input.drain(..line_bytes);
+            if size == 0 {
+                while !self.line()?.is_empty() {}
+                return Ok(());
+            }
+            self.body(size, body)?;
+            if !self.line()?.is_empty() {
+                return Err("a chunk is longer than its size".to_owned());
+            }
+        }
+    }
+
+    /// Takes a line, without its end.
+    fn line(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            if let Some(length) = memchr::memchr(b'\n', &self.input) {
+                let mut line: Vec<u8> = self.input.drain(..=length).collect();
+                line.truncate(line.trim_ascii_end().len());
+                return Ok(line);
+            }
+            self.more()?;
+        }
+    }
+
+    fn more(&mut self) -> Result<(), String> {
+        match self.fill()? {
+            0 => Err("the server closed the connection before its answer was whole".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Receives some bytes; 0 at the end of the connection.
+    fn fill(&mut self) -> Result<usize, String> {
+        let filled = self.input.len();
+        if filled > ANSWER_BYTES_MAX {
+            return Err(format!("an answer of more than {ANSWER_BYTES_MAX} bytes"));
+        }
+        self.input.resize(filled + PIECE_BYTES, 0);
+        let socket = self.socket.as_mut().ok_or("not connected")?;
+        let result = socket.read(&mut self.input[filled..]);
+        let count = result.map_err(|error| {
+            self.input.truncate(filled);
+            format!("receiving: {error}")
+        })?;
+        self.input.truncate(filled + count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Gives each answer to one request of three bytes, then closes; the client asks for all of them.
+    fn answers(given: &'static [&'static str]) -> Vec<Result<Answer, String>> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let mut client = Client::new(listener.local_addr().expect("an address"));
+        let server = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("accepted");
+            for answer in given {
+                socket.read_exact(&mut [0; 3]).expect("a request");
+                // In pieces: no part of an answer may be taken for granted.
+                for piece in answer.as_bytes().chunks(7) {
+                    socket.write_all(piece).expect("written");
+                }
+            }
+        });
+        let answers = given.iter().map(|_| client.exchange(b"he", b"b")).collect();
+        server.join().expect("ended");
+        answers
+    }
+
+    #[test]
+    fn every_framing_is_read_to_its_end_and_no_further() {
+        let answers = answers(&[
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 409 Conflict\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n8\r\nde\r\nfghi\r\n0\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nthe rest",
+        ]);
+        let seen: Vec<(u16, String)> = answers
+            .into_iter()
+            .map(|answer| answer.expect("an answer"))
+            .map(|answer| (answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+            .collect();
+        let expected = [(200, "hello"), (409, "abcde\r\nfghi"), (204, ""), (200, "the rest")];
+        assert_eq!(seen, expected.map(|(status, body)| (status, body.to_owned())));
+    }
+
+    #[test]
+    fn a_connection_that_the_server_does_not_keep_is_made_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let mut client = Client::new(listener.local_addr().expect("an address"));
+        let server = thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().expect("accepted");
+                socket.read_exact(&mut [0; 3]).expect("a request");
+                let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na";
+                socket.write_all(answer).expect("written");
+            }
+        });
+        for _ in 0..2 {
+            assert_eq!(client.exchange(b"he", b"b").map(|answer| answer.body), Ok(b"a".to_vec()));
+        }
+        server.join().expect("ended");
+    }
+
+    #[test]
+    fn an_answer_that_ends_too_early_is_an_error() {
+        let answers = answers(&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"]);
+        assert!(answers[0].as_ref().is_err_and(|words| words.contains("before its answer was whole")));
+    }
+}

@@ -1,0 +1,296 @@
+//! HTTP/1.1 from the caller's side: sends requests that were made before the clock, and reads their answers.
+//!
+//! Bytes of a head are ready, signature and all: sending copies them and a small body into one buffer and writes it once.
+//! Invariant: after `exchange` gave an answer whose `keeps` is set, the connection stands at the beginning of the next one;
+//! after anything else it must be thrown away.
+
+use std::mem::{MaybeUninit, take};
+
+use bytes::Bytes;
+
+use super::wire::Wire;
+use crate::load::recorder::Failure;
+
+/// A body up to this length is sent with its head.
+const TOGETHER_BYTES: usize = 64 << 10;
+/// A larger one goes in pieces of this.
+const PIECE_BYTES: usize = 256 << 10;
+const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEADERS_MAX: usize = 64;
+/// Room for what a read gives.
+const INPUT_BYTES: usize = 256 << 10;
+/// So much of an answer of the wrong status is kept to be shown.
+pub const WORDS_BYTES_MAX: usize = 300;
+
+/// An answer.
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// The length of its body, chunk framing not counted.
+    pub body_bytes: u64,
+    /// The beginning of its body, if its status is 300 or more.
+    pub body: Vec<u8>,
+    /// Whether the connection can be used again.
+    pub keeps: bool,
+}
+
+/// A failure and what is known about it.
+pub type Failed = (Failure, String);
+
+/// A connection that sends one request at a time.
+pub struct Connection {
+    wire: Wire,
+    output: Vec<u8>,
+    /// What was received and not yet looked at begins at `start`.
+    input: Vec<u8>,
+    start: usize,
+}
+
+/// How far a body goes.
+pub(super) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// What of an answer's head matters here.
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) framing: Framing,
+    pub(super) keeps: bool,
+}
+
+impl Connection {
+    /// Speaks over `wire`.
+    pub fn new(wire: Wire) -> Connection {
+        Connection {
+            wire,
+            output: Vec::with_capacity(8 << 10),
+            input: Vec::with_capacity(INPUT_BYTES),
+            start: 0,
+        }
+    }
+
+    /// Sends a request, of any method but HEAD, and reads its answer.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer is not HTTP. A status is never an error here.
+    pub async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Answer, Failed> {
+        let sent = self.send(head, body).await;
+        // A server that refuses a body answers and closes before it has read all: its answer says more than our EPIPE.
+        let answer = self.receive().await;
+        match (sent, answer) {
+            (Ok(()), answer) => answer,
+            (Err(_), Ok(answer)) => Ok(Answer { keeps: false, ..answer }),
+            (Err(failed), Err(_)) => Err(failed),
+        }
+    }
+
+    async fn send(&mut self, head: &[u8], body: &Bytes) -> Result<(), Failed> {
+        let mut output = take(&mut self.output);
+        output.clear();
+        output.extend_from_slice(head);
+        let together = if body.len() <= TOGETHER_BYTES { body.len() } else { 0 };
+        output.extend_from_slice(&body[..together]);
+        let (result, output) = self.wire.write(output).await;
+        self.output = output;
+        result.map_err(|error| broken("sending the head", &error))?;
+        let mut rest = body.slice(together..);
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            self.wire.write_piece(piece).await.map_err(|error| broken("sending the body", &error))?;
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Answer, Failed> {
+        let head = loop {
+            let Some((head, head_bytes)) = parse(&self.input[self.start..])? else {
+                self.fill().await?;
+                continue;
+            };
+            self.start += head_bytes;
+            // 100 Continue and its like: the answer proper follows.
+            if head.status >= 200 {
+                break head;
+            }
+        };
+        let kept_max = if head.status >= 300 { WORDS_BYTES_MAX } else { 0 };
+        let mut answer = Answer { status: head.status, body_bytes: 0, body: Vec::new(), keeps: head.keeps };
+        match head.framing {
+            Framing::None => {}
+            Framing::Length(length) => self.body(length, &mut answer, kept_max).await?,
+            Framing::Chunked => self.chunks(&mut answer, kept_max).await?,
+            Framing::UntilClose => self.until_close(&mut answer, kept_max).await?,
+        }
+        Ok(answer)
+    }
+
+    async fn body(&mut self, mut left: u64, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
+        while left > 0 {
+            if self.start == self.input.len() {
+                self.fill().await?;
+            }
+            let here = &self.input[self.start..];
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(here.len());
+            answer.take(&here[..count], kept_max);
+            self.start += count;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 7.1: size lines, data, an empty trailer section or one that is skipped.
+    async fn chunks(&mut self, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
+        loop {
+            let size = match httparse::parse_chunk_size(&self.input[self.start..]) {
+                Ok(httparse::Status::Complete((line_bytes, size))) => {
+                    self.start += line_bytes;
+                    size
+                }
+                Ok(httparse::Status::Partial) => {
+                    self.fill().await?;
+                    continue;
+                }
+                Err(_) => return Err((Failure::Malformed, "a chunk's size cannot be read".to_owned())),
+            };
+            if size == 0 {
+                while self.line().await? > 0 {}
+                return Ok(());
+            }
+            self.body(size, answer, kept_max).await?;
+            if self.line().await? > 0 {
+                return Err((Failure::Malformed, "a chunk is longer than its size".to_owned()));
+            }
+        }
+    }
+
+    async fn until_close(&mut self, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
+        answer.keeps = false;
+        loop {
+            let here = &self.input[self.start..];
+            answer.take(here, kept_max);
+            self.start = self.input.len();
+            if self.fill().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Passes a line and gives its length without its end.
+    async fn line(&mut self) -> Result<usize, Failed> {
+        loop {
+            let here = &self.input[self.start..];
+            if let Some(length) = here.iter().position(|byte| *byte == b'\n') {
+                self.start += length + 1;
+                return Ok(length.saturating_sub(1));
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Receives more; what was looked at already is let go first.
+    async fn fill(&mut self) -> Result<(), Failed> {
+        let mut input = take(&mut self.input);
+        input.drain(..take(&mut self.start));
+        if input.len() == input.capacity() {
+            return Err((
+                Failure::Malformed,
+                format!("{} bytes without the end of a head or line", input.len()),
+            ));
+        }
+        let (result, input) = self.wire.read(input).await;
+        self.input = input;
+        match result {
+            Ok(0) => Err((
+                Failure::Broken,
+                "the server closed the connection before its answer was whole".to_owned(),
+            )),
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken("receiving the answer", &error)),
+        }
+    }
+}
+
+impl Answer {
+    /// Counts a piece of the body, and keeps as much of it as is wanted.
+    pub fn take(&mut self, bytes: &[u8], kept_max: usize) {
+        self.body_bytes += bytes.len() as u64;
+        let room = kept_max.saturating_sub(self.body.len()).min(bytes.len());
+        self.body.extend_from_slice(&bytes[..room]);
+    }
+}
+
+fn broken(what: &str, error: &std::io::Error) -> Failed {
+    let failure = match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => Failure::Connect,
+        _ => Failure::Broken,
+    };
+    (failure, format!("{what}: {error}"))
+}
+
+/// A whole head and its length, or nothing yet.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Failed> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        &mut headers,
+    );
+    let head_bytes = match parsed {
+        Ok(httparse::Status::Complete(count)) => count,
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err((Failure::Malformed, "the head has no end".to_owned())),
+        Err(error) => return Err((Failure::Malformed, format!("the head cannot be read: {error}"))),
+    };
+    let status = response.code.unwrap_or(0);
+    let mut head = Head { status, framing: Framing::UntilClose, keeps: response.version == Some(1) };
+    for header in response.headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
+            let length =
+                length.ok_or_else(|| (Failure::Malformed, "Content-Length is no number".to_owned()))?;
+            head.framing = Framing::Length(length);
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            head.framing = Framing::Chunked;
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            head.keeps = !header.value.eq_ignore_ascii_case(b"close");
+        }
+    }
+    // RFC 9112 6.3: these have no body, whatever their head says.
+    if status < 200 || status == 204 || status == 304 {
+        head.framing = Framing::None;
+    }
+    Ok(Some((head, head_bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        parse(text.as_bytes()).expect("HTTP").expect("whole").0
+    }
+
+    #[test]
+    fn framing_follows_the_head() {
+        let plain = head("HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 12\r\n\r\n");
+        assert!(matches!(plain.framing, Framing::Length(12)) && plain.keeps);
+        let chunked = head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+        assert!(matches!(chunked.framing, Framing::Chunked) && !chunked.keeps);
+        assert!(matches!(
+            head("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n").framing,
+            Framing::None
+        ));
+        assert!(matches!(head("HTTP/1.0 200 OK\r\n\r\n").framing, Framing::UntilClose));
+    }
+
+    #[test]
+    fn a_head_in_parts_is_waited_for_and_one_without_an_end_is_refused() {
+        assert!(parse(b"HTTP/1.1 200 OK\r\nA: b\r\n").expect("so far").is_none());
+        let endless = [b"HTTP/1.1 200 OK\r\nA: ".as_slice(), &vec![b'a'; HEAD_BYTES_MAX]].concat();
+        assert!(parse(&endless).is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! One lane of a load, a connection of HTTP/1.1 or a stream of HTTP/2: takes its turns from the pacer, sends what the plan gives, records what came of it.
+//! Invariant: whatever comes of a request is recorded once, a failure with its words.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::client::http1::{Answer, Connection, Failed};
+use crate::client::http2::Shared;
+use crate::client::wire::{Closer, Tls, When, Wire};
+use crate::load::pacer::{Pacer, Turn};
+use crate::load::recorder::{Failure, Recorder, Times};
+use crate::scenario::Plan;
+
+/// So many connections in a row that could not be made end a lane: the server is gone.
+const CONNECT_FAILURES_MAX: u32 = 3;
+
+/// How a lane reaches the server.
+pub enum Way {
+    /// A connection of its own, and where to make the next.
+    Http1 {
+        /// None after one failed.
+        connection: Option<Box<Connection>>,
+        /// The server.
+        address: SocketAddr,
+        /// How to speak TLS, if so.
+        tls: Option<Tls>,
+        /// The watchdog's handles, by lane.
+        closers: Rc<RefCell<Vec<Option<Closer>>>>,
+    },
+    /// A stream of a connection that other lanes share.
+    Http2(Rc<Shared>),
+}
+
+/// What a lane shares with the other lanes of its worker.
+pub struct Lane {
+    /// Its number.
+    pub index: usize,
+    /// How it sends.
+    pub way: Way,
+    /// When it sends.
+    pub pacer: Pacer,
+    /// What it sends.
+    pub plan: Rc<RefCell<Box<dyn Plan>>>,
+    /// What came of it.
+    pub recorder: Rc<RefCell<Recorder>>,
+}
+
+impl Lane {
+    /// Runs until the pacer says that the run is over.
+    pub async fn run(mut self) {
+        let clock = self.pacer.clock();
+        let mut connect_failures = 0;
+        while let Turn::Send { intended, free } = self.pacer.turn(self.index).await {
+            let prepared = self.plan.borrow_mut().next();
+            let sent = clock.now();
+            // A connection that must be made anew is part of this request's time, as its caller would feel it.
+            let (result, is_new) = self.way.exchange(self.index, &prepared.head, &prepared.body).await;
+            let times = Times { intended, free, sent, done: clock.now() };
+            let result = match result {
+                Err((Failure::Broken, _)) if self.pacer.gave_up() => {
+                    Err((Failure::Timeout, "no whole answer until the run was given up".to_owned()))
+                }
+                result => result,
+            };
+            let refused = matches!(result, Err((Failure::Connect, _)));
+            connect_failures = if refused { connect_failures + 1 } else { 0 };
+            let verdict: Result<u64, Failed> = result.and_then(|answer| prepared.judge(&answer));
+            let mut recorder = self.recorder.borrow_mut();
+            recorder.reconnect_count += u64::from(is_new);
+            match verdict {
+                Ok(body_bytes) => recorder.good(times, body_bytes),
+                Err((failure, words)) => recorder.failed(times, failure, || words),
+            }
+            if connect_failures == CONNECT_FAILURES_MAX {
+                return;
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Gives the answer with whether a connection had to be made.
+    async fn exchange(&mut self, lane: usize, head: &[u8], body: &Bytes) -> (Result<Answer, Failed>, bool) {
+        let (connection, address, tls, closers) = match self {
+            Way::Http2(shared) => return shared.exchange(head, body).await,
+            Way::Http1 { connection, address, tls, closers } => (connection, address, tls, closers),
+        };
+        let is_new = connection.is_none();
+        if is_new {
+            match Wire::connect(*address, tls.as_ref(), When::InTheRun).await {
+                Ok((wire, closer)) => {
+                    closers.borrow_mut()[lane] = Some(closer);
+                    *connection = Some(Box::new(Connection::new(wire)));
+                }
+                Err(error) => return (Err((Failure::Connect, error.to_string())), true),
+            }
+        }
+        let Some(open) = connection else { unreachable!("made above") };
+        let result = open.exchange(head, body).await;
+        if !result.as_ref().is_ok_and(|answer| answer.keeps) {
+            *connection = None;
+        }
+        (result, is_new)
+    }
+}

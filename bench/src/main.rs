@@ -1,0 +1,269 @@
+//! `zerobench`: a load generator that says how much of a latency is the server's, and how far a server is from the limit.
+//! Invariant: a figure is printed with what made it (load, machine, command); a run with errors is void and says so.
+//! Leaves to load/: when to send; to client/: how; to scenarios/: what.
+#![forbid(unsafe_code)]
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser as _, ValueEnum as _};
+
+use cli::{Cli, Command, LimitArgs, RunArgs, ScenarioArgs};
+use client::wire::Tls;
+use limits::{Group, Place};
+use load::run::{Load, Measured, Pace};
+use scenario::{Credentials, Scenario, Target};
+use server::process::Process;
+
+mod cli;
+mod client;
+mod compare;
+mod limits;
+mod load;
+mod machine;
+mod prepare;
+mod report;
+mod scenario;
+mod scenarios;
+mod server;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Requests failed, or the schedule was not kept.
+const VOID: u8 = 1;
+/// The command or its flags.
+const USAGE: u8 = 2;
+/// The server went away in the run.
+const ENDED_EARLY: u8 = 3;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Capacity(arguments) => capacity(&arguments),
+        Command::Limit(arguments) => limit(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Report(arguments) => report::show(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::ServeEcho { core, bare } => {
+            server::echo::serve(core.or(ring::cores().first().copied()), bare)
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(|error| format!("the echo cannot serve: {error}"))
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("zerobench: {error}");
+        ExitCode::from(USAGE)
+    })
+}
+
+fn run(arguments: &RunArgs) -> Result<ExitCode, String> {
+    let load = arguments.load.load()?;
+    let target = target(arguments)?;
+    let scenario = scenario(&arguments.scenario, &load, &target)?;
+    let server = (!arguments.pid.is_empty()).then(|| Process::new(arguments.pid.clone()));
+    scenario.fill(&target)?;
+    println!("{}, {}", scenario.title(), describe(&load));
+    let measured = load::run::run(&load, &target, &*scenario, server.as_ref(), &mut progress)?;
+    print(&measured);
+    compare::store_run(arguments, &load, &target, &*scenario, &measured)?;
+    Ok(match &measured {
+        Measured { ended_early: Some(words), .. } => {
+            eprintln!("zerobench: {words}");
+            ExitCode::from(ENDED_EARLY)
+        }
+        measured if measured.void().is_some() => ExitCode::from(VOID),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// By bisection: the highest rate at which nearly all that was due was sent, and was sent on time.
+fn capacity(arguments: &RunArgs) -> Result<ExitCode, String> {
+    let load = arguments.load.load()?;
+    let Pace::Open { arrivals, .. } = load.pace else {
+        return Err("a closed loop has no schedule to keep".to_owned());
+    };
+    let target = target(arguments)?;
+    let scenario = scenario(&arguments.scenario, &load, &target)?;
+    scenario.fill(&target)?;
+    let closed = load::run::run(
+        &Load { pace: Pace::Closed, ..load.clone() },
+        &target,
+        &*scenario,
+        None,
+        &mut progress,
+    )?;
+    let ceiling = closed.rate();
+    println!("closed loop: {ceiling:.0} requests/s");
+    let (mut kept, mut missed) = (0.0, ceiling * 1.05);
+    while missed - kept > ceiling / 100.0 {
+        let rate = (kept + missed) / 2.0;
+        let load = Load { pace: Pace::Open { rate, arrivals }, ..load.clone() };
+        let measured = load::run::run(&load, &target, &*scenario, None, &mut progress)?;
+        let keeps = measured.keeps_schedule(&load, rate);
+        println!(
+            "{rate:.0} requests/s: {}, sent {:.2} %, our delay p99 {:.0} us",
+            if keeps { "kept" } else { "not kept" },
+            measured.sent_share() * 100.0,
+            measured.recorder.delay.value_at_quantile(0.99) as f64 / 1e3
+        );
+        if keeps { kept = rate } else { missed = rate }
+    }
+    println!("the schedule is kept within 1 % up to {kept:.0} requests/s");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn limit(arguments: &LimitArgs) -> Result<ExitCode, String> {
+    let cores = ring::cores();
+    let (Some(first), Some(last)) = (cores.first(), cores.last()) else {
+        return Err("no core may be used".to_owned());
+    };
+    let groups = if arguments.groups.is_empty() { Group::value_variants() } else { &arguments.groups };
+    let place = Place {
+        directory: &arguments.directory,
+        server_core: *first,
+        load_core: *last,
+        seconds: arguments.seconds.clamp(0.1, 60.0),
+    };
+    limits::measure(groups, &place, &mut |limit| {
+        let beside = match (limit.tool_value, limit.share_of_tool(), limit.agrees()) {
+            (Some(value), Some(share), Some(agrees)) => {
+                let mark = if agrees { "" } else { "  DIFFERS" };
+                format!("{}: {} ({share:.2}){mark}", limit.tool, figure(value, limit.unit))
+            }
+            _ => limit.tool.clone(),
+        };
+        println!("{:<34} {:>18}   {beside}", limit.name, figure(limit.value, limit.unit));
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn figure(value: f64, unit: &str) -> String {
+    match unit {
+        "bytes/s" => format!("{:.2} GB/s", value / 1e9),
+        unit => format!("{value:.0} {unit}"),
+    }
+}
+
+/// Runs of signed requests end well before the signatures, which were made before the clock, do.
+const SIGNED_SECONDS_MAX: u64 = 600;
+
+fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Box<dyn Scenario>, String> {
+    let Some(settings) = arguments.s3(load.seed)? else {
+        return Ok(Box::new(scenarios::echo::Echo { path: arguments.path.clone() }));
+    };
+    if target.credentials.is_some() && load.warm_up + load.measured > Duration::from_secs(SIGNED_SECONDS_MAX)
+    {
+        return Err(format!("a run of signed requests takes {SIGNED_SECONDS_MAX} s at most"));
+    }
+    Ok(Box::new(scenarios::s3::S3::new(settings)))
+}
+
+fn target(arguments: &RunArgs) -> Result<Target, String> {
+    aim(&Aim {
+        name: "server",
+        url: &arguments.url,
+        access_key: arguments.access_key.as_deref(),
+        secret_key: arguments.secret_key.as_deref(),
+        region: &arguments.region,
+        ca: arguments.ca.as_deref(),
+        is_http2: arguments.load.streams.is_some(),
+    })
+}
+
+/// A server as flags name it.
+struct Aim<'a> {
+    name: &'a str,
+    url: &'a str,
+    access_key: Option<&'a str>,
+    secret_key: Option<&'a str>,
+    region: &'a str,
+    ca: Option<&'a Path>,
+    is_http2: bool,
+}
+
+fn aim(aim: &Aim<'_>) -> Result<Target, String> {
+    let (host, tls) = match aim.url.split_once("://") {
+        Some(("http", host)) => (host.trim_end_matches('/'), None),
+        Some(("https", host)) => {
+            let host = host.trim_end_matches('/');
+            let ca = aim.ca.ok_or("https needs --ca with the certificate to trust")?;
+            (host, Some(Tls::trusting(ca, host, aim.is_http2)?))
+        }
+        _ => return Err(format!("{} is no http:// or https:// URL", aim.url)),
+    };
+    let credentials = match (aim.access_key, aim.secret_key) {
+        (Some(access_key), Some(secret_key)) => Some(Credentials {
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.to_owned(),
+            region: aim.region.to_owned(),
+        }),
+        (None, None) => None,
+        _ => return Err("an access key and a secret key come together".to_owned()),
+    };
+    Ok(Target { name: aim.name.to_owned(), tls, credentials, ..Target::at(host)? })
+}
+
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+fn describe(load: &Load) -> String {
+    let pace = match load.pace {
+        Pace::Closed => "closed loop".to_owned(),
+        Pace::Open { rate, arrivals } => format!("open loop, {rate:.0} requests/s, {arrivals:?}"),
+    };
+    let streams = match load.streams {
+        0 => String::new(),
+        streams => format!(" of {streams} HTTP/2 streams"),
+    };
+    format!(
+        "{pace}, {} connections{streams}, {:.1} s after {:.1} s",
+        load.connections,
+        load.measured.as_secs_f64(),
+        load.warm_up.as_secs_f64()
+    )
+}
+
+fn print(measured: &Measured) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    let micros = |histogram: &hdrhistogram::Histogram<u64>, quantile| {
+        histogram.value_at_quantile(quantile) as f64 / 1e3
+    };
+    println!("{:.0} requests/s, {} counted", measured.rate(), measured.recorder.latency.len());
+    for (name, histogram) in [
+        ("latency", &measured.recorder.latency),
+        ("service", &measured.recorder.service),
+        ("our delay", &measured.recorder.delay),
+    ] {
+        println!(
+            "{name:>9}: p50 {:.0} us, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}",
+            micros(histogram, 0.5),
+            micros(histogram, 0.9),
+            micros(histogram, 0.99),
+            micros(histogram, 0.999),
+            histogram.max() as f64 / 1e3
+        );
+    }
+    if let Some(usage) = &measured.usage {
+        let per_request =
+            |time: Duration| time.as_secs_f64() * 1e6 / (measured.recorder.in_window_count.max(1) as f64);
+        println!(
+            "   server: {:.2} us CPU a request ({:.2} its own, {:.2} the kernel's), {:.0} % of a core, peak {:.1} MiB",
+            per_request(usage.cpu()),
+            per_request(usage.user),
+            per_request(usage.system),
+            usage.cpu().as_secs_f64() / usage.elapsed.as_secs_f64() * 100.0,
+            usage.peak_bytes as f64 / f64::from(1 << 20)
+        );
+    }
+    println!("     load: {:.0} % of its cores", measured.generator_share * 100.0);
+    if let Some(void) = measured.void() {
+        println!("VOID: {void}");
+    }
+}

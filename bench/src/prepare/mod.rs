@@ -1,0 +1,5 @@
+//! What is made ahead of the clock: which keys, which bodies, which heads.
+
+pub mod content;
+pub mod keys;
+pub mod sign;

@@ -1,0 +1,145 @@
+//! What a load consists of: a scenario makes what must be there, and then the requests of each run, ahead of the clock.
+//! Invariant: a plan allocates nothing and computes nothing that is not the request's own; whatever is costly (keys drawn,
+//! bodies made, heads signed) happened in `plan`.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use bytes::Bytes;
+
+use crate::client::http1::{Answer, Failed};
+use crate::client::wire::Tls;
+use crate::load::recorder::Failure;
+
+/// Who is asked.
+#[derive(Clone)]
+pub struct Target {
+    /// As the caller named it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What the Host header says.
+    pub host: String,
+    /// How to speak TLS, if so.
+    pub tls: Option<Tls>,
+    /// Whose requests these are; nothing sends them unsigned.
+    pub credentials: Option<Credentials>,
+}
+
+impl Target {
+    /// A server without TLS or signatures. `url` is `http://host:port`.
+    ///
+    /// # Errors
+    /// In words: no such URL, or a name without an address.
+    pub fn plain(url: &str) -> Result<Target, String> {
+        let host = url.strip_prefix("http://").ok_or_else(|| format!("{url} is no http:// URL"))?;
+        Target::at(host.trim_end_matches('/'))
+    }
+
+    /// A server by host and port.
+    ///
+    /// # Errors
+    /// In words: a name without an address.
+    pub fn at(host: &str) -> Result<Target, String> {
+        let address = host.to_socket_addrs().ok().and_then(|mut all| all.next());
+        let address = address.ok_or_else(|| format!("{host} has no address with a port"))?;
+        Ok(Target { name: "server".to_owned(), address, host: host.to_owned(), tls: None, credentials: None })
+    }
+}
+
+/// The key that signs.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Its public part.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// The region that signatures name.
+    pub region: String,
+}
+
+/// One kind of load.
+pub trait Scenario: Send + Sync {
+    /// In a few words, with its sizes.
+    fn title(&self) -> String;
+
+    /// Its sizes as the report gives them, where it has any.
+    fn sizes(&self) -> Sizes {
+        Sizes::default()
+    }
+
+    /// Makes whatever must be there before the first request; outside the clock, once per server.
+    ///
+    /// # Errors
+    /// In words: what the server answered.
+    fn fill(&self, target: &Target) -> Result<(), String>;
+
+    /// The requests of worker `worker` for one run, `count_max` of them at most; after that they come again.
+    ///
+    /// # Errors
+    /// In words: why they cannot be made.
+    fn plan(&self, target: &Target, worker: usize, count_max: usize) -> Result<Box<dyn Plan>, String>;
+}
+
+/// What the values and keys of a load are like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of a value, where all are alike.
+    pub value_bytes: Option<u64>,
+    /// How many keys there are.
+    pub key_count: Option<u64>,
+    /// How keys are drawn.
+    pub distribution: Option<String>,
+    /// The part of reads where reads and writes are mixed.
+    pub read_percent: Option<u32>,
+}
+
+/// Ready requests.
+pub trait Plan {
+    /// The next one.
+    fn next(&mut self) -> Prepared;
+}
+
+/// A request as bytes.
+#[derive(Clone)]
+pub struct Prepared {
+    /// Request line and header, signature and all, to the empty line.
+    pub head: Bytes,
+    /// What follows.
+    pub body: Bytes,
+    /// What a good answer is.
+    pub expect: Expect,
+}
+
+/// What a good answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// Its status.
+    pub status: u16,
+    /// Its length, where that is known.
+    pub body_bytes: Option<u64>,
+}
+
+impl Prepared {
+    /// Gives the bytes of bodies that the exchange moved.
+    ///
+    /// # Errors
+    /// The answer is not the one expected.
+    pub fn judge(&self, answer: &Answer) -> Result<u64, Failed> {
+        if answer.status != self.expect.status {
+            let words = format!(
+                "status {} instead of {}: {}",
+                answer.status,
+                self.expect.status,
+                String::from_utf8_lossy(&answer.body)
+            );
+            return Err((Failure::Status(answer.status), words));
+        }
+        if let Some(expected) = self.expect.body_bytes
+            && expected != answer.body_bytes
+        {
+            let words = format!("a body of {} bytes instead of {expected}", answer.body_bytes);
+            return Err((Failure::Content, words));
+        }
+        Ok(answer.body_bytes + self.body.len() as u64)
+    }
+}

@@ -1,0 +1,4 @@
+//! The kinds of load.
+
+pub mod echo;
+pub mod s3;

@@ -1,0 +1,4 @@
+//! The measured servers, seen from outside.
+
+pub mod echo;
+pub mod process;

@@ -1,0 +1,152 @@
+//! `zerobench` as a user calls it: two echoes as peers, their reports, and a server that goes away.
+//! Nothing here says how fast anything is. Invariant: every server that a test starts is ended by its process id.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
+
+use common::{Echo, ZEROBENCH};
+use serde_json::Value;
+
+/// The echo as a peer of a comparison.
+fn peer(echo: &Echo, name: &str) -> String {
+    format!("{name}={},pid={},version=1,secret=hidden,key=known", echo.url, echo.process.id())
+}
+
+fn end(echo: &mut Echo) {
+    echo.process.kill().expect("it is ours");
+    echo.process.wait().expect("it is our child");
+}
+
+/// A directory of one test, removed when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Scratch {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the directory can be made");
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is UTF-8").to_owned()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        let text = std::fs::read_to_string(self.path(name)).expect("the report was written");
+        serde_json::from_str(&text).expect("the report is JSON")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn lines(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
+    BufReader::new(child.stdout.take().expect("its output is a pipe")).lines()
+}
+
+fn zerobench(arguments: &[&str]) -> Output {
+    Command::new(ZEROBENCH).args(arguments).output().expect("zerobench runs")
+}
+
+/// Closed, so that a machine with other work leaves nothing unsent; without waiting for other programs' writes.
+const GENTLE: [&str; 6] = ["--closed", "--connections", "4", "--warm-up", "0.1", "--settle=0"];
+
+fn report_words(arguments: &[&str]) -> String {
+    let output = zerobench(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("words are UTF-8")
+}
+
+#[test]
+fn two_servers_are_compared_and_the_report_serves_for_all_that_follows() {
+    let (alpha, beta) = (Echo::start(&[]), Echo::start(&[]));
+    let scratch = Scratch::new("two");
+    let (json, html) = (scratch.path("report.json"), scratch.path("report.html"));
+    let (first, second) = (peer(&alpha, "alpha"), peer(&beta, "beta"));
+    let mut arguments = vec!["compare", "--peer", &first, "--peer", &second, "--rounds", "3"];
+    arguments.extend(["--seconds", "0.3", "--json", &json, "--html", &html, "--not-run", "gamma=it is away"]);
+    arguments.extend(GENTLE);
+    arguments.push("echo");
+    let output = zerobench(&arguments);
+    assert!(output.status.success(), "{output:?}");
+
+    let report = scratch.json("report.json");
+    assert!(report["version"] == 1 && report["ended_early"].is_null(), "{report}");
+    let command = report["command"].as_str().expect("it has a command");
+    assert!(command.contains("secret=***") && !command.contains("hidden"), "{command}");
+    let peers = report["peers"].as_array().expect("it has peers");
+    assert_eq!(peers.iter().map(|peer| &peer["name"]).collect::<Vec<_>>(), ["alpha", "beta", "gamma"]);
+    for peer in &peers[..2] {
+        assert!(peer["void"].is_null() && peer["summary"]["error_count"] == 0, "{peer}");
+        assert_eq!(peer["rounds"].as_array().map(Vec::len), Some(3));
+        assert_eq!(peer["summary"]["ratio"].as_array().map(Vec::len), Some(3));
+        assert!(peer["rounds"].as_array().expect("rounds").iter().all(|round| round["cpu_us"].is_f64()));
+        assert!(peer["curve"].as_array().is_some_and(|curve| curve.len() > 10));
+    }
+    let page = std::fs::read_to_string(&html).expect("the page was written");
+    assert!(page.contains("<svg") && page.contains("gamma was not run: it is away"));
+
+    let against_itself = report_words(&["report", &json, &json]);
+    assert!(against_itself.lines().all(|line| line.ends_with("same") || line.starts_with("note:")));
+    assert_eq!(against_itself.matches("same").count(), 14, "{against_itself}");
+    assert!(report_words(&["report", &json, "--markdown"]).starts_with("|  | version |"));
+    let again = scratch.path("again.html");
+    report_words(&["report", &json, "--html", &again]);
+    assert_eq!(std::fs::read_to_string(again).expect("the page was written"), page);
+}
+
+#[test]
+fn a_server_that_goes_away_leaves_a_report_of_what_was_measured() {
+    let (alpha, mut beta) = (Echo::start(&[]), Echo::start(&[]));
+    let scratch = Scratch::new("gone");
+    let (json, html) = (scratch.path("report.json"), scratch.path("report.html"));
+    let mut child = Command::new(ZEROBENCH)
+        .args(["compare", "--peer", &peer(&alpha, "alpha"), "--peer", &peer(&beta, "beta"), "--rounds", "1"])
+        .args(["--seconds", "5", "--json", &json, "--html", &html])
+        .args(GENTLE)
+        .arg("echo")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("zerobench runs");
+    let mut output = lines(&mut child);
+    assert!(output.any(|line| line.is_ok_and(|line| line.starts_with("round 1 of 1, alpha"))));
+    // Its turn has begun by then, or is about to: either way it is seen.
+    std::thread::sleep(Duration::from_secs(1));
+    end(&mut beta);
+    output.for_each(drop);
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
+
+    let report = scratch.json("report.json");
+    let words = report["ended_early"].as_str().expect("it says why");
+    assert!(words.starts_with("beta (127.0.0.1:"), "{words}");
+    let (alpha, beta) = (&report["peers"][0], &report["peers"][1]);
+    assert!(alpha["void"].is_null() && alpha["rounds"][0]["good_count"].as_u64() > Some(0), "{alpha}");
+    assert!(beta["void"].is_string() && beta["summary"]["ratio"].is_null(), "{beta}");
+    let page = std::fs::read_to_string(&html).expect("the page was written");
+    assert!(page.contains("This run ended early: beta"));
+}
+
+#[test]
+fn a_single_run_writes_the_same_report_with_one_peer() {
+    let echo = Echo::start(&[]);
+    let scratch = Scratch::new("single");
+    let (json, html) = (scratch.path("report.json"), scratch.path("report.html"));
+    let pid = echo.process.id().to_string();
+    let mut arguments = vec!["run", "--url", &echo.url, "--pid", &pid, "--json", &json, "--html", &html];
+    arguments.extend(["--seconds", "0.3"]);
+    arguments.extend(&GENTLE[..5]);
+    arguments.push("echo");
+    let output = zerobench(&arguments);
+    assert!(output.status.success(), "{output:?}");
+    let report = scratch.json("report.json");
+    assert_eq!(report["peers"].as_array().map(Vec::len), Some(1));
+    assert!(report["peers"][0]["rounds"][0]["good_count"].as_u64() > Some(0));
+    assert!(std::fs::read_to_string(html).expect("the page was written").contains("<svg"));
+}

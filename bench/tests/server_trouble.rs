@@ -1,0 +1,133 @@
+//! What the generator says of a server that stands still, goes away or refuses.
+//! Invariant: nothing here depends on how fast the machine is: a stall is compared with the run that it is in.
+
+mod common;
+
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use common::{Echo, ZEROBENCH};
+
+/// What is asked of an echo besides running.
+trait Trouble {
+    fn signal(&self, name: &str);
+    fn open_files(&self) -> usize;
+    fn begin_load(&self, arguments: &[&str]) -> Child;
+}
+
+impl Trouble for Echo {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("it runs").count()
+    }
+
+    /// A load whose connections are made: the machine may be slow to start it.
+    fn begin_load(&self, arguments: &[&str]) -> Child {
+        let before = self.open_files();
+        let load = Command::new(ZEROBENCH)
+            .args(["run", "--url", &self.url, "--pid", &self.process.id().to_string(), "--connections", "8"])
+            .args(arguments)
+            .arg("echo")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        while self.open_files() < before + 8 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        load
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A quantile of a printed line, in microseconds.
+fn quantile(text: &str, line: &str, name: &str) -> f64 {
+    let line = text.lines().find(|found| found.trim_start().starts_with(line)).expect("the line is there");
+    let rest = &line[line.find(&format!("{name} ")).expect("the quantile is there") + name.len() + 1..];
+    let digits: String = rest.chars().take_while(|letter| letter.is_ascii_digit()).collect();
+    digits.parse().expect("a number")
+}
+
+#[test]
+fn a_stall_shows_in_latencies_from_the_intended_time() {
+    let echo = Echo::start(&["--bare"]);
+    let load = echo.begin_load(&["--rate", "500", "--warm-up", "0.5", "--seconds", "3"]);
+    std::thread::sleep(Duration::from_millis(1_000));
+    echo.signal("STOP");
+    std::thread::sleep(Duration::from_millis(1_200));
+    echo.signal("CONT");
+    let output = load.wait_with_output().expect("ends");
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    let (latency, service) = (quantile(&text, "latency", "p90"), quantile(&text, "service", "p90"));
+    // A third of the requests were due in the stall; eight of them were in flight.
+    assert!(latency > 300_000.0 && latency > 2.0 * service, "{text}");
+}
+
+#[test]
+fn a_server_that_ends_ends_the_run_with_a_sentence_and_what_there_is() {
+    let echo = Echo::start(&["--bare"]);
+    let load = echo.begin_load(&["--closed", "--warm-up", "0", "--seconds", "60"]);
+    std::thread::sleep(Duration::from_millis(1_000));
+    echo.signal("KILL");
+    let output = load.wait_with_output().expect("ends");
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("ended after") && text.contains("answers were good"), "{text}");
+    assert!(quantile(&text, "latency", "p50") > 0.0, "{text}");
+}
+
+#[test]
+fn a_server_that_stands_still_for_good_is_given_up() {
+    let echo = Echo::start(&["--bare"]);
+    let load = echo.begin_load(&["--rate", "500", "--warm-up", "0", "--seconds", "8"]);
+    std::thread::sleep(Duration::from_millis(500));
+    echo.signal("STOP");
+    let output = load.wait_with_output().expect("ends");
+    echo.signal("CONT");
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("answered nothing good for"), "{text}");
+}
+
+#[test]
+fn nobody_there_is_a_clear_error() {
+    let output = Command::new(ZEROBENCH)
+        .args(["run", "--url", "http://127.0.0.1:1", "--seconds", "1", "echo"])
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("takes no connection"), "{}", text(&output));
+}
+
+#[test]
+fn a_path_that_is_not_there_voids_the_run() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let server = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().expect("comes");
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
+            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope";
+            if stream.write_all(answer).is_err() {
+                break;
+            }
+        }
+    });
+    let output = Command::new(ZEROBENCH)
+        .args(["run", "--url", &url, "--closed", "--connections", "1", "--warm-up", "0", "--seconds", "0.3"])
+        .arg("echo")
+        .output()
+        .expect("runs");
+    server.join().expect("ends");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("VOID") && text(&output).contains("nope"), "{}", text(&output));
+}
