@@ -13,11 +13,11 @@ fn run(core: usize, command: &[&str]) -> Result<String, String> {
         .args(command)
         .output()
         .map_err(|error| format!("taskset cannot be run: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(text);
-    }
     let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        // `xxhsum` says its figures there.
+        return Ok(format!("{}{said}", String::from_utf8_lossy(&output.stdout)));
+    }
     Err(format!("{}: {}", command[0], said.lines().next().unwrap_or("it failed")))
 }
 
