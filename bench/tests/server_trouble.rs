@@ -65,7 +65,8 @@ fn a_stall_shows_in_latencies_from_the_intended_time() {
     echo.signal("CONT");
     let output = load.wait_with_output().expect("ends");
     let text = text(&output);
-    assert!(output.status.success(), "{text}");
+    // A machine too slow for 500 requests a second says so; the stall shows all the same.
+    assert!(output.status.success() || text.contains("VOID: overloaded"), "{text}");
     let (latency, service) = (quantile(&text, "latency", "p90"), quantile(&text, "service", "p90"));
     // A third of the requests were due in the stall; eight of them were in flight.
     assert!(latency > 300_000.0 && latency > 2.0 * service, "{text}");
