@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::SHARD_COUNT_MAX;
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, OpenMode, replace};
 use crate::fault::Fault;
 use crate::types::DirectoryId;
 
@@ -147,16 +147,7 @@ impl Format {
 
     /// Writes FORMAT so that it is there whole or not at all.
     pub fn write(&self, disk: &Arc<dyn Disk>, data: &Path) -> Result<(), Fault> {
-        let temporary = data.join(FORMAT_TEMPORARY);
-        let path = data.join(FORMAT_NAME);
-        let mode = OpenMode { create: true, write: true, direct: false };
-        let file = disk.open(&temporary, mode).map_err(|error| Fault::io("create", &temporary, 0, &error))?;
-        file.truncate(0).map_err(|error| Fault::io("truncate", &temporary, 0, &error))?;
-        file.write_blocking(self.text().as_bytes(), 0)
-            .map_err(|error| Fault::io("write", &temporary, 0, &error))?;
-        file.sync_blocking().map_err(|error| Fault::io("fdatasync", &temporary, 0, &error))?;
-        disk.rename(&temporary, &path).map_err(|error| Fault::io("rename", &temporary, 0, &error))?;
-        disk.sync_dir(data).map_err(|error| Fault::io("fsync", data, 0, &error))
+        replace(&**disk, &data.join(FORMAT_NAME), self.text().as_bytes())
     }
 
     pub(crate) fn text(&self) -> String {

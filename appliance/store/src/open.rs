@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use crate::apply::insert_intents;
 use crate::body::{
     Ballast, BodyReader, BulkBudget, Companion, CoreBodies, CoreBodiesParts, Files, OpenSegments, Orphans,
-    PackedWriter, Pins, Reclaimer, ReclaimerParts, SegmentKind,
+    PackedWriter, Pins, Reclaimer, ReclaimerParts,
 };
 use crate::companion::{Companions, FileThread, lock, start_fold_thread};
 use crate::config::StoreConfig;
@@ -408,9 +408,10 @@ fn start_companions(
     threads.push(thread);
     let ballast = (config.ballast_bytes > 0).then(|| Ballast::new(&shared.files, id, config.ballast_bytes));
     let gone = Arc::default();
-    let first_packed = shared.files.next_segment(SegmentKind::Packed, id)?;
+    let packed = PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?;
+    let first_packed = packed.next_segment();
     let folder = Folder {
-        packed: PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?,
+        packed,
         log: shared.shard(id).log.reader(),
         ballast,
         scratch: Vec::new(),

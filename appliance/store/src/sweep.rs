@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::body::{Files, Reclaimer, Run, SegmentKind};
-use crate::disk::OpenMode;
+use crate::disk::{OpenMode, replace};
 use crate::fault::Fault;
 use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record, may_name_extents};
@@ -24,7 +24,6 @@ use crate::types::{EXTENT_DATA_BYTES_MAX, Extent, ShardId};
 /// Extents noted at a start at most, all shards together: 24 bytes each. Those of the highest segments are left to the next start.
 const NAMED_COUNT_MAX: usize = 4 << 20;
 const MARK_NAME: &str = "SWEPT";
-const MARK_TEMPORARY: &str = "SWEPT.new";
 const MARK_BYTES_MAX: usize = 64;
 
 /// The extents of unswept segments that one shard's records name; `join` makes it those of all shards.
@@ -194,7 +193,8 @@ impl Sweep {
         if self.end > self.named.marks[usize::from(self.shard.0)] {
             // A name that only a cache holds may go, and its number then comes again: below the mark it would not be swept.
             shared.files.sync_segment_dir(SegmentKind::Extents, self.shard)?;
-            write_mark(&shared.files, self.shard, self.end)?;
+            let path = mark_path(&shared.files, self.shard);
+            replace(&**shared.files.disk(), &path, mark_text(self.end).as_bytes())?;
         }
         if self.given_back > 0 {
             crate::report(&format!(
@@ -231,24 +231,6 @@ fn parse_mark(bytes: &[u8]) -> Option<u64> {
 fn mark_text(segment: u64) -> String {
     let digits = segment.to_string();
     format!("{digits} {:08x}\n", hash::crc32c(digits.as_bytes()))
-}
-
-/// The punches before it are synced already.
-fn write_mark(files: &Files, shard: ShardId, segment: u64) -> Result<(), Fault> {
-    let disk = files.disk();
-    let dir = files.shard_dir(shard);
-    let (path, temporary) = (mark_path(files, shard), dir.join(MARK_TEMPORARY));
-    let at = |action| {
-        let temporary = temporary.clone();
-        move |error: std::io::Error| Fault::io(action, &temporary, 0, &error)
-    };
-    let mode = OpenMode { create: true, write: true, direct: false };
-    let file = disk.open(&temporary, mode).map_err(at("create"))?;
-    file.truncate(0).map_err(at("truncate"))?;
-    file.write_blocking(mark_text(segment).as_bytes(), 0).map_err(at("write"))?;
-    file.sync_blocking().map_err(at("fdatasync"))?;
-    disk.rename(&temporary, &path).map_err(at("rename"))?;
-    disk.sync_dir(&dir).map_err(|error| Fault::io("fsync", &dir, 0, &error))
 }
 
 #[cfg(test)]

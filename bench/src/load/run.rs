@@ -227,7 +227,7 @@ impl Worked {
 
 /// One sentence about an early end.
 fn tell(words: &str, target: &Target, recorder: &Recorder) -> String {
-    let good: u64 = recorder.slices.iter().map(|slice| slice.good_count).sum();
+    let good = recorder.good_count;
     let mut text = format!("{} ({}) {words}: {good} answers were good", target.name, target.address);
     for (failure, (count, first)) in &recorder.failures {
         text += &format!(", {count} requests failed: {failure} ({first})");

@@ -69,6 +69,12 @@ impl PackedWriter {
         self.give_up_after(result)
     }
 
+    /// The number of the next segment: before anything was appended, the first one of this run.
+    #[must_use]
+    pub fn next_segment(&self) -> u64 {
+        self.next_segment
+    }
+
     /// The segment that is being written, which must not be removed.
     #[must_use]
     pub fn open_segment(&self) -> Option<u64> {

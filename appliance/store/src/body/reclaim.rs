@@ -136,20 +136,22 @@ impl Reclaimer {
     /// After a start: has the segments of earlier runs looked at by the next `remove_empty`. Gives the first segment of this
     /// run, if it writes here. Errors: `Fault::Io`.
     pub fn look_at_segments(&mut self, shard: ShardId) -> Result<Option<u64>, Fault> {
+        let segments = self.segments_of_earlier_runs(shard)?;
+        self.thinned.extend(segments.into_iter().map(|segment| (shard, segment)));
+        Ok(self.parts.open.first_of_this_run(shard))
+    }
+
+    fn segments_of_earlier_runs(&self, shard: ShardId) -> Result<Vec<u64>, Fault> {
         let first = self.parts.open.first_of_this_run(shard);
         let mut segments = self.parts.files.segments(SegmentKind::Extents, shard)?;
         segments.retain(|segment| first.is_none_or(|first| *segment < first));
-        self.thinned.extend(segments.into_iter().map(|segment| (shard, segment)));
-        Ok(first)
+        Ok(segments)
     }
 
     /// Cuts the last segments of earlier runs off behind their last extent: what can be done where it is not known which
     /// extents live. A segment with a damaged header is left alone. Errors: `Fault::Io`.
     pub fn trim_unsealed(&mut self, shard: ShardId) -> Result<(), Fault> {
-        let first = self.parts.open.first_of_this_run(shard);
-        let mut segments = self.parts.files.segments(SegmentKind::Extents, shard)?;
-        segments.retain(|segment| first.is_none_or(|first| *segment < first));
-        for segment in segments.iter().rev().take(UNSEALED_MAX) {
+        for segment in self.segments_of_earlier_runs(shard)?.iter().rev().take(UNSEALED_MAX) {
             self.trim(shard, *segment)?;
         }
         Ok(())

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ring::Buffer;
 
+use crate::fault::Fault;
+
 pub mod real;
 pub mod sim;
 mod syscall;
@@ -20,6 +22,23 @@ pub use real::RealDisk;
 /// Asks the system to begin to read the first bytes of a file that will be walked. It may say no, or do nothing.
 pub(crate) fn read_ahead(file: &std::fs::File, length: u64) {
     let _advice: io::Result<()> = syscall::read_ahead(file, length);
+}
+
+/// Writes a small file so that its new content is there whole or not at all: aside, synced, renamed. Blocks.
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let temporary = path.with_extension("new");
+    let at = |action| {
+        let temporary = temporary.clone();
+        move |error: io::Error| Fault::io(action, &temporary, 0, &error)
+    };
+    let mode = OpenMode { create: true, write: true, direct: false };
+    let file = disk.open(&temporary, mode).map_err(at("create"))?;
+    file.truncate(0).map_err(at("truncate"))?;
+    file.write_blocking(bytes, 0).map_err(at("write"))?;
+    file.sync_blocking().map_err(at("fdatasync"))?;
+    disk.rename(&temporary, path).map_err(at("rename"))?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    disk.sync_dir(dir).map_err(|error| Fault::io("fsync", dir, 0, &error))
 }
 
 /// A future that stays on its core.
