@@ -229,3 +229,43 @@ fn a_packed_segment_of_a_fold_that_a_kill_cut_off_goes_with_a_later_fold() {
     life(3);
     assert_eq!(disk.list(&packed).expect("lists"), ["0000000001", "0000000003", "0000000004"]);
 }
+
+#[test]
+fn what_a_batch_names_that_was_set_aside_is_left_for_a_person_until_the_next_start() {
+    let dir = TempDir::new("set-aside");
+    let disk = SimDisk::new(7);
+    let mut config = config(&disk, &dir.0);
+    // Nothing proves the last batch, so that a flipped bit in it looks like a torn write.
+    config.limits.proof_delay = Duration::from_secs(3_600);
+    let (log, extents) =
+        (config.data.join("shard-000/log/00000000000000000001"), config.data.join("shard-000/extents"));
+    run(config.clone(), 1, false, false, |store| async move {
+        let mut writer =
+            store.body_writer(None, BodyOwner { shard: SHARD, table: TABLE, key: b"rotten".to_vec() });
+        writer.write(&[7; 50_000]).await.expect("written");
+        let body = Some(writer.seal().await.expect("sealed"));
+        let put = Put { key: b"rotten".to_vec(), value: b"v".to_vec(), body, fresh: false };
+        store.submit(SHARD, put).await.expect("acknowledged");
+    })
+    .expect("opens");
+    let content = disk.content(&log).expect("a log");
+    let place = content.windows(6).position(|six| six == b"rotten").expect("the batch is there");
+    disk.flip_bit(&log, place as u64, 1);
+    let occupied = || -> u64 {
+        let names = disk.list(&extents).expect("lists");
+        let open = |name: &String| disk.open(&extents.join(name), OpenMode::default()).expect("opens");
+        names.iter().map(|name| open(name).allocated_bytes().expect("stats")).sum()
+    };
+    for left in [4_096 + 53_248, 0] {
+        run(config.clone(), 1, false, true, |store| async move {
+            assert_eq!(value_of(&store, SHARD, b"rotten").expect("reads"), None);
+            // Takes the place of what was set aside; without a write the next start would find that again.
+            store.submit(SHARD, Put::plain(b"next", b"v")).await.expect("acknowledged");
+            while store.status()[0].sweeping {
+                ring::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .expect("opens");
+        assert_eq!(occupied(), left);
+    }
+}
