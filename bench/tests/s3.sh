@@ -1,34 +1,46 @@
 #!/bin/bash
-# The S3 loads against a fresh node, for half a second each, closed and open: every answer must be good. How fast they
-# come is not looked at. Usage: s3.sh ZEROCLOUD ZEROBENCH, the paths of the two programs.
+# The S3 loads against fresh nodes, plain and under TLS, for half a second each, closed and open: every answer must be
+# good. How fast they come is not looked at. Usage: s3.sh ZEROCLOUD ZEROBENCH, the paths of the two programs.
 set -euo pipefail
 zerocloud=$1
 zerobench=$2
+tests=$(realpath "$(dirname "$0")/../../tests")
 
 directory=$(mktemp -d)
-"$zerocloud" serve --data "$directory/data" --listen 127.0.0.1:0 >"$directory/output" 2>&1 &
-node=$!
-finish() {
+node=
+stop() {
+    [ -z "$node" ] && return
     kill "$node" 2>/dev/null || true
     wait "$node" 2>/dev/null || true
+    node=
+}
+finish() {
+    stop
     rm -rf "$directory"
 }
 trap finish EXIT
 
-url=
-for _ in $(seq 300); do
-    url=$(sed -n 's/^zerocloud ready on \(http:[^ ]*\).*/\1/p' "$directory/output")
-    [ -n "$url" ] && break
-    sleep 0.1
-done
-if [ -z "$url" ]; then
-    echo "the node did not start:" >&2
-    cat "$directory/output" >&2
-    exit 1
-fi
-ZEROBENCH_ACCESS_KEY=$(sed -n 's/^aws_access_key_id = //p' "$directory/data/credentials")
-ZEROBENCH_SECRET_KEY=$(sed -n 's/^aws_secret_access_key = //p' "$directory/data/credentials")
-export ZEROBENCH_ACCESS_KEY ZEROBENCH_SECRET_KEY
+# A fresh node with further flags; url says where it is.
+start() {
+    stop
+    rm -rf "$directory/data"
+    "$zerocloud" serve --data "$directory/data" --listen 127.0.0.1:0 "$@" >"$directory/output" 2>&1 &
+    node=$!
+    url=
+    for _ in $(seq 300); do
+        url=$(sed -n 's/^zerocloud ready on \(https\{0,1\}:[^ ]*\).*/\1/p' "$directory/output")
+        [ -n "$url" ] && break
+        sleep 0.1
+    done
+    if [ -z "$url" ]; then
+        echo "the node did not start:" >&2
+        cat "$directory/output" >&2
+        exit 1
+    fi
+    ZEROBENCH_ACCESS_KEY=$(sed -n 's/^aws_access_key_id = //p' "$directory/data/credentials")
+    ZEROBENCH_SECRET_KEY=$(sed -n 's/^aws_secret_access_key = //p' "$directory/data/credentials")
+    export ZEROBENCH_ACCESS_KEY ZEROBENCH_SECRET_KEY
+}
 
 run() {
     local output status=0
@@ -43,6 +55,7 @@ run() {
     echo "$(head -n 1 <<<"$output"): $(grep ' counted$' <<<"$output")"
 }
 
+start
 for scenario in put get list mixed; do
     run "$scenario" --closed --keys 2500
     run "$scenario" --rate 200 --keys 2500
@@ -53,3 +66,21 @@ run get --closed --distribution zipf --keys 2500
 run get --closed --distribution unique --value-bytes 70000 --keys 50
 run mixed --closed --distribution unique --reads 50 --keys 500 --unsigned
 run mixed --closed --keys 500 --streams 8
+
+PYTHONPATH=$tests python3 -c '
+import pathlib, sys
+from zctest.tls import Certificates
+Certificates(pathlib.Path(sys.argv[1]))' "$directory/tls"
+start --tls-cert "$directory/tls/certificate.pem" --tls-key "$directory/tls/key.pem"
+case "$url" in https:*) ;; *)
+    echo "the node says $url although it was given a certificate" >&2
+    exit 1
+    ;;
+esac
+for protocol in "" "--streams 8"; do
+    # Two words, or none.
+    # shellcheck disable=SC2086
+    run mixed --closed --keys 500 --ca "$directory/tls/authority.pem" $protocol
+    # shellcheck disable=SC2086
+    run put --rate 200 --value-bytes 200000 --ca "$directory/tls/authority.pem" $protocol
+done

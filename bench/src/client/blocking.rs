@@ -1,14 +1,18 @@
-//! HTTP/1.1 on a plain blocking socket, for what happens outside the clock: making buckets and objects, looking at one
-//! answer.
+//! HTTP/1.1 on a blocking socket, plain or under TLS, for what happens outside the clock: making buckets and objects,
+//! looking at one answer.
 //! Invariant: after an exchange that gave an answer the next one may follow; the connection is made anew when the server
 //! does not keep it.
-//! Left to others: TLS, and everything that is measured (http1.rs).
+//! Left to others: whom to trust (wire.rs), and everything that is measured (http1.rs).
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use super::http1::{Framing, Head, parse};
+use super::wire::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A durable write to a busy disk may take long; a server that is silent for so long is gone.
@@ -20,10 +24,16 @@ const PIECE_BYTES: usize = 64 << 10;
 /// A client of one server.
 pub struct Client {
     address: SocketAddr,
-    socket: Option<TcpStream>,
+    tls: Option<Tls>,
+    socket: Option<Box<dyn Stream>>,
     /// What was received and not yet looked at.
     input: Vec<u8>,
 }
+
+/// A socket, or TLS over one.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 /// An answer, whole.
 pub struct Answer {
@@ -34,9 +44,9 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client of `address`; it connects when it is first used.
-    pub fn new(address: SocketAddr) -> Client {
-        Client { address, socket: None, input: Vec::new() }
+    /// A client of `address`; it connects when it is first used. Whatever the load speaks, this is HTTP/1.1.
+    pub fn new(address: SocketAddr, tls: Option<&Tls>) -> Client {
+        Client { address, tls: tls.map(Tls::for_http1), socket: None, input: Vec::new() }
     }
 
     /// Sends a request, whose method is not HEAD, and reads its answer.
@@ -44,7 +54,12 @@ impl Client {
     /// # Errors
     /// No connection, a broken one, an answer that is not HTTP or above 64 MiB.
     pub fn exchange(&mut self, head: &[u8], body: &[u8]) -> Result<Answer, String> {
-        self.socket()?;
+        if self.socket.is_none() {
+            self.input.clear();
+            let connected = self.connect();
+            self.socket =
+                Some(connected.map_err(|error| format!("{} takes no connection: {error}", self.address))?);
+        }
         let sent = self.send(head, body);
         let received = sent.map_err(|error| format!("sending: {error}")).and_then(|()| self.receive());
         match received {
@@ -60,33 +75,28 @@ impl Client {
         }
     }
 
-    fn socket(&mut self) -> Result<&mut TcpStream, String> {
-        let connect = || -> io::Result<TcpStream> {
-            let socket = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
-            socket.set_nodelay(true)?;
-            socket.set_read_timeout(Some(SILENCE_MAX))?;
-            socket.set_write_timeout(Some(SILENCE_MAX))?;
-            Ok(socket)
-        };
-        match &mut self.socket {
-            Some(socket) => Ok(socket),
-            none => {
-                self.input.clear();
-                let connected = connect();
-                Ok(none.insert(
-                    connected.map_err(|error| format!("{} takes no connection: {error}", self.address))?,
-                ))
-            }
-        }
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let socket = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(SILENCE_MAX))?;
+        socket.set_write_timeout(Some(SILENCE_MAX))?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(socket)) };
+        let connection = ClientConnection::new(Arc::clone(&tls.config), tls.name.clone());
+        let mut stream = StreamOwned::new(connection.map_err(io::Error::other)?, socket);
+        // Here, so that a certificate that nobody trusts is named as what keeps the connection from being made.
+        stream.conn.complete_io(&mut stream.sock)?;
+        Ok(Box::new(stream))
     }
 
     fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if body.len() <= PIECE_BYTES {
-            return socket.write_all(&[head, body].concat());
+            socket.write_all(&[head, body].concat())?;
+        } else {
+            socket.write_all(head)?;
+            socket.write_all(body)?;
         }
-        socket.write_all(head)?;
-        socket.write_all(body)
+        socket.flush()
     }
 
     /// The answer, and whether the connection is kept.
@@ -203,7 +213,7 @@ mod tests {
     /// Gives each answer to one request of three bytes, then closes; the client asks for all of them.
     fn answers(given: &'static [&'static str]) -> Vec<Result<Answer, String>> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let mut client = Client::new(listener.local_addr().expect("an address"));
+        let mut client = Client::new(listener.local_addr().expect("an address"), None);
         let server = thread::spawn(move || {
             let (mut socket, _) = listener.accept().expect("accepted");
             for answer in given {
@@ -239,7 +249,7 @@ mod tests {
     #[test]
     fn a_connection_that_the_server_does_not_keep_is_made_anew() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let mut client = Client::new(listener.local_addr().expect("an address"));
+        let mut client = Client::new(listener.local_addr().expect("an address"), None);
         let server = thread::spawn(move || {
             for _ in 0..2 {
                 let (mut socket, _) = listener.accept().expect("accepted");
@@ -258,5 +268,55 @@ mod tests {
     fn an_answer_that_ends_too_early_is_an_error() {
         let answers = answers(&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"]);
         assert!(answers[0].as_ref().is_err_and(|words| words.contains("before its answer was whole")));
+    }
+
+    /// A certificate, and what trusts it and speaks HTTP/2.
+    fn certificate(name: &str) -> (rcgen::CertifiedKey<rcgen::KeyPair>, Tls) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+        let file = std::env::temp_dir().join(format!("zerobench-{name}-{}.pem", std::process::id()));
+        std::fs::write(&file, made.cert.pem()).expect("written");
+        let trusts = Tls::trusting(&file, "localhost:1", true).expect("trusts");
+        std::fs::remove_file(&file).expect("removed");
+        (made, trusts)
+    }
+
+    /// A server over TLS that answers one request of three bytes.
+    fn over_tls(
+        made: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    ) -> (SocketAddr, thread::JoinHandle<io::Result<()>>) {
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        let mut config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.expect("a key"))
+            .expect("fits");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let server = thread::spawn(move || {
+            let connection = rustls::ServerConnection::new(Arc::new(config)).map_err(io::Error::other)?;
+            let mut stream = StreamOwned::new(connection, listener.accept()?.0);
+            stream.read_exact(&mut [0; 3])?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+            stream.flush()
+        });
+        (address, server)
+    }
+
+    #[test]
+    fn under_tls_it_speaks_http_1_even_for_a_load_of_http_2() {
+        let (made, trusts) = certificate("trusted");
+        let (address, server) = over_tls(&made);
+        let answer = Client::new(address, Some(&trusts)).exchange(b"he", b"b");
+        assert_eq!(answer.map(|answer| answer.body), Ok(b"hello".to_vec()));
+        server.join().expect("ended").expect("served");
+    }
+
+    #[test]
+    fn a_server_whose_certificate_nobody_trusts_gets_no_request() {
+        let (address, server) = over_tls(&certificate("stranger").0);
+        let (_, trusts_another) = certificate("another");
+        let answer = Client::new(address, Some(&trusts_another)).exchange(b"he", b"b");
+        assert!(answer.is_err_and(|words| words.contains("takes no connection")));
+        assert!(server.join().expect("ended").is_err());
     }
 }

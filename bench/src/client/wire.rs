@@ -109,6 +109,13 @@ impl Tls {
         Ok(Tls { config: Arc::new(config), name })
     }
 
+    /// The same trust, for a connection that speaks HTTP/1.1 whatever the others speak.
+    pub fn for_http1(&self) -> Tls {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Tls { config: Arc::new(config), name: self.name.clone() }
+    }
+
     async fn agree(&self, socket: monoio::net::TcpStream) -> io::Result<TlsStream<Duplex>> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         connector.connect(self.name.clone(), Duplex::start(socket)).await

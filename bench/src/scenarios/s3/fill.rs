@@ -21,9 +21,6 @@ const REGION_BY_DEFAULT: &str = "us-east-1";
 impl S3 {
     /// Makes the bucket, unless it is ours already.
     pub(super) fn make_bucket(&self, target: &Target) -> Result<(), String> {
-        if target.tls.is_some() {
-            return Err("buckets and objects are made over http:// only".to_owned());
-        }
         let region = target.credentials.as_ref().map_or(REGION_BY_DEFAULT, |key| key.region.as_str());
         // Amazon S3, CreateBucket: the constraint must name the region of the request, and must not name us-east-1.
         let body = if region == REGION_BY_DEFAULT {
@@ -42,7 +39,8 @@ impl S3 {
         let path = format!("/{}", self.settings.bucket);
         let call =
             Call { method: "PUT", path: &path, query: "", payload: &digest, body_bytes: Some(body.len()) };
-        let answer = ask(&mut Client::new(target.address), target, &call, body.as_bytes())?;
+        let answer =
+            ask(&mut Client::new(target.address, target.tls.as_ref()), target, &call, body.as_bytes())?;
         let is_ours =
             answer.status == 409 && memmem::find(&answer.body, b"BucketAlreadyOwnedByYou").is_some();
         if answer.status == 200 || is_ours { Ok(()) } else { Err(refused(&call, &answer)) }
@@ -62,7 +60,7 @@ impl S3 {
 
     /// Makes objects until there are none left to make; the first refusal ends the work of all.
     fn make_some(&self, target: &Target, next: &AtomicUsize) -> Result<(), String> {
-        let mut client = Client::new(target.address);
+        let mut client = Client::new(target.address, target.tls.as_ref());
         loop {
             let key = next.fetch_add(1, Ordering::Relaxed);
             if key >= self.settings.key_count {
@@ -88,7 +86,7 @@ impl S3 {
         let path = format!("/{}", self.settings.bucket);
         let query = self.page_query(0);
         let call = self.get(&path, &query);
-        let answer = ask(&mut Client::new(target.address), target, &call, b"")?;
+        let answer = ask(&mut Client::new(target.address, target.tls.as_ref()), target, &call, b"")?;
         if answer.status != 200 {
             return Err(refused(&call, &answer));
         }
