@@ -115,8 +115,19 @@ pub struct Prepared {
 pub struct Expect {
     /// Its status.
     pub status: u16,
-    /// Its length, where that is known.
-    pub body_bytes: Option<u64>,
+    /// How long its body is.
+    pub length: Length,
+}
+
+/// How long the body of a good answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// As long as it likes.
+    Any,
+    /// So many bytes.
+    Exactly(u64),
+    /// So many bytes or more.
+    AtLeast(u64),
 }
 
 impl Prepared {
@@ -134,12 +145,42 @@ impl Prepared {
             );
             return Err((Failure::Status(answer.status), words));
         }
-        if let Some(expected) = self.expect.body_bytes
-            && expected != answer.body_bytes
-        {
-            let words = format!("a body of {} bytes instead of {expected}", answer.body_bytes);
-            return Err((Failure::Content, words));
+        let body_bytes = answer.body_bytes;
+        let missed = match self.expect.length {
+            Length::Exactly(expected) if body_bytes != expected => Some(format!("instead of {expected}")),
+            Length::AtLeast(least) if body_bytes < least => Some(format!("instead of {least} or more")),
+            Length::Any | Length::Exactly(_) | Length::AtLeast(_) => None,
+        };
+        if let Some(missed) = missed {
+            return Err((Failure::Content, format!("a body of {body_bytes} bytes {missed}")));
         }
-        Ok(answer.body_bytes + self.body.len() as u64)
+        Ok(body_bytes + self.body.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_good_by_its_status_and_its_length() {
+        let judged = |status, body_bytes, length| {
+            let expect = Expect { status: 200, length };
+            let answer = Answer { status, body_bytes, body: Vec::new(), keeps: true };
+            Prepared { head: Bytes::new(), body: Bytes::from_static(b"four"), expect }.judge(&answer)
+        };
+        assert_eq!(judged(200, 3, Length::Any), Ok(7));
+        assert_eq!(judged(200, 3, Length::Exactly(3)), Ok(7));
+        assert_eq!(judged(200, 3, Length::AtLeast(3)), Ok(7));
+        assert!(matches!(judged(503, 3, Length::Any), Err((Failure::Status(503), _))));
+        for (length, words) in [
+            (Length::Exactly(2), "3 bytes instead of 2"),
+            (Length::AtLeast(4), "3 bytes instead of 4 or more"),
+        ] {
+            assert!(
+                judged(200, 3, length)
+                    .is_err_and(|(failure, said)| { failure == Failure::Content && said.ends_with(words) })
+            );
+        }
     }
 }

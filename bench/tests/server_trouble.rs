@@ -3,7 +3,11 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Echo, ZEROBENCH};
@@ -108,27 +112,57 @@ fn nobody_there_is_a_clear_error() {
     assert!(text(&output).contains("takes no connection"), "{}", text(&output));
 }
 
-#[test]
-fn a_path_that_is_not_there_voids_the_run() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+/// A server that gives `answer` of each request, none of which has a body. It ends with the test's process.
+fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let server = std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        let (mut stream, _) = listener.accept().expect("comes");
-        let mut buffer = [0; 4096];
-        while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
-            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope";
-            if stream.write_all(answer).is_err() {
-                break;
-            }
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, answer) = (stream.expect("comes"), Arc::clone(&answer));
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    let request = String::from_utf8_lossy(&buffer[..count]);
+                    if stream.write_all(answer(&request).as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
         }
     });
-    let output = Command::new(ZEROBENCH)
-        .args(["run", "--url", &url, "--closed", "--connections", "1", "--warm-up", "0", "--seconds", "0.3"])
-        .arg("echo")
+    url
+}
+
+/// A short load by one connection on a server that is no process of its own.
+fn load(url: &str, arguments: &[&str]) -> Output {
+    Command::new(ZEROBENCH)
+        .args(["run", "--url", url, "--closed", "--connections", "1", "--warm-up", "0", "--seconds", "0.3"])
+        .args(arguments)
+        .env_remove("ZEROBENCH_ACCESS_KEY")
+        .env_remove("ZEROBENCH_SECRET_KEY")
         .output()
-        .expect("runs");
-    server.join().expect("ends");
+        .expect("runs")
+}
+
+#[test]
+fn a_path_that_is_not_there_voids_the_run() {
+    let url = serve(|_| "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope".to_owned());
+    let output = load(&url, &["echo"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains("VOID") && text(&output).contains("nope"), "{}", text(&output));
+}
+
+#[test]
+fn listings_that_turn_empty_are_no_good_answers() {
+    let listings = AtomicUsize::new(0);
+    let url = serve(move |request| {
+        // What fills the server looks at the first listing as a whole.
+        let is_first = request.starts_with("GET") && listings.fetch_add(1, Ordering::SeqCst) == 0;
+        let body = if is_first { "<Key>0/0000000000</Key>" } else { "" };
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    });
+    let output = load(&url, &["list", "--keys", "1", "--value-bytes", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("a body of 0 bytes instead of 23 or more"), "{}", text(&output));
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::scenario::{Expect, Plan, Prepared, Scenario, Target};
+use crate::scenario::{Expect, Length, Plan, Prepared, Scenario, Target};
 
 /// `GET path`.
 pub struct Echo {
@@ -22,7 +22,7 @@ impl Scenario for Echo {
 
     fn plan(&self, target: &Target, _: usize, _: usize) -> Result<Box<dyn Plan>, String> {
         let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", self.path, target.host);
-        let expect = Expect { status: 200, body_bytes: None };
+        let expect = Expect { status: 200, length: Length::Any };
         Ok(Box::new(Same(Prepared { head: head.into(), body: Bytes::new(), expect })))
     }
 }

@@ -5,7 +5,7 @@
 //! /BUCKET/RUN/XXXXXXXXXXXXXXXX  objects of puts under new keys; RUN differs from plan to plan
 //! ```
 //!
-//! Invariant: a good answer is a 200 of exactly the length that the object has; every key is written with bodies of one
+//! Invariant: a good answer is a 200 of exactly the length that the object has, or as long as the keys of its page; every key is written with bodies of one
 //! size only. Equal requests share one head: signatures of one plan are as of one moment.
 
 use std::collections::HashMap;
@@ -20,12 +20,15 @@ use crate::load::schedule::SplitMix;
 use crate::prepare::content::Content;
 use crate::prepare::keys::{Distribution, Keys, below};
 use crate::prepare::sign::{ARENA_BYTES_MAX, Arena, Call, EMPTY_DIGEST, Heads, Signer, UNSIGNED_PAYLOAD};
-use crate::scenario::{Expect, Plan, Prepared, Scenario, Sizes, Target};
+use crate::scenario::{Expect, Length, Plan, Prepared, Scenario, Sizes, Target};
 
 mod fill;
 
 /// Keys of a listing's page: the most that S3 gives.
 const PAGE_KEYS: usize = 1_000;
+
+/// What stands around each key of a listing.
+const KEY_ELEMENT: &str = "<Key></Key>";
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +145,7 @@ impl Scenario for S3 {
             if !matches!(ask, Ask::Create { .. }) {
                 made.insert(ask, head);
             }
-            requests.push(Request { head, bodies: bodies(ask) });
+            requests.push(Request { head, bodies: self.bodies(ask) });
         }
         if requests.is_empty() {
             return Err("no request was asked for".to_owned());
@@ -193,6 +196,19 @@ impl S3 {
     /// Objects of another size have other keys. As text the keys have the order of their numbers.
     fn key(&self, key: usize) -> String {
         format!("{}/{key:010}", self.settings.value_bytes)
+    }
+
+    fn bodies(&self, ask: Ask) -> Bodies {
+        match ask {
+            Ask::Create { index } => Bodies::Sent { index },
+            Ask::Overwrite { key } => Bodies::Sent { index: overwriting(key) },
+            Ask::Get { .. } => Bodies::Object,
+            Ask::List { page } => {
+                let first = page * PAGE_KEYS;
+                let named = (self.settings.key_count - first).min(PAGE_KEYS);
+                Bodies::Listing { bytes_min: named * (KEY_ELEMENT.len() + self.key(first).len()) }
+            }
+        }
     }
 
     fn page_query(&self, page: usize) -> String {
@@ -289,17 +305,8 @@ enum Bodies {
     Sent { index: usize },
     /// An object comes back.
     Object,
-    /// XML of whatever length comes back.
-    Listing,
-}
-
-fn bodies(ask: Ask) -> Bodies {
-    match ask {
-        Ask::Create { index } => Bodies::Sent { index },
-        Ask::Overwrite { key } => Bodies::Sent { index: overwriting(key) },
-        Ask::Get { .. } => Bodies::Object,
-        Ask::List { .. } => Bodies::Listing,
-    }
+    /// XML comes back, no shorter than the keys that it must name.
+    Listing { bytes_min: usize },
 }
 
 struct Request {
@@ -319,12 +326,12 @@ impl Plan for Requests {
     fn next(&mut self) -> Prepared {
         let request = &self.requests[self.next];
         self.next = (self.next + 1) % self.requests.len();
-        let (body, body_bytes) = match request.bodies {
-            Bodies::Sent { index } => (self.content.body(index), Some(0)),
-            Bodies::Object => (Bytes::new(), Some(self.content.body_bytes() as u64)),
-            Bodies::Listing => (Bytes::new(), None),
+        let (body, length) = match request.bodies {
+            Bodies::Sent { index } => (self.content.body(index), Length::Exactly(0)),
+            Bodies::Object => (Bytes::new(), Length::Exactly(self.content.body_bytes() as u64)),
+            Bodies::Listing { bytes_min } => (Bytes::new(), Length::AtLeast(bytes_min as u64)),
         };
-        Prepared { head: self.heads.get(request.head), body, expect: Expect { status: 200, body_bytes } }
+        Prepared { head: self.heads.get(request.head), body, expect: Expect { status: 200, length } }
     }
 }
 
@@ -357,14 +364,14 @@ mod tests {
     }
 
     /// Request lines without the protocol, and what is sent and expected.
-    fn drawn(scenario: &S3, worker: usize, count: usize) -> Vec<(String, usize, Option<u64>)> {
+    fn drawn(scenario: &S3, worker: usize, count: usize) -> Vec<(String, usize, Length)> {
         let mut plan = scenario.plan(&target(), worker, count).expect("a plan");
         let mut drawn = Vec::new();
         for _ in 0..count {
             let Prepared { head, body, expect } = plan.next();
             let head = String::from_utf8(head.to_vec()).expect("ASCII");
             let line = head.split(" HTTP/1.1").next().expect("a request line").to_owned();
-            drawn.push((line, body.len(), expect.body_bytes));
+            drawn.push((line, body.len(), expect.length));
         }
         drawn
     }
@@ -375,7 +382,7 @@ mod tests {
         let mut lines = HashSet::new();
         for worker in [0, 1, 0] {
             for (line, body_bytes, expected) in drawn(&scenario, worker, 3_000) {
-                assert!(line.starts_with("PUT /b/") && body_bytes == 100 && expected == Some(0));
+                assert!(line.starts_with("PUT /b/") && body_bytes == 100 && expected == Length::Exactly(0));
                 assert!(lines.insert(line));
             }
         }
@@ -387,7 +394,7 @@ mod tests {
         for (line, body_bytes, expected) in drawn(&scenario, 0, 1_000) {
             let number: usize =
                 line.strip_prefix("GET /b/100/").and_then(|key| key.parse().ok()).expect("a key");
-            assert!(number < 2_500 && body_bytes == 0 && expected == Some(100));
+            assert!(number < 2_500 && body_bytes == 0 && expected == Length::Exactly(100));
         }
         let mut plan = scenario.plan(&target(), 0, 100_000).expect("a plan");
         let heads: HashSet<*const u8> = (0..100_000).map(|_| plan.next().head.as_ptr()).collect();
@@ -397,14 +404,19 @@ mod tests {
     #[test]
     fn pages_begin_after_the_last_key_of_the_page_before() {
         let scenario = scenario(Operation::List, Distribution::Unique);
-        let mut lines: Vec<String> = drawn(&scenario, 0, 3).into_iter().map(|(line, ..)| line).collect();
-        lines.sort_unstable();
+        let mut pages = drawn(&scenario, 0, 3);
+        pages.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        // `<Key>100/0000000000</Key>` has 25 bytes; the last page has 500 of them.
+        let page = |from: &str, least| {
+            let line = format!("GET /b?list-type=2&max-keys=1000&prefix=100%2F{from}");
+            (line, 0, Length::AtLeast(least))
+        };
         assert_eq!(
-            lines,
+            pages,
             [
-                "GET /b?list-type=2&max-keys=1000&prefix=100%2F",
-                "GET /b?list-type=2&max-keys=1000&prefix=100%2F&start-after=100%2F0000000999",
-                "GET /b?list-type=2&max-keys=1000&prefix=100%2F&start-after=100%2F0000001999",
+                page("", 25_000),
+                page("&start-after=100%2F0000000999", 25_000),
+                page("&start-after=100%2F0000001999", 12_500),
             ]
         );
     }
