@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, ValueEnum as _};
@@ -18,6 +17,7 @@ use crate::report::table::DIRTY_BYTES_MAX;
 use crate::report::tally::{self, Around, Tally};
 use crate::report::{self, Outputs, table};
 use crate::scenario::{Scenario, Target};
+use crate::server::peer::{Origin, PeerArg, Start, Started, pair};
 use crate::server::process::{Before, Process, Usage};
 use crate::{Aim, ENDED_EARLY, VOID, load, machine};
 
@@ -29,7 +29,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Several servers and their load.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// A server: NAME=URL and then, with commas between, pid=N (again for more processes), key=, secret=, version=, mode=,
+    /// A server: NAME=URL or NAME=script:PATH[:MODE], which is installed, started and ended by a script like those of
+    /// bench/peers. Then, with commas between, pid=N (again for more processes), key=, secret=, region=, version=, mode=,
     /// durable=yes|no, evidence=, syncs= (flushes per answered write of one writer). Ratios are taken against the first.
     #[arg(long = "peer", required = true, value_name = "NAME=URL[,..]")]
     pub peers: Vec<PeerArg>,
@@ -45,9 +46,12 @@ pub struct CompareArgs {
     /// Waits so many seconds at most for the disks before each turn; 0 neither syncs nor waits.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub settle: u64,
-    /// The report names the disk of this directory.
+    /// Servers that are started by scripts keep their data in this directory, and the report names its disk.
     #[arg(long, default_value = ".", value_name = "DIRECTORY")]
     pub data: PathBuf,
+    /// Their core; by default the first one.
+    #[arg(long)]
+    pub server_core: Option<usize>,
     /// Access key of signed requests to peers without one of their own.
     #[arg(long, env = "ZEROBENCH_ACCESS_KEY")]
     pub access_key: Option<String>,
@@ -71,86 +75,52 @@ pub struct CompareArgs {
     pub scenario: ScenarioArgs,
 }
 
-/// A server as the command line gives it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PeerArg {
-    name: String,
-    url: String,
-    pids: Vec<u32>,
-    access_key: Option<String>,
-    secret_key: Option<String>,
-    version: String,
-    mode: String,
-    durable: Option<bool>,
-    evidence: String,
-    syncs_per_write: Option<f64>,
-}
-
-impl FromStr for PeerArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<PeerArg, String> {
-        let mut parts = text.split(',');
-        let (name, url) = pair(parts.next().unwrap_or_default())?;
-        let mut peer = PeerArg { name, url, ..PeerArg::default() };
-        for part in parts {
-            let (key, value) = pair(part)?;
-            match key.as_str() {
-                "pid" => peer.pids.push(value.parse().map_err(|_| format!("{value} is no process id"))?),
-                "key" => peer.access_key = Some(value),
-                "secret" => peer.secret_key = Some(value),
-                "version" => peer.version = value,
-                "mode" => peer.mode = value,
-                "evidence" => peer.evidence = value,
-                "syncs" => {
-                    let count = value.parse().ok().filter(|count: &f64| count.is_finite() && *count >= 0.0);
-                    peer.syncs_per_write = Some(count.ok_or(format!("{value} is no number of syncs"))?);
-                }
-                "durable" => {
-                    peer.durable = match value.as_str() {
-                        "yes" => Some(true),
-                        "no" => Some(false),
-                        _ => return Err(format!("durable is yes or no, not {value}")),
-                    }
-                }
-                _ => return Err(format!("a peer has no {key}")),
-            }
-        }
-        Ok(peer)
-    }
-}
-
 /// A server and what is known of it so far.
 struct Contender {
     target: Target,
     server: Option<Process>,
     tally: Tally,
+    started: Option<Box<Started>>,
 }
 
 impl Contender {
-    fn new(peer: &PeerArg, arguments: &CompareArgs) -> Result<Contender, String> {
+    /// A server that answers, or the reason why it cannot be had.
+    fn new(
+        index: usize,
+        peer: &PeerArg,
+        arguments: &CompareArgs,
+    ) -> Result<Result<Contender, String>, String> {
+        let (url, facts, started) = match &peer.origin {
+            Origin::Url(url) => (url.clone(), peer.facts.clone(), None),
+            Origin::Script { path, mode } => {
+                let core = server_core(arguments)?;
+                let directory = arguments.data.join(format!("zerobench-peer-{index}"));
+                match Started::start(path, mode.as_deref(), core, &directory)? {
+                    Start::Started(started) => (started.url.clone(), started.facts.clone(), Some(started)),
+                    Start::NotRun(reason) => return Ok(Err(reason)),
+                }
+            }
+        };
         let target = crate::aim(&Aim {
             name: &peer.name,
-            url: &peer.url,
-            access_key: peer.access_key.as_ref().or(arguments.access_key.as_ref()).map(String::as_str),
-            secret_key: peer.secret_key.as_ref().or(arguments.secret_key.as_ref()).map(String::as_str),
-            region: &arguments.region,
+            url: &url,
+            access_key: facts.access_key.as_ref().or(arguments.access_key.as_ref()).map(String::as_str),
+            secret_key: facts.secret_key.as_ref().or(arguments.secret_key.as_ref()).map(String::as_str),
+            region: facts.region.as_ref().unwrap_or(&arguments.region),
             ca: arguments.ca.as_deref(),
             is_http2: arguments.load.streams.is_some(),
         })?;
-        Ok(Contender {
-            target,
-            server: (!peer.pids.is_empty()).then(|| Process::new(peer.pids.clone())),
-            tally: Tally::new(Peer {
-                name: peer.name.clone(),
-                version: peer.version.clone(),
-                mode: peer.mode.clone(),
-                durable: peer.durable,
-                evidence: peer.evidence.clone(),
-                syncs_per_write: peer.syncs_per_write.map(json::rounded),
-                ..Peer::default()
-            }),
-        })
+        let tally = Tally::new(Peer {
+            name: peer.name.clone(),
+            version: facts.version,
+            mode: facts.mode,
+            durable: facts.durable,
+            evidence: facts.evidence,
+            syncs_per_write: facts.syncs_per_write.map(json::rounded),
+            ..Peer::default()
+        });
+        let server = (!facts.pids.is_empty()).then(|| Process::new(facts.pids));
+        Ok(Ok(Contender { target, server, tally, started }))
     }
 
     fn is_gone(&self) -> bool {
@@ -164,13 +134,17 @@ impl Contender {
 /// In words: what keeps the comparison from beginning, or a report that cannot be written.
 pub fn compare(arguments: &CompareArgs) -> Result<ExitCode, String> {
     let load = arguments.load.load()?;
-    let peers = arguments.peers.iter();
-    let mut contenders: Vec<Contender> =
-        peers.map(|peer| Contender::new(peer, arguments)).collect::<Result<_, _>>()?;
+    let (mut contenders, missing) = contenders(arguments)?;
     let scenario = crate::scenario(&arguments.scenario, &load, &contenders[0].target)?;
-    for contender in &contenders {
+    for contender in &mut contenders {
+        if crate::is_interrupted() {
+            return Err("interrupted".to_owned());
+        }
         let name = &contender.target.name;
+        crate::progress(&format!("filling {name}"));
         scenario.fill(&contender.target).map_err(|error| format!("{name} cannot be filled: {error}"))?;
+        prove(contender, &load, &*scenario, arguments)?;
+        crate::progress("");
     }
     let mut report = outline(&load, &arguments.scenario, &*scenario, &contenders[0].target, &arguments.data);
     report.limits = arguments.limit.iter().map(limit_of).collect();
@@ -184,14 +158,92 @@ pub fn compare(arguments: &CompareArgs) -> Result<ExitCode, String> {
     }
     let tallies: Vec<Tally> = contenders.into_iter().map(|contender| contender.tally).collect();
     report.peers = tally::peers(&tallies, &report.limits);
-    report.peers.extend(arguments.not_run.iter().map(|(name, reason)| Peer {
-        name: name.clone(),
-        not_run: Some(reason.clone()),
-        ..Peer::default()
-    }));
+    report.peers.extend(
+        missing.into_iter().chain(arguments.not_run.iter().cloned()).map(|(name, reason)| Peer {
+            name,
+            not_run: Some(reason),
+            ..Peer::default()
+        }),
+    );
     report::store(&report, &arguments.outputs)?;
     println!("\n{}", table::terminal(&report).trim_end());
     Ok(exit_code(&report))
+}
+
+/// A name and why there is nothing about it.
+type Missing = (String, String);
+
+/// The servers, started where that was asked for, and those that cannot be had.
+fn contenders(arguments: &CompareArgs) -> Result<(Vec<Contender>, Vec<Missing>), String> {
+    let (mut contenders, mut missing) = (Vec::new(), Vec::new());
+    for (index, peer) in arguments.peers.iter().enumerate() {
+        crate::progress(&format!("starting {}", peer.name));
+        match Contender::new(index, peer, arguments)? {
+            Ok(contender) => contenders.push(contender),
+            // Ratios against whoever happens to come second would be read as something else.
+            Err(reason) if index == 0 => return Err(format!("{} cannot be run: {reason}", peer.name)),
+            Err(reason) => missing.push((peer.name.clone(), reason)),
+        }
+    }
+    Ok((contenders, missing))
+}
+
+fn server_core(arguments: &CompareArgs) -> Result<usize, String> {
+    let first = || ring::cores().first().copied();
+    arguments.server_core.or_else(first).ok_or_else(|| "no core may be used".to_owned())
+}
+
+/// How long one writer writes while the flushes of the disk are counted.
+const PROOF: Duration = Duration::from_secs(2);
+/// How often that is tried while other programs flush the same disk.
+const PROOFS_MAX: usize = 3;
+
+/// What a server that we started is really like: its setting as it stands, and how often it has the disk flush its cache when
+/// a single writer waits for each answer. Flushes while nobody writes are taken off.
+fn prove(
+    contender: &mut Contender,
+    load: &Load,
+    scenario: &dyn Scenario,
+    arguments: &CompareArgs,
+) -> Result<(), String> {
+    let Some(started) = &contender.started else { return Ok(()) };
+    let evidence = started.evidence(server_core(arguments)?)?;
+    let Some(writes) = scenario.writes() else {
+        contender.tally.know(evidence, None);
+        return Ok(());
+    };
+    let one = Load {
+        pace: Pace::Closed,
+        connections: 1,
+        streams: load.streams.min(1),
+        warm_up: Duration::ZERO,
+        measured: PROOF,
+        cores: load.cores[..1].to_vec(),
+        seed: load.seed,
+    };
+    let flushes = || machine::flush_count(&arguments.data);
+    for _ in 0..PROOFS_MAX {
+        rustix::fs::sync();
+        let before_rest = flushes();
+        std::thread::sleep(PROOF);
+        let before = flushes();
+        let (target, server) = (&contender.target, contender.server.as_ref());
+        let measured = load::run::run(&one, target, &*writes, server, &mut crate::progress)?;
+        let after = flushes();
+        if let Some(words) = measured.void() {
+            return Err(format!("{} cannot be written to: {words}", target.name));
+        }
+        let (Some(before_rest), Some(before), Some(after)) = (before_rest, before, after) else { break };
+        let (others, all) = (before - before_rest, after - before);
+        // A server that never flushes has few of its own: then others must have few as well.
+        let good = measured.recorder.good_count;
+        if others * 10 <= all.max(good) {
+            contender.tally.know(evidence, Some(all.saturating_sub(others) as f64 / good as f64));
+            return Ok(());
+        }
+    }
+    contender.tally.know(evidence, None);
+    Ok(())
 }
 
 /// The report of a single run, written wherever it was asked for.
@@ -231,13 +283,16 @@ fn turns(
     for round in 0..rounds {
         for index in order(count, round) {
             let dirty_bytes = settle(settle_max);
+            if crate::is_interrupted() {
+                return Err("it was interrupted between turns".to_owned());
+            }
             if let Some(gone) = contenders.iter_mut().find(|contender| contender.is_gone()) {
                 let words = format!("{} ({}) ended between turns", gone.target.name, gone.target.address);
                 gone.tally.void(words.clone());
                 return Err(words);
             }
             let others = Others::watch(contenders, index);
-            let Contender { target, server, tally } = &mut contenders[index];
+            let Contender { target, server, tally, .. } = &mut contenders[index];
             let measured = load::run::run(load, target, scenario, server.as_ref(), &mut crate::progress)
                 .inspect_err(|words| tally.void(words.clone()))?;
             tally.add(&measured, Around { dirty_bytes, others_cpu_share: others.cpu_share() });
@@ -385,15 +440,6 @@ fn limit_of((name, rate): &(String, f64)) -> Limit {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-            Ok((name.to_owned(), value.to_owned()))
-        }
-        _ => Err(format!("{text} is not of the form name=value")),
-    }
-}
-
 fn limit(text: &str) -> Result<(String, f64), String> {
     let (name, rate) = pair(text)?;
     match rate.parse::<f64>() {
@@ -410,21 +456,6 @@ mod tests {
     fn each_round_begins_one_further_on() {
         let rounds: Vec<Vec<usize>> = (0..4).map(|round| order(3, round).collect()).collect();
         assert_eq!(rounds, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
-    }
-
-    #[test]
-    fn a_peer_is_read_with_all_that_belongs_to_it() {
-        let text = "a=http://h:1,pid=3,pid=4,key=K,secret=S=,version=1.2,mode=durable,durable=yes,syncs=1.5";
-        let peer: PeerArg = text.parse().expect("parses");
-        assert_eq!((peer.name.as_str(), peer.url.as_str()), ("a", "http://h:1"));
-        assert_eq!((peer.pids, peer.secret_key), (vec![3, 4], Some("S=".to_owned())));
-        assert_eq!((peer.mode.as_str(), peer.durable), ("durable", Some(true)));
-        assert_eq!(peer.syncs_per_write, Some(1.5));
-        for bad in
-            ["", "a", "a=", "=http://h:1", "a=u,pid=x", "a=u,what=1", "a=u,syncs=-1", "a=u,durable=maybe"]
-        {
-            assert!(bad.parse::<PeerArg>().is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Invariant: nothing here fails. What the system does not tell is `unknown`, and the report says so.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,6 +28,22 @@ pub fn describe(directory: &Path) -> Machine {
 /// Bytes that wait to be written to disks, of all processes together.
 pub fn dirty_bytes() -> Option<u64> {
     Some(memory_bytes("Dirty")? + memory_bytes("Writeback")?)
+}
+
+/// How often the disk of `directory` was told to flush its cache, of all programs together.
+pub fn flush_count(directory: &Path) -> Option<u64> {
+    let block = fs::canonicalize(block_of(directory)?).ok()?;
+    // Flushes are counted for whole disks only.
+    let disk = if block.join("partition").exists() { block.parent()?.to_owned() } else { block };
+    // The kernel's Documentation/block/stat: the 16th field.
+    fs::read_to_string(disk.join("stat")).ok()?.split_whitespace().nth(15)?.parse().ok()
+}
+
+/// Its device's directory.
+fn block_of(directory: &Path) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = mount_of(&mounts, &fs::canonicalize(directory).ok()?)?;
+    Some(Path::new("/sys/dev/block").join(mount.number))
 }
 
 /// The commit of the checkout in the current directory, with `and changes` when the tree is not that commit's.

@@ -6,9 +6,13 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use clap::{Parser as _, ValueEnum as _};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use cli::{Cli, Command, LimitArgs, RunArgs, ScenarioArgs};
 use client::wire::Tls;
@@ -41,10 +45,10 @@ const ENDED_EARLY: u8 = 3;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(arguments) => run(&arguments),
+        Command::Run(arguments) => listen_for_interrupts().and_then(|()| run(&arguments)),
         Command::Capacity(arguments) => capacity(&arguments),
         Command::Limit(arguments) => limit(&arguments),
-        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Compare(arguments) => listen_for_interrupts().and_then(|()| compare::compare(&arguments)),
         Command::Report(arguments) => report::show(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ServeEcho { core, bare } => {
             server::echo::serve(core.or(ring::cores().first().copied()), bare)
@@ -56,6 +60,26 @@ fn main() -> ExitCode {
         eprintln!("zerobench: {error}");
         ExitCode::from(USAGE)
     })
+}
+
+/// Set by the first SIGINT or SIGTERM.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whether to end: reports are still written, and servers that scripts started are ended.
+fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// The first signal is heard, the second one ends the program at once. Only for what has something to finish.
+fn listen_for_interrupts() -> Result<(), String> {
+    let listen = |signal| {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&INTERRUPTED))?;
+        flag::register(signal, Arc::clone(&INTERRUPTED))
+    };
+    [SIGINT, SIGTERM]
+        .into_iter()
+        .try_for_each(|signal| listen(signal).map(drop))
+        .map_err(|error| format!("signals cannot be listened for: {error}"))
 }
 
 fn run(arguments: &RunArgs) -> Result<ExitCode, String> {

@@ -73,6 +73,11 @@ pub trait Scenario: Send + Sync {
     /// In words: what the server answered.
     fn fill(&self, target: &Target) -> Result<(), String>;
 
+    /// A load of nothing but its writes, to see what a server does for one; nothing where it only reads.
+    fn writes(&self) -> Option<Box<dyn Scenario>> {
+        None
+    }
+
     /// The requests of worker `worker` for one run, `count_max` of them at most; after that they come again.
     ///
     /// # Errors

@@ -271,6 +271,9 @@ fn watch(
         }
         if server.is_some_and(|server| !server.is_alive()) {
             ended_early = Some(format!("ended after {:.1} s", (now - start).as_secs_f64()));
+        } else if crate::is_interrupted() {
+            ended_early =
+                Some(format!("was left after {:.1} s by an interrupt", (now - start).as_secs_f64()));
         } else if now - last_good.1 > SILENCE_MAX.max(load.measured / 4) {
             ended_early =
                 Some(format!("answered nothing good for {:.1} s", (now - last_good.1).as_secs_f64()));

@@ -199,7 +199,7 @@ fn cell(values: &Values, show: impl Fn(f64) -> String) -> Cell {
 }
 
 /// A single writer's answer needs a flush of its own; the hair is for flushes that a count just misses.
-const SYNCS_MIN: f64 = 0.99;
+const SYNCS_MIN: f64 = 0.9;
 /// Above this part of a core servers that nobody drives are not idle.
 const OTHERS_SHARE_MAX: f64 = 0.01;
 /// Above this part of its cores the load may be what is measured.

@@ -35,6 +35,12 @@ impl Tally {
         Tally { peer, latency: None }
     }
 
+    /// Notes how its setting reads, and the flushes of the disk per write where they were counted.
+    pub fn know(&mut self, evidence: String, syncs_per_write: Option<f64>) {
+        self.peer.evidence = evidence;
+        self.peer.syncs_per_write = syncs_per_write.map(rounded);
+    }
+
     /// Adds a round. The first that does not count voids the peer.
     pub fn add(&mut self, measured: &Measured, around: Around) {
         let latency = &measured.recorder.latency;

@@ -125,6 +125,17 @@ impl Scenario for S3 {
         self.check_listing(target)
     }
 
+    fn writes(&self) -> Option<Box<dyn Scenario>> {
+        match self.settings.operation {
+            Operation::Get | Operation::List => None,
+            Operation::Put | Operation::Mixed { .. } => Some(Box::new(S3::new(Settings {
+                operation: Operation::Put,
+                distribution: Distribution::Unique,
+                ..self.settings.clone()
+            }))),
+        }
+    }
+
     fn plan(&self, target: &Target, worker: usize, count_max: usize) -> Result<Box<dyn Plan>, String> {
         let now = now();
         let mut asks = Asks::new(&self.settings, worker);
