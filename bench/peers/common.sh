@@ -74,6 +74,9 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# What this call started, as lines of DIR/pids.
+OURS=()
+
 # When a process began, in clock ticks after boot: with it a pid names one process for ever. Nothing if there is none.
 began() {
     [ -r "/proc/$1/stat" ] || return 0
@@ -87,7 +90,8 @@ daemon() {
     shift 2
     taskset -c "$CORE" setsid "$@" >>"$dir/$name.log" 2>&1 </dev/null &
     DAEMON=$!
-    printf '%s %s %s\n' "$DAEMON" "$(began "$DAEMON")" "$name" >>"$dir/pids"
+    OURS+=("$DAEMON $(began "$DAEMON") $name")
+    printf '%s\n' "${OURS[-1]}" >>"$dir/pids"
 }
 
 # Whether a process or one of its descendants is the one that listens on a port of this machine.
@@ -164,9 +168,9 @@ group_lives() {
     return 1
 }
 
-stop() {
-    local dir=$1 pid ticks name now waited
-    [ -e "$dir/pids" ] || return 0
+# Ends the groups of processes that lines of a file like DIR/pids name, the last one first.
+end_all() {
+    local pid ticks name now waited
     while read -r pid ticks name; do
         now=$(began "$pid")
         # Another process that got the number is not ours. Where the first of a group is gone, the others may be left.
@@ -179,18 +183,22 @@ stop() {
             [ "$waited" -lt 100 ] || kill -KILL -- "-$pid" 2>/dev/null || true
             sleep 0.1
         done
-    done < <(tac "$dir/pids")
-    rm -f "$dir/pids"
+    done < <(tac)
+}
+
+stop() {
+    [ -e "$1/pids" ] || return 0
+    end_all <"$1/pids"
+    rm -f "$1/pids"
 }
 
 # evidence DIR, for servers that have no setting to read back.
 evidence() { say evidence "none: it has no setting for this"; }
 
-# Whatever was started goes when the start as a whole fails.
+# What this call started goes when the start as a whole fails: not what another call may have started there meanwhile.
 guarded_start() {
-    local dir=$2
-    mkdir -p "$dir"
-    trap 'code=$?; [ $code -eq 0 ] || stop "'"$dir"'"' EXIT
+    mkdir -p "$2"
+    trap '[ $? -eq 0 ] || [ ${#OURS[@]} -eq 0 ] || printf "%s\n" "${OURS[@]}" | end_all' EXIT
     start "$@"
 }
 

@@ -134,17 +134,25 @@ impl Contender {
 /// In words: what keeps the comparison from beginning, or a report that cannot be written.
 pub fn compare(arguments: &CompareArgs) -> Result<ExitCode, String> {
     let load = arguments.load.load()?;
-    let (mut contenders, missing) = contenders(arguments)?;
+    let (mut contenders, mut missing) = contenders(arguments)?;
     let scenario = crate::scenario(&arguments.scenario, &load, &contenders[0].target)?;
-    for contender in &mut contenders {
+    for (index, mut contender) in std::mem::take(&mut contenders).into_iter().enumerate() {
         if crate::is_interrupted() {
             return Err("interrupted".to_owned());
         }
-        let name = &contender.target.name;
+        let name = contender.target.name.clone();
         crate::progress(&format!("filling {name}"));
-        scenario.fill(&contender.target).map_err(|error| format!("{name} cannot be filled: {error}"))?;
-        prove(contender, &load, &*scenario, arguments)?;
+        let filled = scenario
+            .fill(&contender.target)
+            .map_err(|error| format!("{name} cannot be filled: {error}"))
+            .and_then(|()| prove(&mut contender, &load, &*scenario, arguments));
         crate::progress("");
+        match filled {
+            Ok(()) => contenders.push(contender),
+            // Of the servers that a script brings, one that does not do this is no reason to have no figures of the others.
+            Err(words) if index > 0 && contender.started.is_some() => missing.push((name, words)),
+            Err(words) => return Err(words),
+        }
     }
     let mut report = outline(&load, &arguments.scenario, &*scenario, &contenders[0].target, &arguments.data);
     report.limits = arguments.limit.iter().map(limit_of).collect();

@@ -1,0 +1,162 @@
+//! Servers that `zerobench compare` starts by a script like those of `peers/`: they answer, and they are gone afterwards,
+//! however the comparison ends. The script starts the echo. Invariant: nothing here says how fast anything is.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use common::ZEROBENCH;
+
+/// A directory of one test with a script and a place for data, removed when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Scratch {
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peers-{test}-{}", std::process::id()));
+        fs::create_dir_all(path.join("data")).expect("a directory");
+        let script = path.join("echo.sh");
+        fs::write(&script, SCRIPT).expect("written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("made executable");
+        Scratch(path)
+    }
+
+    /// The arguments of a comparison of the echo in `mode` with itself.
+    fn compare(&self, modes: [&str; 2], more: &[&str]) -> Command {
+        let mut command = Command::new(ZEROBENCH);
+        command.arg("compare").arg("--data").arg(self.0.join("data"));
+        for (name, mode) in ["first", "second"].iter().zip(modes) {
+            command.args(["--peer", &format!("{name}=script:{}:{mode}", self.0.join("echo.sh").display())]);
+        }
+        command.args(["--closed", "--connections", "2", "--warm-up", "0.1", "--settle", "0"]).args(more);
+        command
+            .env("PEERS_COMMON", Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/common.sh"))
+            .env("BENCH_PEERS", self.0.join("installed"))
+            .env("ECHO", ZEROBENCH)
+            .env("STARTED", self.0.join("started"));
+        command
+    }
+
+    /// The processes that scripts started, by what they wrote down.
+    fn started(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.0.join("started")).unwrap_or_default();
+        text.lines().map(|line| line.parse().expect("a process id")).collect()
+    }
+
+    /// Of the first server, once the script says that it is there.
+    fn first_pid(&self, comparison: &mut Child) -> u32 {
+        loop {
+            if let Some(pid) = self.started().first() {
+                return *pid;
+            }
+            assert!(comparison.try_wait().expect("our child").is_none(), "it ended without a server");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+const SCRIPT: &str = r#"#!/usr/bin/env bash
+source "$PEERS_COMMON"
+install() { :; }
+modes() { echo good away broken; }
+start() {
+    [ "$1" != away ] || not_run "it is away"
+    daemon "$2" echo "$ECHO" serve-echo
+    echo "$DAEMON" >>"$STARTED"
+    [ "$1" != broken ] || return 1
+    local url=
+    while [ -z "$url" ]; do
+        [ -e "/proc/$DAEMON" ] || return 1
+        url=$(sed -n 's/^zerobench echo ready on //p' "$2/echo.log")
+        sleep 0.05
+    done
+    wait_for "$2" echo "$DAEMON" "${url##*:}"
+    say url "$url"
+    say pid "$DAEMON"
+    say mode "$1"
+    say version 7
+}
+main "$@"
+"#;
+
+/// Whether a process is there and no zombie: what is left of a server of a script is reaped by whoever took it in.
+fn runs(pid: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
+}
+
+fn words(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn nothing_is_left(scratch: &Scratch, count: usize) {
+    let started = scratch.started();
+    assert_eq!(started.len(), count);
+    assert!(started.iter().all(|pid| !runs(*pid)), "{started:?}");
+    let data: Vec<_> = fs::read_dir(scratch.0.join("data")).expect("readable").collect();
+    assert!(data.is_empty(), "{data:?}");
+}
+
+#[test]
+fn servers_of_a_script_are_compared_and_gone_afterwards() {
+    let scratch = Scratch::new("good");
+    let more = ["--rounds", "1", "--seconds", "1", "echo"];
+    let output = scratch.compare(["good", "good"], &more).output().expect("runs");
+    let words = words(&output);
+    assert!(output.status.success(), "{words}");
+    let rows: Vec<&str> =
+        words.lines().filter(|line| line.contains(" 7 ") && line.contains("good")).collect();
+    assert_eq!(rows.len(), 2, "{words}");
+    nothing_is_left(&scratch, 2);
+}
+
+#[test]
+fn a_server_that_cannot_be_had_is_named_and_one_that_fails_ends_it() {
+    let scratch = Scratch::new("away");
+    let more = ["--rounds", "1", "--seconds", "1", "echo"];
+    let output = scratch.compare(["good", "away"], &more).output().expect("runs");
+    let said = words(&output);
+    assert!(output.status.success() && said.contains("second was not run: it is away"), "{said}");
+    nothing_is_left(&scratch, 1);
+    let output = scratch.compare(["good", "broken"], &more).output().expect("runs");
+    let said = words(&output);
+    assert!(output.status.code() == Some(2) && said.contains("echo.sh start broken"), "{said}");
+    nothing_is_left(&scratch, 3);
+}
+
+#[test]
+fn an_interrupt_ends_the_servers_too() {
+    let scratch = Scratch::new("interrupt");
+    let mut command = scratch.compare(["good", "good"], &["--rounds", "9", "--seconds", "30", "echo"]);
+    let mut comparison = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    scratch.first_pid(&mut comparison);
+    let pid = comparison.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("runs").success());
+    let output = comparison.wait_with_output().expect("ends");
+    assert!(matches!(output.status.code(), Some(2 | 3)), "{}", words(&output));
+    let count = scratch.started().len();
+    nothing_is_left(&scratch, count);
+}
+
+#[test]
+fn what_a_killed_comparison_left_is_ended_by_the_next_one() {
+    let scratch = Scratch::new("killed");
+    let mut command = scratch.compare(["good", "away"], &["--rounds", "9", "--seconds", "30", "echo"]);
+    let mut comparison = command.stdout(Stdio::piped()).spawn().expect("starts");
+    scratch.first_pid(&mut comparison);
+    comparison.kill().expect("ours");
+    comparison.wait().expect("our child");
+    let more = ["--rounds", "1", "--seconds", "1", "echo"];
+    let output = scratch.compare(["good", "away"], &more).output().expect("runs");
+    assert!(output.status.success(), "{}", words(&output));
+    nothing_is_left(&scratch, 2);
+}
