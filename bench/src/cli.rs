@@ -49,13 +49,13 @@ pub enum Command {
 /// One server and its load.
 #[derive(Args)]
 pub struct RunArgs {
-    /// The server.
+    /// The server: http://, https://, redis://, nats:// or amqp:// with host and port.
     #[arg(long)]
     pub url: String,
     /// Its process ids, for CPU time and memory; descendants are found.
     #[arg(long, value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// Access key of signed requests.
+    /// Access key of signed requests; over other protocols than HTTP the user to log in as.
     #[arg(long, env = "ZEROBENCH_ACCESS_KEY")]
     pub access_key: Option<String>,
     /// Its secret.

@@ -16,7 +16,7 @@ use crate::report::json::{self, Limit, Peer, Report};
 use crate::report::table::DIRTY_BYTES_MAX;
 use crate::report::tally::{self, Around, Tally};
 use crate::report::{self, Outputs, table};
-use crate::scenario::{Scenario, Target};
+use crate::scenario::{Protocol, Scenario, Target};
 use crate::server::peer::{Origin, PeerArg, Start, Started, pair};
 use crate::server::process::{Before, Process, Usage};
 use crate::{Aim, ENDED_EARLY, VOID, load, machine};
@@ -101,15 +101,21 @@ impl Contender {
                 }
             }
         };
+        // A key for signed requests is none to log in with elsewhere.
+        let is_http = url.starts_with("http");
+        let signs = |key: &'_ Option<String>| key.clone().filter(|_| is_http);
+        let access_key = facts.access_key.clone().or_else(|| signs(&arguments.access_key));
+        let secret_key = facts.secret_key.clone().or_else(|| signs(&arguments.secret_key));
         let target = crate::aim(&Aim {
             name: &peer.name,
             url: &url,
-            access_key: facts.access_key.as_ref().or(arguments.access_key.as_ref()).map(String::as_str),
-            secret_key: facts.secret_key.as_ref().or(arguments.secret_key.as_ref()).map(String::as_str),
+            access_key: access_key.as_deref(),
+            secret_key: secret_key.as_deref(),
             region: facts.region.as_ref().unwrap_or(&arguments.region),
             ca: arguments.ca.as_deref(),
             is_http2: arguments.load.streams.is_some(),
         })?;
+        crate::check_operation(target.protocol, arguments.scenario.scenario)?;
         let tally = Tally::new(Peer {
             name: peer.name.clone(),
             version: facts.version,
@@ -381,15 +387,20 @@ fn outline(
         machine: machine::describe(data),
         scenario: json::Scenario {
             name: name.map_or_else(String::new, |name| name.get_name().to_owned()),
-            title: scenario.title(),
+            title: crate::title(scenario, first.protocol),
             load: crate::describe(load),
             open: rate.is_some(),
             rate,
             connections: load.connections as u64,
             streams: load.streams.max(1) as u64,
-            protocol: if load.streams > 0 { "HTTP/2" } else { "HTTP/1.1" }.to_owned(),
+            protocol: match first.protocol {
+                Protocol::Http if load.streams > 0 => "HTTP/2",
+                Protocol::Http => "HTTP/1.1",
+                protocol => protocol.title(),
+            }
+            .to_owned(),
             tls: first.tls.is_some(),
-            signed: first.credentials.is_some(),
+            signed: first.protocol == Protocol::Http && first.credentials.is_some(),
             seconds: json::rounded(load.measured.as_secs_f64()),
             warm_up_seconds: json::rounded(load.warm_up.as_secs_f64()),
             value_bytes: sizes.value_bytes,

@@ -14,11 +14,11 @@ use clap::{Parser as _, ValueEnum as _};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use cli::{Cli, Command, LimitArgs, RunArgs, ScenarioArgs};
+use cli::{Cli, Command, LimitArgs, RunArgs, ScenarioArgs, ScenarioName};
 use client::wire::Tls;
 use limits::{Group, Place};
 use load::run::{Load, Measured, Pace};
-use scenario::{Credentials, Scenario, Target};
+use scenario::{Credentials, Protocol, Scenario, Target};
 use server::process::Process;
 
 mod cli;
@@ -88,7 +88,7 @@ fn run(arguments: &RunArgs) -> Result<ExitCode, String> {
     let scenario = scenario(&arguments.scenario, &load, &target)?;
     let server = (!arguments.pid.is_empty()).then(|| Process::new(arguments.pid.clone()));
     scenario.fill(&target)?;
-    println!("{}, {}", scenario.title(), describe(&load));
+    println!("{}, {}", title(&*scenario, target.protocol), describe(&load));
     let measured = load::run::run(&load, &target, &*scenario, server.as_ref(), &mut progress)?;
     print(&measured);
     compare::store_run(arguments, &load, &target, &*scenario, &measured)?;
@@ -174,11 +174,12 @@ fn figure(value: f64, unit: &str) -> String {
 const SIGNED_SECONDS_MAX: u64 = 600;
 
 fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Box<dyn Scenario>, String> {
+    check_operation(target.protocol, arguments.scenario)?;
     let Some(settings) = arguments.s3(load.seed)? else {
         return Ok(Box::new(scenarios::echo::Echo { path: arguments.path.clone() }));
     };
-    if target.credentials.is_some() && load.warm_up + load.measured > Duration::from_secs(SIGNED_SECONDS_MAX)
-    {
+    let is_signed = target.protocol == Protocol::Http && target.credentials.is_some();
+    if is_signed && load.warm_up + load.measured > Duration::from_secs(SIGNED_SECONDS_MAX) {
         return Err(format!("a run of signed requests takes {SIGNED_SECONDS_MAX} s at most"));
     }
     Ok(Box::new(scenarios::s3::S3::new(settings)))
@@ -208,14 +209,15 @@ struct Aim<'a> {
 }
 
 fn aim(aim: &Aim<'_>) -> Result<Target, String> {
-    let (host, tls) = match aim.url.split_once("://") {
-        Some(("http", host)) => (host.trim_end_matches('/'), None),
-        Some(("https", host)) => {
-            let host = host.trim_end_matches('/');
-            let ca = aim.ca.ok_or("https needs --ca with the certificate to trust")?;
-            (host, Some(Tls::trusting(ca, host, aim.is_http2)?))
-        }
-        _ => return Err(format!("{} is no http:// or https:// URL", aim.url)),
+    let (protocol, host, is_tls) = Protocol::of(aim.url)?;
+    if aim.is_http2 && protocol != Protocol::Http {
+        return Err(format!("--streams is for http and https, not for {}", aim.url));
+    }
+    let tls = if is_tls {
+        let ca = aim.ca.ok_or("https needs --ca with the certificate to trust")?;
+        Some(Tls::trusting(ca, host, aim.is_http2)?)
+    } else {
+        None
     };
     let credentials = match (aim.access_key, aim.secret_key) {
         (Some(access_key), Some(secret_key)) => Some(Credentials {
@@ -226,7 +228,33 @@ fn aim(aim: &Aim<'_>) -> Result<Target, String> {
         (None, None) => None,
         _ => return Err("an access key and a secret key come together".to_owned()),
     };
-    Ok(Target { name: aim.name.to_owned(), tls, credentials, ..Target::at(host)? })
+    Ok(Target { name: aim.name.to_owned(), protocol, tls, credentials, ..Target::at(host)? })
+}
+
+/// Refuses what a server of another protocol than HTTP cannot be asked for.
+fn check_operation(protocol: Protocol, scenario: ScenarioName) -> Result<(), String> {
+    let (takes, is_taken) = match protocol {
+        Protocol::Http => return Ok(()),
+        Protocol::Redis => (
+            "put, get and mixed",
+            matches!(scenario, ScenarioName::Put | ScenarioName::Get | ScenarioName::Mixed),
+        ),
+        Protocol::Nats | Protocol::Amqp { .. } => ("put", matches!(scenario, ScenarioName::Put)),
+    };
+    if is_taken {
+        return Ok(());
+    }
+    let name = scenario.to_possible_value();
+    let name = name.as_ref().map_or("this", |value| value.get_name());
+    Err(format!("{name} is refused: over {} there is {takes} only", protocol.title()))
+}
+
+/// What is sent, and over what if not over HTTP.
+fn title(scenario: &dyn Scenario, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Http => scenario.title(),
+        protocol => format!("{} over {}", scenario.title(), protocol.title()),
+    }
 }
 
 fn progress(text: &str) {
@@ -289,5 +317,29 @@ fn print(measured: &Measured) {
     println!("     load: {:.0} % of its cores", measured.generator_share * 100.0);
     if let Some(void) = measured.void() {
         println!("VOID: {void}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_protocol_cannot_do_is_refused_by_name() {
+        let queue = Protocol::Amqp { is_durable: true };
+        for (protocol, scenario) in [
+            (Protocol::Http, ScenarioName::List),
+            (Protocol::Redis, ScenarioName::Mixed),
+            (Protocol::Nats, ScenarioName::Put),
+            (queue, ScenarioName::Put),
+        ] {
+            assert_eq!(check_operation(protocol, scenario), Ok(()));
+        }
+        let refused = |protocol, scenario| check_operation(protocol, scenario).expect_err("refused");
+        let redis = "list is refused: over RESP 2 there is put, get and mixed only";
+        assert_eq!(refused(Protocol::Redis, ScenarioName::List), redis);
+        let nats = "get is refused: over NATS JetStream there is put only";
+        assert_eq!(refused(Protocol::Nats, ScenarioName::Get), nats);
+        assert_eq!(refused(queue, ScenarioName::Echo), "echo is refused: over AMQP 0-9-1 there is put only");
     }
 }

@@ -19,6 +19,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// What the Host header says.
     pub host: String,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// How to speak TLS, if so.
     pub tls: Option<Tls>,
     /// Whose requests these are; nothing sends them unsigned.
@@ -42,11 +44,70 @@ impl Target {
     pub fn at(host: &str) -> Result<Target, String> {
         let address = host.to_socket_addrs().ok().and_then(|mut all| all.next());
         let address = address.ok_or_else(|| format!("{host} has no address with a port"))?;
-        Ok(Target { name: "server".to_owned(), address, host: host.to_owned(), tls: None, credentials: None })
+        Ok(Target {
+            name: "server".to_owned(),
+            address,
+            host: host.to_owned(),
+            protocol: Protocol::Http,
+            tls: None,
+            credentials: None,
+        })
     }
 }
 
-/// The key that signs.
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 or HTTP/2.
+    Http,
+    /// RESP: puts are SET, gets are GET.
+    Redis,
+    /// NATS: puts are messages into a JetStream stream on disk.
+    Nats,
+    /// AMQP 0-9-1: puts are messages into a queue, confirmed.
+    Amqp {
+        /// A quorum queue and persistent messages; else neither outlives the server.
+        is_durable: bool,
+    },
+}
+
+impl Protocol {
+    /// What a URL says: the protocol, host and port, and whether under TLS.
+    ///
+    /// # Errors
+    /// In words: a scheme that is not spoken.
+    pub fn of(url: &str) -> Result<(Protocol, &str, bool), String> {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let host = rest.trim_end_matches('/');
+        match scheme {
+            "http" => Ok((Protocol::Http, host, false)),
+            "https" => Ok((Protocol::Http, host, true)),
+            "redis" => Ok((Protocol::Redis, host, false)),
+            "nats" => Ok((Protocol::Nats, host, false)),
+            "amqp" => match host.strip_suffix("/transient") {
+                Some(host) => Ok((Protocol::Amqp { is_durable: false }, host, false)),
+                None => Ok((Protocol::Amqp { is_durable: true }, host, false)),
+            },
+            "rediss" | "amqps" | "tls" => {
+                Err(format!("{scheme}:// is not spoken: redis, nats and amqp go without TLS"))
+            }
+            _ => Err(format!("{url} is no http, https, redis, nats or amqp URL")),
+        }
+    }
+
+    /// As reports call it, but for HTTP, which has two versions.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Protocol::Http => "HTTP",
+            Protocol::Redis => "RESP 2",
+            Protocol::Nats => "NATS JetStream",
+            Protocol::Amqp { .. } => "AMQP 0-9-1",
+        }
+    }
+}
+
+/// The key that signs, or that a server without signatures lets in.
 #[derive(Clone)]
 pub struct Credentials {
     /// Its public part.
@@ -187,5 +248,25 @@ mod tests {
                     .is_err_and(|(failure, said)| { failure == Failure::Content && said.ends_with(words) })
             );
         }
+    }
+
+    #[test]
+    fn a_url_says_what_is_spoken_and_what_is_not_is_refused_by_name() {
+        let host = "127.0.0.1:1";
+        let of =
+            |url: &str| Protocol::of(url).map(|(protocol, host, is_tls)| (protocol, host.to_owned(), is_tls));
+        let said = |protocol, is_tls| Ok((protocol, host.to_owned(), is_tls));
+        assert_eq!(of("http://127.0.0.1:1/"), said(Protocol::Http, false));
+        assert_eq!(of("https://127.0.0.1:1"), said(Protocol::Http, true));
+        assert_eq!(of("redis://127.0.0.1:1"), said(Protocol::Redis, false));
+        assert_eq!(of("nats://127.0.0.1:1"), said(Protocol::Nats, false));
+        assert_eq!(of("amqp://127.0.0.1:1"), said(Protocol::Amqp { is_durable: true }, false));
+        assert_eq!(of("amqp://127.0.0.1:1/transient"), said(Protocol::Amqp { is_durable: false }, false));
+        assert_eq!(
+            of("rediss://127.0.0.1:1"),
+            Err("rediss:// is not spoken: redis, nats and amqp go without TLS".to_owned())
+        );
+        let unknown = "ftp://h:1 is no http, https, redis, nats or amqp URL".to_owned();
+        assert_eq!(of("ftp://h:1"), Err(unknown));
     }
 }

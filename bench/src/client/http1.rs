@@ -222,7 +222,7 @@ impl Answer {
     }
 }
 
-fn broken(what: &str, error: &std::io::Error) -> Failed {
+pub(super) fn broken(what: &str, error: &std::io::Error) -> Failed {
     let failure = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => Failure::Connect,
         _ => Failure::Broken,

@@ -29,6 +29,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Closer(TcpStream);
 
 impl Closer {
+    /// Another one of the same connection.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn again(&self) -> io::Result<Closer> {
+        self.0.try_clone().map(Closer)
+    }
+
     /// Whatever is being read or written completes with an error or an end.
     pub fn close(&self) {
         // The other side may have closed it first, and then there is nothing left to do.
@@ -152,7 +160,7 @@ pub async fn connect_stream(
     Ok((Box::new(stream), closer))
 }
 
-/// A connection for HTTP/1.1.
+/// A connection as bytes.
 pub enum Wire {
     /// Plain: operations on the ring with owned buffers.
     Plain(monoio::net::TcpStream),

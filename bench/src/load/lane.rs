@@ -1,18 +1,18 @@
-//! One lane of a load, a connection of HTTP/1.1 or a stream of HTTP/2: takes its turns from the pacer, sends what the plan gives, records what came of it.
+//! One lane of a load, a connection of its own or a stream of HTTP/2: takes its turns from the pacer, sends what the plan gives, records what came of it.
 //! Invariant: whatever comes of a request is recorded once, a failure with its words.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::client::http1::{Answer, Connection, Failed};
+use crate::client::http1::{Answer, Failed};
 use crate::client::http2::Shared;
-use crate::client::wire::{Closer, Tls, When, Wire};
+use crate::client::line::Line;
+use crate::client::wire::{Closer, When};
 use crate::load::pacer::{Pacer, Turn};
 use crate::load::recorder::{Failure, Recorder, Times};
-use crate::scenario::Plan;
+use crate::scenario::{Plan, Target};
 
 /// So many connections in a row that could not be made end a lane: the server is gone.
 const CONNECT_FAILURES_MAX: u32 = 3;
@@ -20,13 +20,11 @@ const CONNECT_FAILURES_MAX: u32 = 3;
 /// How a lane reaches the server.
 pub enum Way {
     /// A connection of its own, and where to make the next.
-    Http1 {
+    Own {
         /// None after one failed.
-        connection: Option<Box<Connection>>,
+        line: Option<Box<Line>>,
         /// The server.
-        address: SocketAddr,
-        /// How to speak TLS, if so.
-        tls: Option<Tls>,
+        target: Rc<Target>,
         /// The watchdog's handles, by lane.
         closers: Rc<RefCell<Vec<Option<Closer>>>>,
     },
@@ -84,24 +82,22 @@ impl Lane {
 impl Way {
     /// Gives the answer with whether a connection had to be made.
     async fn exchange(&mut self, lane: usize, head: &[u8], body: &Bytes) -> (Result<Answer, Failed>, bool) {
-        let (connection, address, tls, closers) = match self {
+        let (line, target, closers) = match self {
             Way::Http2(shared) => return shared.exchange(head, body).await,
-            Way::Http1 { connection, address, tls, closers } => (connection, address, tls, closers),
+            Way::Own { line, target, closers } => (line, target, closers),
         };
-        let is_new = connection.is_none();
+        let is_new = line.is_none();
         if is_new {
-            match Wire::connect(*address, tls.as_ref(), When::InTheRun).await {
-                Ok((wire, closer)) => {
-                    closers.borrow_mut()[lane] = Some(closer);
-                    *connection = Some(Box::new(Connection::new(wire)));
-                }
-                Err(error) => return (Err((Failure::Connect, error.to_string())), true),
+            let keep = |closer| closers.borrow_mut()[lane] = Some(closer);
+            match Line::connect(target, When::InTheRun, keep).await {
+                Ok(made) => *line = Some(Box::new(made)),
+                Err(failed) => return (Err(failed), true),
             }
         }
-        let Some(open) = connection else { unreachable!("made above") };
+        let Some(open) = line else { unreachable!("made above") };
         let result = open.exchange(head, body).await;
         if !result.as_ref().is_ok_and(|answer| answer.keeps) {
-            *connection = None;
+            *line = None;
         }
         (result, is_new)
     }

@@ -31,10 +31,12 @@ pub enum Failure {
     Broken,
     /// No whole answer within the time limit.
     Timeout,
-    /// The answer is not HTTP, or not what its head announced.
+    /// The answer is none of the protocol, or not what its head announced.
     Malformed,
     /// Another status than the scenario expects.
     Status(u16),
+    /// The server said no, in a protocol that has no statuses.
+    Refused,
     /// A good status with another body than the scenario expects.
     Content,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Failure {
             Failure::Timeout => f.write_str("timed out"),
             Failure::Malformed => f.write_str("malformed answer"),
             Failure::Status(status) => write!(f, "status {status}"),
+            Failure::Refused => f.write_str("refused"),
             Failure::Content => f.write_str("wrong content"),
         }
     }

@@ -16,9 +16,9 @@ use super::recorder::Recorder;
 use super::runtime::{self, DRAIN_MAX};
 use super::schedule::{Arrivals, Nanos, Schedule};
 use crate::client::duplex::task_count;
-use crate::client::http1::Connection;
 use crate::client::http2::Shared;
-use crate::client::wire::{Closer, When, Wire};
+use crate::client::line::Line;
+use crate::client::wire::{Closer, When};
 use crate::scenario::{Plan, Scenario, Target};
 use crate::server::process::{Process, Usage};
 
@@ -310,7 +310,7 @@ struct Ready {
 
 /// Connections by protocol.
 enum Lanes {
-    Http1(Vec<(Connection, Closer)>),
+    Own(Vec<(Line, Option<Closer>)>),
     /// With so many streams on each.
     Http2(Vec<Rc<Shared>>, usize),
 }
@@ -336,10 +336,11 @@ async fn connect(load: &Load, target: &Target, worker: usize) -> io::Result<Lane
     }
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
-        let (wire, closer) = Wire::connect(target.address, target.tls.as_ref(), When::BeforeTheClock).await?;
-        connections.push((Connection::new(wire), closer));
+        let mut closer = None;
+        let line = Line::connect(target, When::BeforeTheClock, |made| closer = Some(made)).await;
+        connections.push((line.map_err(|(_, words)| io::Error::other(words))?, closer));
     }
-    Ok(Lanes::Http1(connections))
+    Ok(Lanes::Own(connections))
 }
 
 fn work(
@@ -424,14 +425,14 @@ fn work(
 
 /// What ends connections from outside of their tasks.
 enum Ends {
-    Http1(Rc<RefCell<Vec<Option<Closer>>>>),
+    Own(Rc<RefCell<Vec<Option<Closer>>>>),
     Http2(Vec<Rc<Shared>>),
 }
 
 impl Ends {
     fn close(&self) {
         match self {
-            Ends::Http1(closers) => closers.borrow().iter().flatten().for_each(Closer::close),
+            Ends::Own(closers) => closers.borrow().iter().flatten().for_each(Closer::close),
             Ends::Http2(connections) => connections.iter().for_each(|shared| shared.close()),
         }
     }
@@ -440,17 +441,15 @@ impl Ends {
 /// A way per lane; streams are dealt out over the connections in turn.
 fn ways(lanes: Lanes, target: &Target) -> (Vec<Way>, Rc<Ends>) {
     match lanes {
-        Lanes::Http1(connections) => {
-            let (connections, closers): (Vec<_>, Vec<_>) =
-                connections.into_iter().map(|(connection, closer)| (connection, Some(closer))).unzip();
-            let closers = Rc::new(RefCell::new(closers));
-            let way = |connection| Way::Http1 {
-                connection: Some(Box::new(connection)),
-                address: target.address,
-                tls: target.tls.clone(),
+        Lanes::Own(connections) => {
+            let (lines, closers): (Vec<_>, Vec<_>) = connections.into_iter().unzip();
+            let (closers, target) = (Rc::new(RefCell::new(closers)), Rc::new(target.clone()));
+            let way = |line| Way::Own {
+                line: Some(Box::new(line)),
+                target: Rc::clone(&target),
                 closers: Rc::clone(&closers),
             };
-            (connections.into_iter().map(way).collect(), Rc::new(Ends::Http1(closers)))
+            (lines.into_iter().map(way).collect(), Rc::new(Ends::Own(closers)))
         }
         Lanes::Http2(connections, streams) => {
             let count = connections.len() * streams;

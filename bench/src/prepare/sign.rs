@@ -151,10 +151,10 @@ impl Arena {
         Arena { bytes: Vec::new(), ends: Vec::new(), bytes_max }
     }
 
-    /// Adds the head of `call` and gives its index, or nothing when the arena is full.
-    pub fn add(&mut self, signer: &mut Signer, call: &Call<'_>) -> Option<u32> {
+    /// Adds the head that `append` appends and gives its index, or nothing when the arena is full.
+    pub fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> Option<u32> {
         let start = self.bytes.len();
-        signer.append(&mut self.bytes, call);
+        append(&mut self.bytes);
         if self.bytes.len() > self.bytes_max {
             self.bytes.truncate(start);
             return None;
@@ -296,8 +296,10 @@ mod tests {
         let mut signer = Signer::new("h", None, time("20130524T000000Z"));
         let call = |path| Call { method: "GET", path, query: "", payload: "", body_bytes: None };
         let mut arena = Arena::new(70);
-        let added: Vec<Option<u32>> =
-            ["/one", "/three", "/five"].iter().map(|path| arena.add(&mut signer, &call(path))).collect();
+        let added: Vec<Option<u32>> = ["/one", "/three", "/five"]
+            .iter()
+            .map(|path| arena.add(|out| signer.append(out, &call(path))))
+            .collect();
         assert_eq!(added, [Some(0), Some(1), None]);
         let heads = arena.close();
         assert_eq!(heads.get(0), "GET /one HTTP/1.1\r\nHost: h\r\n\r\n");

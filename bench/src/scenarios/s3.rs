@@ -19,10 +19,13 @@ use bytes::Bytes;
 use crate::load::schedule::SplitMix;
 use crate::prepare::content::Content;
 use crate::prepare::keys::{Distribution, Keys, below};
-use crate::prepare::sign::{ARENA_BYTES_MAX, Arena, Call, EMPTY_DIGEST, Heads, Signer, UNSIGNED_PAYLOAD};
-use crate::scenario::{Expect, Length, Plan, Prepared, Scenario, Sizes, Target};
+use crate::prepare::sign::{self, ARENA_BYTES_MAX, Arena, Call, EMPTY_DIGEST, UNSIGNED_PAYLOAD};
+use crate::scenario::{Expect, Length, Plan, Prepared, Protocol, Scenario, Sizes, Target};
+
+use heads::Heads;
 
 mod fill;
+mod heads;
 
 /// Keys of a listing's page: the most that S3 gives.
 const PAGE_KEYS: usize = 1_000;
@@ -117,12 +120,16 @@ impl Scenario for S3 {
     }
 
     fn fill(&self, target: &Target) -> Result<(), String> {
-        self.make_bucket(target)?;
-        if self.settings.operation == Operation::Put && self.writes_new_keys() {
+        let is_http = target.protocol == Protocol::Http;
+        if is_http {
+            self.make_bucket(target)?;
+        }
+        let has_objects = matches!(target.protocol, Protocol::Http | Protocol::Redis);
+        if !has_objects || self.settings.operation == Operation::Put && self.writes_new_keys() {
             return Ok(());
         }
         self.make_objects(target)?;
-        self.check_listing(target)
+        if is_http { self.check_listing(target) } else { Ok(()) }
     }
 
     fn writes(&self) -> Option<Box<dyn Scenario>> {
@@ -141,7 +148,7 @@ impl Scenario for S3 {
         let mut asks = Asks::new(&self.settings, worker);
         // Not from the seed: a second run against the same server would write over the objects of the first.
         let run = SplitMix(now.as_nanos() as u64 ^ ((worker as u64) << 48)).next();
-        let mut signer = Signer::new(&target.host, target.credentials.as_ref(), timestamp(now));
+        let mut heads = Heads::new(target, timestamp(now));
         let mut arena = Arena::new(ARENA_BYTES_MAX);
         let mut made: HashMap<Ask, u32> = HashMap::new();
         let mut requests = Vec::with_capacity(count_max);
@@ -149,7 +156,7 @@ impl Scenario for S3 {
             let ask = asks.next();
             let head = match made.get(&ask) {
                 Some(head) => Some(*head),
-                None => self.add(&mut arena, &mut signer, ask, run),
+                None => self.add(&mut arena, &mut heads, ask, run),
             };
             // What fits is made; then the requests come again.
             let Some(head) = head else { break };
@@ -172,17 +179,18 @@ impl S3 {
     }
 
     /// Makes the head of `ask`; nothing when the arena is full.
-    fn add(&self, arena: &mut Arena, signer: &mut Signer, ask: Ask, run: u64) -> Option<u32> {
+    fn add(&self, arena: &mut Arena, heads: &mut Heads, ask: Ask, run: u64) -> Option<u32> {
         let bucket = &self.settings.bucket;
+        let mut add = |call: &Call<'_>| arena.add(|out| heads.append(out, call));
         match ask {
             Ask::Create { index } => {
                 // SplitMix permutes the 64-bit numbers: no name comes twice, and they are spread over the key space.
                 let name = SplitMix(run.wrapping_add(index as u64)).next();
-                arena.add(signer, &self.put(&format!("/{bucket}/{run:016x}/{name:016x}"), index))
+                add(&self.put(&format!("/{bucket}/{run:016x}/{name:016x}"), index))
             }
-            Ask::Overwrite { key } => arena.add(signer, &self.put(&self.path(key), overwriting(key))),
-            Ask::Get { key } => arena.add(signer, &self.get(&self.path(key), "")),
-            Ask::List { page } => arena.add(signer, &self.get(&format!("/{bucket}"), &self.page_query(page))),
+            Ask::Overwrite { key } => add(&self.put(&self.path(key), overwriting(key))),
+            Ask::Get { key } => add(&self.get(&self.path(key), "")),
+            Ask::List { page } => add(&self.get(&format!("/{bucket}"), &self.page_query(page))),
         }
     }
 
@@ -327,7 +335,7 @@ struct Request {
 
 /// Requests in the order drawn, over and over.
 struct Requests {
-    heads: Heads,
+    heads: sign::Heads,
     requests: Vec<Request>,
     next: usize,
     content: Arc<Content>,
@@ -369,6 +377,7 @@ mod tests {
             name: "server".to_owned(),
             address: ([127, 0, 0, 1], 1).into(),
             host: "h:1".to_owned(),
+            protocol: Protocol::Http,
             tls: None,
             credentials: None,
         }

@@ -6,10 +6,11 @@ use std::thread;
 
 use memchr::memmem;
 
-use super::{PAGE_KEYS, S3, now, timestamp};
+use super::{PAGE_KEYS, S3, heads, now, timestamp};
 use crate::client::blocking::{Answer, Client};
+use crate::client::resp;
 use crate::prepare::sign::{Call, EMPTY_DIGEST, Signer};
-use crate::scenario::Target;
+use crate::scenario::{Protocol, Target};
 
 /// Objects are made over so many connections at a time.
 const CONNECTIONS: usize = 16;
@@ -60,13 +61,13 @@ impl S3 {
 
     /// Makes objects until there are none left to make; the first refusal ends the work of all.
     fn make_some(&self, target: &Target, next: &AtomicUsize) -> Result<(), String> {
-        let mut client = Client::new(target.address, target.tls.as_ref());
+        let mut maker = Maker::of(target)?;
         loop {
             let key = next.fetch_add(1, Ordering::Relaxed);
             if key >= self.settings.key_count {
                 return Ok(());
             }
-            let made = self.make_object(&mut client, target, key);
+            let made = self.make_object(&mut maker, target, key);
             if made.is_err() {
                 next.store(self.settings.key_count, Ordering::Relaxed);
                 return made;
@@ -74,9 +75,13 @@ impl S3 {
         }
     }
 
-    fn make_object(&self, client: &mut Client, target: &Target, key: usize) -> Result<(), String> {
+    fn make_object(&self, maker: &mut Maker, target: &Target, key: usize) -> Result<(), String> {
         let path = self.path(key);
         let call = self.put(&path, key);
+        let client = match maker {
+            Maker::Http(client) => client,
+            Maker::Redis(filler) => return filler.set(heads::key(&path), &self.content.body(key)),
+        };
         let answer = ask(client, target, &call, &self.content.body(key))?;
         if answer.status == 200 { Ok(()) } else { Err(refused(&call, &answer)) }
     }
@@ -94,6 +99,24 @@ impl S3 {
         let expected = self.settings.key_count.min(PAGE_KEYS);
         // Objects of an earlier, larger filling may be there too.
         if named >= expected { Ok(()) } else { Err(format!("a listing names {named} of {expected} objects")) }
+    }
+}
+
+/// A connection that makes objects.
+enum Maker {
+    Http(Client),
+    Redis(resp::Filler),
+}
+
+impl Maker {
+    fn of(target: &Target) -> Result<Maker, String> {
+        match target.protocol {
+            Protocol::Redis => {
+                resp::Filler::connect(target.address, target.credentials.as_ref()).map(Maker::Redis)
+            }
+            Protocol::Http => Ok(Maker::Http(Client::new(target.address, target.tls.as_ref()))),
+            Protocol::Nats | Protocol::Amqp { .. } => Err("a queue has no objects to be made".to_owned()),
+        }
     }
 }
 
@@ -141,7 +164,14 @@ mod tests {
         };
         let name = "server".to_owned();
         let host = address.to_string();
-        let target = Target { name, address, host, tls: None, credentials: Some(credentials) };
+        let target = Target {
+            name,
+            address,
+            host,
+            protocol: Protocol::Http,
+            tls: None,
+            credentials: Some(credentials),
+        };
         let scenario = S3::new(Settings {
             operation: Operation::Put,
             bucket: "bench".to_owned(),

@@ -1,0 +1,99 @@
+//! A connection of its own to a server, whatever it speaks.
+//! Invariant: what can end a connection is known before the first word is waited for.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::http1::{Answer, Failed};
+use super::wire::{Closer, When, Wire};
+use super::{amqp, http1, nats, resp};
+use crate::load::recorder::Failure;
+use crate::scenario::{Protocol, Target};
+
+/// Before the clock, a server that says nothing for so long speaks something else.
+const GREETING_MAX: Duration = Duration::from_secs(5);
+
+/// A connection that sends one request at a time.
+pub enum Line {
+    /// HTTP/1.1.
+    Http(http1::Connection),
+    /// Redis.
+    Resp(resp::Connection),
+    /// NATS.
+    Nats(nats::Connection),
+    /// RabbitMQ.
+    Amqp(amqp::Connection),
+}
+
+impl Line {
+    /// Connects, and says what comes before the first request. What can end the connection is given to `keep` before that.
+    ///
+    /// # Errors
+    /// No connection, or a server that does not let us in.
+    pub async fn connect(target: &Target, when: When, keep: impl FnOnce(Closer)) -> Result<Line, Failed> {
+        let address: SocketAddr = target.address;
+        let connected = Wire::connect(address, target.tls.as_ref(), when).await;
+        let (wire, closer) = connected.map_err(|error| (Failure::Connect, error.to_string()))?;
+        let limit = match (when, &target.protocol) {
+            (When::InTheRun, _) | (_, Protocol::Http) => None,
+            (When::BeforeTheClock, _) => Some(Limit::start(&closer)?),
+        };
+        keep(closer);
+        let credentials = target.credentials.as_ref();
+        let line = match target.protocol {
+            Protocol::Http => Line::Http(http1::Connection::new(wire)),
+            Protocol::Redis => Line::Resp(resp::Connection::greet(wire, credentials).await?),
+            Protocol::Nats => Line::Nats(nats::Connection::greet(wire, credentials).await?),
+            Protocol::Amqp { is_durable } => {
+                Line::Amqp(amqp::Connection::greet(wire, credentials, is_durable).await?)
+            }
+        };
+        drop(limit);
+        Ok(line)
+    }
+
+    /// Sends a request and reads its answer.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is not an answer.
+    pub async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Answer, Failed> {
+        match self {
+            Line::Http(connection) => connection.exchange(head, body).await,
+            Line::Resp(connection) => connection.exchange(head, body).await,
+            Line::Nats(connection) => connection.exchange(head, body).await,
+            Line::Amqp(connection) => connection.exchange(head, body).await,
+        }
+    }
+}
+
+/// Ends a connection after a while, unless it is dropped before. A thread, since the ring has no timers here (runtime.rs).
+struct Limit {
+    waiting: Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>,
+}
+
+impl Limit {
+    fn start(closer: &Closer) -> Result<Limit, Failed> {
+        let closer = closer.again().map_err(|error| (Failure::Connect, error.to_string()))?;
+        let (alive, ended) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            if ended.recv_timeout(GREETING_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+                closer.close();
+            }
+        });
+        Ok(Limit { waiting: Some((alive, thread)) })
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        if let Some((alive, thread)) = self.waiting.take() {
+            drop(alive);
+            // The thread does nothing that could panic.
+            drop(thread.join());
+        }
+    }
+}
