@@ -24,9 +24,10 @@ START_SECONDS_MAX=${BENCH_START_SECONDS:-60}
 say() { printf '%s=%s\n' "$1" "$2"; }
 note() { printf '%s\n' "$*" >&2; }
 
-# The reason why there is nothing about this server; ends the script well.
+# The reason why there is nothing about this server, in one line; ends the script well. It goes to the script's own output, also
+# from an installation within start.
 not_run() {
-    say not_run "$*"
+    say not_run "$(tr -s '\t\n ' ' ' <<<"$*" | sed 's/ $//')" >&"${OUTPUT:-1}"
     exit 0
 }
 
@@ -211,7 +212,7 @@ main() {
         modes/0) modes ;;
         start/3)
             modes | tr ' ' '\n' | grep -qx -- "$1" || { note "no mode $1; there are: $(modes)"; exit 2; }
-            install >&2
+            OUTPUT=3 install 3>&1 >&2
             guarded_start "$1" "$(realpath -m "$2")" "$3"
             ;;
         evidence/1 | stop/1) "$command" "$(realpath -m "$1")" ;;

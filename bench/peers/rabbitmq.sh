@@ -39,6 +39,8 @@ start() {
     wait_for "$dir" epmd "$DAEMON" "$epmd"
     daemon "$dir" rabbitmq bash -c 'eval "$1"; dir=$2; shift 2; node "$dir" "$@"' - "$(declare -f node)" "$dir" $BIN/rabbitmq-server
     wait_for "$dir" rabbitmq "$DAEMON" "$port" node "$dir" $BIN/rabbitmqctl --quiet await_startup
+    # The queue that the load would make too: so that its kind can be read back before.
+    node "$dir" $BIN/rabbitmqctl --quiet eval "$(declaration "$mode")" >/dev/null
     say url "amqp://127.0.0.1:$port$path"
     say pid "$DAEMON"
     say mode "$mode"
@@ -46,12 +48,18 @@ start() {
     say version "$(dpkg-query -W -f='${Version}' rabbitmq-server)"
 }
 
-# The queue is there only after the load came by; what its log does is known before.
+declaration() {
+    local name=zerobench-transient kind=classic durable=false
+    [ "$1" = durable ] && name=zerobench kind=quorum durable=true
+    echo "{new, _} = rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"$name\">>), $durable, false," \
+        "[{<<\"x-queue-type\">>, longstr, <<\"$kind\">>}], none, <<\"zerobench\">>)."
+}
+
 evidence() {
     local dir=$1 wal queues
     wal=$(node "$dir" $BIN/rabbitmqctl --quiet eval 'io:format("~p", [application:get_env(ra, wal_sync_method, datasync)]).' | head -1)
     queues=$(node "$dir" $BIN/rabbitmqctl --quiet --no-table-headers list_queues name type durable | tr '\t\n' ' ;')
-    say evidence "wal_sync_method=${wal%ok} queues (name, type, durable): ${queues:-none yet}"
+    say evidence "wal_sync_method=${wal%ok} queues (name, type, durable): ${queues%;}"
 }
 
 main "$@"
