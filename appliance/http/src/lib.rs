@@ -26,6 +26,8 @@ pub mod fuzz;
 mod http1;
 mod http2;
 mod limits;
+#[doc(hidden)]
+pub mod measured;
 mod message;
 mod pace;
 mod respond;

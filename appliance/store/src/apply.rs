@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::body::{Adopted, SealedBody};
-use crate::effect::{BLOB_HEAD_BYTES, blob_head, encode_delete, encode_put};
+use crate::effect::{BLOB_HEAD_BYTES, append_put, blob_head, encode_delete};
 use crate::overlay::Entry;
 use crate::owner::Owner;
 use crate::planted::{self, Plant};
@@ -198,12 +198,8 @@ impl Owner {
         for segment in bodies.iter().filter_map(log_segment) {
             self.log_reference_low = self.log_reference_low.min(segment);
         }
-        let mut record = Vec::with_capacity(value.len() + 64);
-        Record::encode(value, bodies, &mut record);
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        encode_put(key, &record, fresh, &mut scratch);
-        self.filling().append(&scratch);
+        let record = append_put(self.filling(), &mut scratch, key, value, bodies, fresh);
         self.scratch = scratch;
         let lsn = self.filling().lsn();
         self.emitted |= key[0] == OUTBOX.0;

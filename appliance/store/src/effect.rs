@@ -9,7 +9,8 @@
 //! Keys carry their table byte. Numbers are little-endian.
 
 use crate::fault::Fault;
-use crate::record::Reader;
+use crate::log::BatchBuilder;
+use crate::record::{BodyRef, Reader, Record};
 
 const BLOB: u8 = 1;
 const PUT: u8 = 2;
@@ -43,6 +44,24 @@ pub(crate) fn encode_put(key: &[u8], record: &[u8], fresh: bool, out: &mut Vec<u
     out.extend_from_slice(&(record.len() as u32).to_le_bytes());
     out.extend_from_slice(key);
     out.extend_from_slice(record);
+}
+
+/// Encodes a record and appends its put to a batch; gives the encoding, which the overlay keeps too. `scratch` is taken
+/// for the item and may hold anything.
+pub fn append_put(
+    batch: &mut BatchBuilder,
+    scratch: &mut Vec<u8>,
+    key: &[u8],
+    value: &[u8],
+    bodies: &[BodyRef],
+    fresh: bool,
+) -> Vec<u8> {
+    let mut record = Vec::with_capacity(value.len() + 64);
+    Record::encode(value, bodies, &mut record);
+    scratch.clear();
+    encode_put(key, &record, fresh, scratch);
+    batch.append(scratch);
+    record
 }
 
 /// Appends a delete.
