@@ -511,17 +511,21 @@ mod tests {
     const START: &[u8] = b"\x00\x09\x00\x00\x00\x00\x00\x00\x00\x0eAMQPLAIN PLAIN\x00\x00\x00\x05en_US";
     const TUNE: &[u8] = b"\x07\xff\x00\x00\x10\x00\x00\x3c";
 
-    /// What comes of a connection and one message when a server greets well and then sends `answers`.
-    fn published(body_bytes: usize, answers: &[Vec<u8>]) -> Result<Answer, Failed> {
-        let mut script = vec![
+    /// What a server says until the first message.
+    fn greetings() -> Vec<Vec<u8>> {
+        vec![
             method(0, CONNECTION_START, START),
             method(0, CONNECTION_TUNE, TUNE),
             method(0, CONNECTION_OPEN_OK, b"\x00"),
             method(1, CHANNEL_OPEN_OK, &[0; 4]),
             method(1, CONFIRM_SELECT_OK, b""),
             method(1, QUEUE_DECLARE_OK, b"\x09zerobench\x00\x00\x00\x00\x00\x00\x00\x00"),
-        ];
-        script.extend_from_slice(answers);
+        ]
+    }
+
+    /// What comes of a connection and one message when a server greets well and then sends `answers`.
+    fn published(body_bytes: usize, answers: &[Vec<u8>]) -> Result<Answer, Failed> {
+        let script = [&greetings(), answers].concat();
         hostile::against(script.iter().map(Vec::as_slice).collect(), async move |wire| {
             let mut connection = Connection::greet(wire, None, true).await?;
             assert_eq!(connection.piece_bytes, 4_088, "frames are as long as the server takes");
@@ -529,6 +533,19 @@ mod tests {
             append_publish(&mut head, true, body_bytes);
             connection.exchange(&head, &vec![7; body_bytes].into()).await
         })
+    }
+
+    #[test]
+    fn garbled_answers_end_an_exchange() {
+        let mut script = greetings();
+        script.push(method(1, BASIC_ACK, &[0, 0, 0, 0, 0, 0, 0, 1, 0]));
+        let script: Vec<&[u8]> = script.iter().map(Vec::as_slice).collect();
+        let mut head = Vec::new();
+        append_publish(&mut head, true, 5);
+        hostile::garbled(&script, false, async |wire| {
+            let mut connection = Connection::greet(wire, None, true).await?;
+            connection.exchange(&head, &Bytes::from_static(b"hello")).await
+        });
     }
 
     #[test]

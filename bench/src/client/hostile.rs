@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
+use std::time::Duration;
 
 use super::http1::Failed;
 use super::wire::{When, Wire};
@@ -10,6 +11,10 @@ use crate::load::runtime;
 use crate::load::schedule::SplitMix;
 
 const CHANGES: u64 = 20_000;
+/// Each takes a connection.
+const GARBLED: u64 = 60;
+/// A server that waits for a caller who waits for the rest of an answer closes after this.
+const PATIENCE: Duration = Duration::from_millis(30);
 
 /// A parser that waits for more with each beginning of `whole`, takes the whole of it, and no more than that.
 pub fn every_beginning(whole: &[u8], parse: impl Fn(&[u8]) -> Result<Option<usize>, Failed>) {
@@ -48,23 +53,41 @@ pub fn change(whole: &[u8], seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// Has `talk` meet servers that follow a script but for one answer, which is changed. It may make of it what it likes, but
+/// must come back.
+pub fn garbled<T: Send>(answers: &[&[u8]], speaks_first: bool, talk: impl AsyncFn(Wire) -> T + Sync) {
+    for seed in 0..GARBLED {
+        let at = (seed % answers.len() as u64) as usize;
+        let changed = change(answers[at], seed);
+        let mut script = answers.to_vec();
+        script[at] = &changed;
+        run(script, speaks_first, Some(PATIENCE), &talk);
+    }
+}
+
 /// What `talk` makes of a server that sends the first of `answers` when it is spoken to first, then the next, and then
-/// closes. An answer that comes unasked, as a greeting does, is the first of `answers` when `speaks_first`.
+/// closes.
 pub fn against<T: Send>(answers: Vec<&[u8]>, talk: impl AsyncFnOnce(Wire) -> T + Send) -> T {
-    run(answers, false, talk)
+    run(answers, false, None, talk)
 }
 
-/// The same with a server that speaks first.
+/// The same with a server that sends the first unasked.
 pub fn against_first<T: Send>(answers: Vec<&[u8]>, talk: impl AsyncFnOnce(Wire) -> T + Send) -> T {
-    run(answers, true, talk)
+    run(answers, true, None, talk)
 }
 
-fn run<T: Send>(answers: Vec<&[u8]>, speaks_first: bool, talk: impl AsyncFnOnce(Wire) -> T + Send) -> T {
+fn run<T: Send>(
+    answers: Vec<&[u8]>,
+    speaks_first: bool,
+    patience: Option<Duration>,
+    talk: impl AsyncFnOnce(Wire) -> T + Send,
+) -> T {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("an address");
     thread::scope(|scope| {
         scope.spawn(move || {
             let (mut socket, _) = listener.accept().expect("accepted");
+            socket.set_read_timeout(patience).expect("set");
             for (index, answer) in answers.into_iter().enumerate() {
                 let mut heard = [0; 64 << 10];
                 // A caller that has given up is not told the rest.

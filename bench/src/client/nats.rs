@@ -440,6 +440,19 @@ mod tests {
     }
 
     #[test]
+    fn garbled_answers_end_an_exchange() {
+        let inbox = inbox();
+        let good = format!("MSG {inbox} 1 30\r\n{{\"stream\":\"zerobench\",\"seq\":7}}\r\n");
+        let answers = [INFO, b"PONG\r\n", good.as_bytes(), good.as_bytes()];
+        let mut head = Vec::new();
+        append_publish(&mut head, 5);
+        hostile::garbled(&answers, true, async |wire| {
+            let mut connection = Connection::greet_as(wire, None, inbox.clone()).await?;
+            connection.exchange(&head, &Bytes::from_static(b"hello")).await
+        });
+    }
+
+    #[test]
     fn a_publication_is_good_when_it_is_acknowledged_and_pings_are_answered() {
         let good = r#"{"stream":"zerobench","seq":1}"#;
         let made = r#"{"type":"io.nats.jetstream.api.v1.stream_create_response","did_create":true}"#;

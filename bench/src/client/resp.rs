@@ -292,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn garbled_answers_end_an_exchange() {
+        let mut command = Vec::new();
+        append_get(&mut command, "key");
+        hostile::garbled(&[b"+PONG\r\n", b"$5\r\nhello\r\n"], false, async |wire| {
+            let mut connection = Connection::greet(wire, None).await?;
+            connection.exchange(&command, &Bytes::new()).await
+        });
+    }
+
+    #[test]
     fn an_answer_counts_when_it_is_one_to_the_command() {
         let (mut set, mut get) = (Vec::new(), Vec::new());
         append_set(&mut set, "key", 5);
