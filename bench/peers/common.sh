@@ -91,6 +91,10 @@ daemon() {
     shift 2
     taskset -c "$CORE" setsid "$@" >>"$dir/$name.log" 2>&1 </dev/null &
     DAEMON=$!
+    # Until it has its group, ending the group would miss it.
+    while [ -e "/proc/$DAEMON" ] && ! group_lives "$DAEMON"; do
+        sleep 0.01
+    done
     OURS+=("$DAEMON $(began "$DAEMON") $name")
     printf '%s\n' "${OURS[-1]}" >>"$dir/pids"
 }
@@ -161,12 +165,9 @@ setting_of() { tr '\0' '\n' <"/proc/$1/environ" | sed -n "s/^$2=//p"; }
 
 # Whether any process of a group is left; a zombie is not.
 group_lives() {
-    local stat
-    for stat in /proc/[0-9]*/stat; do
-        # Behind the name: state, parent, group.
-        sed 's/.*) //' "$stat" 2>/dev/null | awk -v group="$1" '$3 == group && $1 != "Z" && $1 != "X" { found = 1 } END { exit !found }' && return 0
-    done
-    return 1
+    # Behind the name: state, parent, group. Processes may end while they are read.
+    { cat /proc/[0-9]*/stat 2>/dev/null || true; } | sed 's/.*) //' |
+        awk -v group="$1" '$3 == group && $1 != "Z" && $1 != "X" { found = 1 } END { exit !found }'
 }
 
 # Ends the groups of processes that lines of a file like DIR/pids name, the last one first.
