@@ -6,9 +6,10 @@
 #   NAME.sh stop DIR              ends the processes that start began, and nothing else
 #   NAME.sh modes                 the modes that start takes, the default first
 #
-# Lines of start: url=, pid= (once per process), mode=, durable=yes|no (what its documents or sources say; the flushes of
-# the disk are counted besides), version=, and where they apply access_key=, secret_key=, region=. A server that cannot be had
-# says not_run=REASON and nothing else, and every command that says so ends well: a comparison goes on without it.
+# Lines of start: url=, pid= (once per process), mode=, version=, durable=yes|no (what its documents or sources say, left out
+# by who stores nothing; the flushes of the disk are counted besides), and where they apply access_key=, secret_key=, region=.
+# A server that cannot be had says not_run=REASON and nothing else, and every command that says so ends well: a comparison goes
+# on without it.
 #
 # A script defines install, modes, start, evidence; this file holds what they share.
 set -euo pipefail

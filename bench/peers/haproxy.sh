@@ -27,7 +27,6 @@ CONF
     say url "http://127.0.0.1:$port"
     say pid "$DAEMON"
     say mode default
-    say durable no
     say version "$(haproxy -v | sed -n '1s/^HAProxy version \([^ -]*\).*/\1/p')"
 }
 

@@ -38,7 +38,6 @@ CONF
     say url "http://127.0.0.1:$port"
     say pid "$DAEMON"
     say mode default
-    say durable no
     say version "$(nginx -v 2>&1 | sed 's|.*/||')"
 }
 

@@ -43,6 +43,12 @@ pub enum Command {
         /// Without HTTP: looks for the end of a head and writes.
         #[arg(long)]
         bare: bool,
+        /// The port on loopback; 0 finds a free one.
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        /// The size of the answer's body.
+        #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+        body_bytes: u32,
     },
 }
 

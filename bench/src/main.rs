@@ -50,8 +50,8 @@ fn main() -> ExitCode {
         Command::Limit(arguments) => limit(&arguments),
         Command::Compare(arguments) => listen_for_interrupts().and_then(|()| compare::compare(&arguments)),
         Command::Report(arguments) => report::show(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::ServeEcho { core, bare } => {
-            server::echo::serve(core.or(ring::cores().first().copied()), bare)
+        Command::ServeEcho { core, bare, port, body_bytes } => {
+            server::echo::serve(core.or(ring::cores().first().copied()), bare, port, body_bytes as usize)
                 .map(|()| ExitCode::SUCCESS)
                 .map_err(|error| format!("the echo cannot serve: {error}"))
         }

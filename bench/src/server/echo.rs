@@ -1,4 +1,4 @@
-//! The limits that the reactor and HTTP set, as servers: both give a fixed answer of 128 bytes to every request.
+//! The limits that the reactor and HTTP set, as servers: both give a fixed answer to every request.
 //!
 //! The bare one looks for the end of a head and writes ready bytes: what the ring and the kernel's TCP cost. The other has
 //! all of the appliance's HTTP around the same bytes.
@@ -11,8 +11,6 @@ use http::{Handler, Limits, Request, ResponseHead, Shutdown};
 use http_types::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Bytes of the answer's body.
-const BODY_BYTES: usize = 128;
 const READ_BYTES: usize = 16 << 10;
 
 #[derive(Clone)]
@@ -32,24 +30,24 @@ impl Handler for Fixed {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn serve(core: Option<usize>, is_bare: bool) -> std::io::Result<()> {
+pub fn serve(core: Option<usize>, is_bare: bool, port: u16, body_bytes: usize) -> std::io::Result<()> {
     let config = ring::ReactorConfig { core, ..ring::ReactorConfig::default() };
     ring::Reactor::new(&config)?.block_on(async {
-        let listener = ring::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = ring::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         println!("zerobench echo ready on http://{}", listener.local_addr()?);
         if is_bare {
-            return bare(listener).await;
+            return bare(listener, body_bytes).await;
         }
-        let fixed = Fixed(vec![b'e'; BODY_BYTES].into());
+        let fixed = Fixed(vec![b'e'; body_bytes].into());
         http::serve(listener, None, Limits::default(), fixed, Shutdown::new()).await;
         Ok(())
     })
 }
 
-async fn bare(listener: ring::TcpListener) -> std::io::Result<()> {
+async fn bare(listener: ring::TcpListener, body_bytes: usize) -> std::io::Result<()> {
     let answer: Bytes = {
-        let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n").into_bytes();
-        bytes.extend_from_slice(&[b'e'; BODY_BYTES]);
+        let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {body_bytes}\r\n\r\n").into_bytes();
+        bytes.resize(bytes.len() + body_bytes, b'e');
         bytes.into()
     };
     loop {
