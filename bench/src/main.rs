@@ -315,6 +315,7 @@ fn print(measured: &Measured) {
         );
     }
     println!("     load: {:.0} % of its cores", measured.generator_share * 100.0);
+    measured.notes.iter().for_each(|note| println!("note: {note}"));
     if let Some(void) = measured.void() {
         println!("VOID: {void}");
     }

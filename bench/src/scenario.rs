@@ -161,8 +161,22 @@ pub struct Sizes {
 
 /// Ready requests.
 pub trait Plan {
-    /// The next one.
-    fn next(&mut self) -> Prepared;
+    /// The next one; nothing when there are none left, and then the run is void.
+    fn next(&mut self) -> Option<Prepared>;
+
+    /// Hears the good answer to a request that asked for that. Gives how many of the bytes that were moved count.
+    ///
+    /// # Errors
+    /// The answer is not what the request was for.
+    fn answered(&mut self, _tag: u32, _answer: &Answer, body_bytes: u64) -> Result<u64, Failed> {
+        Ok(body_bytes)
+    }
+
+    /// Ends what the plan began on the server, outside the clock. Gives what is to be said of its requests, in sentences
+    /// without figures that differ from run to run.
+    fn finish(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A request as bytes.
@@ -174,6 +188,8 @@ pub struct Prepared {
     pub body: Bytes,
     /// What a good answer is.
     pub expect: Expect,
+    /// By what the plan knows the request when it hears the answer; nothing if it does not care.
+    pub tag: Option<u32>,
 }
 
 /// What a good answer is.
@@ -232,8 +248,9 @@ mod tests {
     fn an_answer_is_good_by_its_status_and_its_length() {
         let judged = |status, body_bytes, length| {
             let expect = Expect { status: 200, length };
-            let answer = Answer { status, body_bytes, body: Vec::new(), keeps: true };
-            Prepared { head: Bytes::new(), body: Bytes::from_static(b"four"), expect }.judge(&answer)
+            let answer = Answer { status, body_bytes, body: Vec::new(), etag: Vec::new(), keeps: true };
+            Prepared { head: Bytes::new(), body: Bytes::from_static(b"four"), expect, tag: None }
+                .judge(&answer)
         };
         assert_eq!(judged(200, 3, Length::Any), Ok(7));
         assert_eq!(judged(200, 3, Length::Exactly(3)), Ok(7));

@@ -395,7 +395,7 @@ impl Connection {
         if tag != self.delivery_tag {
             return Err(malformed(format!("message {tag} is confirmed instead of {}", self.delivery_tag)));
         }
-        Ok(Answer { status: 200, body_bytes: 0, body: Vec::new(), keeps: true })
+        Ok(Answer { status: 200, body_bytes: 0, body: Vec::new(), etag: Vec::new(), keeps: true })
     }
 
     /// The arguments of the method that is expected next.

@@ -5,6 +5,7 @@
 //! after anything else it must be thrown away.
 
 use std::mem::{MaybeUninit, take};
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -19,7 +20,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
 /// Room for what a read gives.
 const INPUT_BYTES: usize = 256 << 10;
-/// So much of an answer of the wrong status is kept to be shown.
+/// So much of an answer is kept to be shown or looked at.
 pub const WORDS_BYTES_MAX: usize = 300;
 
 /// An answer.
@@ -28,8 +29,11 @@ pub struct Answer {
     pub status: u16,
     /// The length of its body, chunk framing not counted.
     pub body_bytes: u64,
-    /// The beginning of its body, if its status is 300 or more.
+    /// The beginning of its body, if it was asked for or the status is 300 or more.
     pub body: Vec<u8>,
+    /// The value of its ETag, if it was asked for.
+    #[expect(dead_code, reason = "for uploads in parts, whose last request repeats it")]
+    pub etag: Vec<u8>,
     /// Whether the connection can be used again.
     pub keeps: bool,
 }
@@ -59,6 +63,8 @@ pub(super) struct Head {
     pub(super) status: u16,
     pub(super) framing: Framing,
     pub(super) keeps: bool,
+    /// Where the ETag's value lies; empty if there is none.
+    pub(super) etag: Range<usize>,
 }
 
 impl Connection {
@@ -72,14 +78,15 @@ impl Connection {
         }
     }
 
-    /// Sends a request, of any method but HEAD, and reads its answer.
+    /// Sends a request, of any method but HEAD, and reads its answer. `is_heard`: its ETag and the beginning of its body
+    /// are kept whatever its status.
     ///
     /// # Errors
     /// The connection broke, or the answer is not HTTP. A status is never an error here.
-    pub async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Answer, Failed> {
+    pub async fn exchange(&mut self, head: &[u8], body: &Bytes, is_heard: bool) -> Result<Answer, Failed> {
         let sent = self.send(head, body).await;
         // A server that refuses a body answers and closes before it has read all: its answer says more than our EPIPE.
-        let answer = self.receive().await;
+        let answer = self.receive(is_heard).await;
         match (sent, answer) {
             (Ok(()), answer) => answer,
             (Err(_), Ok(answer)) => Ok(Answer { keeps: false, ..answer }),
@@ -104,20 +111,23 @@ impl Connection {
         Ok(())
     }
 
-    async fn receive(&mut self) -> Result<Answer, Failed> {
-        let head = loop {
+    async fn receive(&mut self, is_heard: bool) -> Result<Answer, Failed> {
+        let (head, etag) = loop {
             let Some((head, head_bytes)) = parse(&self.input[self.start..])? else {
                 self.fill().await?;
                 continue;
             };
+            let bytes = &self.input[self.start..];
+            let etag = if is_heard { bytes[head.etag.clone()].to_vec() } else { Vec::new() };
             self.start += head_bytes;
             // 100 Continue and its like: the answer proper follows.
             if head.status >= 200 {
-                break head;
+                break (head, etag);
             }
         };
-        let kept_max = if head.status >= 300 { WORDS_BYTES_MAX } else { 0 };
-        let mut answer = Answer { status: head.status, body_bytes: 0, body: Vec::new(), keeps: head.keeps };
+        let kept_max = if is_heard || head.status >= 300 { WORDS_BYTES_MAX } else { 0 };
+        let mut answer =
+            Answer { status: head.status, body_bytes: 0, body: Vec::new(), etag, keeps: head.keeps };
         match head.framing {
             Framing::None => {}
             Framing::Length(length) => self.body(length, &mut answer, kept_max).await?,
@@ -246,7 +256,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Failed> {
         Err(error) => return Err((Failure::Malformed, format!("the head cannot be read: {error}"))),
     };
     let status = response.code.unwrap_or(0);
-    let mut head = Head { status, framing: Framing::UntilClose, keeps: response.version == Some(1) };
+    let keeps = response.version == Some(1);
+    let mut head = Head { status, framing: Framing::UntilClose, keeps, etag: 0..0 };
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             let length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
@@ -257,6 +268,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Failed> {
             head.framing = Framing::Chunked;
         } else if header.name.eq_ignore_ascii_case("connection") {
             head.keeps = !header.value.eq_ignore_ascii_case(b"close");
+        } else if header.name.eq_ignore_ascii_case("etag") {
+            let start = header.value.as_ptr() as usize - bytes.as_ptr() as usize;
+            head.etag = start..start + header.value.len();
         }
     }
     // RFC 9112 6.3: these have no body, whatever their head says.
@@ -276,8 +290,10 @@ mod tests {
 
     #[test]
     fn framing_follows_the_head() {
-        let plain = head("HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 12\r\n\r\n");
+        let text = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 12\r\n\r\n";
+        let plain = head(text);
         assert!(matches!(plain.framing, Framing::Length(12)) && plain.keeps);
+        assert_eq!(&text[plain.etag], "\"a\"");
         let chunked = head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
         assert!(matches!(chunked.framing, Framing::Chunked) && !chunked.keeps);
         assert!(matches!(

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use http_types::header::ETAG;
 use http_types::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use tokio::sync::Mutex;
@@ -85,11 +86,17 @@ impl Shared {
         Ok(send)
     }
 
-    /// Sends a request and reads its answer. Gives it with whether a connection had to be made.
+    /// Sends a request and reads its answer. Gives it with whether a connection had to be made. `is_heard`: its ETag and the
+    /// beginning of its body are kept whatever its status.
     ///
     /// # Errors
     /// The stream or its connection broke, or the answer is not HTTP/2. A status is never an error here.
-    pub async fn exchange(&self, head: &[u8], body: &Bytes) -> (Result<Answer, Failed>, bool) {
+    pub async fn exchange(
+        &self,
+        head: &[u8],
+        body: &Bytes,
+        is_heard: bool,
+    ) -> (Result<Answer, Failed>, bool) {
         let open = self.send.borrow().clone();
         let (send, is_new) = match open {
             Some(send) => (send, false),
@@ -100,7 +107,7 @@ impl Shared {
         };
         let generation = self.generation.get();
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let result = exchange(send, scheme, head, body).await;
+        let result = exchange(send, scheme, head, body, is_heard).await;
         if result.is_err() && self.generation.get() == generation {
             *self.send.borrow_mut() = None;
         }
@@ -113,6 +120,7 @@ async fn exchange(
     scheme: &str,
     head: &[u8],
     body: &Bytes,
+    is_heard: bool,
 ) -> Result<Answer, Failed> {
     let request = request(scheme, head)?;
     let mut send = send.ready().await.map_err(|error| broken("waiting for a stream", &error))?;
@@ -136,8 +144,10 @@ async fn exchange(
     }
     let response = response.await.map_err(|error| broken("receiving the answer", &error))?;
     let status = response.status().as_u16();
-    let mut answer = Answer { status, body_bytes: 0, body: Vec::new(), keeps: true };
-    let kept_max = if status >= 300 { WORDS_BYTES_MAX } else { 0 };
+    let etag = response.headers().get(ETAG).filter(|_| is_heard);
+    let etag = etag.map_or_else(Vec::new, |value| value.as_bytes().to_vec());
+    let mut answer = Answer { status, body_bytes: 0, body: Vec::new(), etag, keeps: true };
+    let kept_max = if is_heard || status >= 300 { WORDS_BYTES_MAX } else { 0 };
     let mut incoming = response.into_body();
     while let Some(data) = incoming.data().await {
         let data = data.map_err(|error| broken("receiving the answer's body", &error))?;

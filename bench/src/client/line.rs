@@ -56,13 +56,14 @@ impl Line {
         Ok(line)
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its answer. `is_heard`: of HTTP, its ETag and the beginning of its body are kept whatever its
+    /// status.
     ///
     /// # Errors
     /// The connection broke, or what came is not an answer.
-    pub async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Answer, Failed> {
+    pub async fn exchange(&mut self, head: &[u8], body: &Bytes, is_heard: bool) -> Result<Answer, Failed> {
         match self {
-            Line::Http(connection) => connection.exchange(head, body).await,
+            Line::Http(connection) => connection.exchange(head, body, is_heard).await,
             Line::Resp(connection) => connection.exchange(head, body).await,
             Line::Nats(connection) => connection.exchange(head, body).await,
             Line::Amqp(connection) => connection.exchange(head, body).await,

@@ -1,10 +1,9 @@
 //! One lane of a load, a connection of its own or a stream of HTTP/2: takes its turns from the pacer, sends what the plan gives, records what came of it.
-//! Invariant: whatever comes of a request is recorded once, a failure with its words.
+//! Invariant: whatever comes of a request is recorded once, a failure with its words. A lane for which the plan
+//! has nothing left ends; it does not wait for another lane's answer.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-
-use bytes::Bytes;
 
 use crate::client::http1::{Answer, Failed};
 use crate::client::http2::Shared;
@@ -12,7 +11,7 @@ use crate::client::line::Line;
 use crate::client::wire::{Closer, When};
 use crate::load::pacer::{Pacer, Turn};
 use crate::load::recorder::{Failure, Recorder, Times};
-use crate::scenario::{Plan, Target};
+use crate::scenario::{Plan, Prepared, Target};
 
 /// So many connections in a row that could not be made end a lane: the server is gone.
 const CONNECT_FAILURES_MAX: u32 = 3;
@@ -52,10 +51,13 @@ impl Lane {
         let clock = self.pacer.clock();
         let mut connect_failures = 0;
         while let Turn::Send { intended, free } = self.pacer.turn(self.index).await {
-            let prepared = self.plan.borrow_mut().next();
+            let Some(prepared) = self.plan.borrow_mut().next() else {
+                self.recorder.borrow_mut().ran_out = true;
+                return;
+            };
             let sent = clock.now();
             // A connection that must be made anew is part of this request's time, as its caller would feel it.
-            let (result, is_new) = self.way.exchange(self.index, &prepared.head, &prepared.body).await;
+            let (result, is_new) = self.way.exchange(self.index, &prepared).await;
             let times = Times { intended, free, sent, done: clock.now() };
             let result = match result {
                 Err((Failure::Broken, _)) if self.pacer.gave_up() => {
@@ -65,7 +67,7 @@ impl Lane {
             };
             let refused = matches!(result, Err((Failure::Connect, _)));
             connect_failures = if refused { connect_failures + 1 } else { 0 };
-            let verdict: Result<u64, Failed> = result.and_then(|answer| prepared.judge(&answer));
+            let verdict = result.and_then(|answer| self.judge(&prepared, &answer));
             let mut recorder = self.recorder.borrow_mut();
             recorder.reconnect_count += u64::from(is_new);
             match verdict {
@@ -77,13 +79,24 @@ impl Lane {
             }
         }
     }
+
+    /// Gives the bytes of bodies that count.
+    fn judge(&self, prepared: &Prepared, answer: &Answer) -> Result<u64, Failed> {
+        let body_bytes = prepared.judge(answer)?;
+        match prepared.tag {
+            None => Ok(body_bytes),
+            Some(tag) => self.plan.borrow_mut().answered(tag, answer, body_bytes),
+        }
+    }
 }
 
 impl Way {
     /// Gives the answer with whether a connection had to be made.
-    async fn exchange(&mut self, lane: usize, head: &[u8], body: &Bytes) -> (Result<Answer, Failed>, bool) {
+    async fn exchange(&mut self, lane: usize, prepared: &Prepared) -> (Result<Answer, Failed>, bool) {
+        let Prepared { head, body, tag, .. } = prepared;
+        let is_heard = tag.is_some();
         let (line, target, closers) = match self {
-            Way::Http2(shared) => return shared.exchange(head, body).await,
+            Way::Http2(shared) => return shared.exchange(head, body, is_heard).await,
             Way::Own { line, target, closers } => (line, target, closers),
         };
         let is_new = line.is_none();
@@ -95,7 +108,7 @@ impl Way {
             }
         }
         let Some(open) = line else { unreachable!("made above") };
-        let result = open.exchange(head, body).await;
+        let result = open.exchange(head, body, is_heard).await;
         if !result.as_ref().is_ok_and(|answer| answer.keeps) {
             *line = None;
         }

@@ -102,6 +102,8 @@ pub struct Recorder {
     pub body_bytes: u64,
     /// Connections that the server closed between requests and that were made anew.
     pub reconnect_count: u64,
+    /// Whether there was nothing left to send before the run's end.
+    pub ran_out: bool,
 }
 
 impl Recorder {
@@ -124,6 +126,7 @@ impl Recorder {
             in_window_count: 0,
             body_bytes: 0,
             reconnect_count: 0,
+            ran_out: false,
         }
     }
 
@@ -169,6 +172,7 @@ impl Recorder {
         self.in_window_count += other.in_window_count;
         self.body_bytes += other.body_bytes;
         self.reconnect_count += other.reconnect_count;
+        self.ran_out |= other.ran_out;
     }
 
     fn count_times(&mut self, times: Times) -> bool {

@@ -84,6 +84,8 @@ pub struct Measured {
     pub generator_share: f64,
     /// Why the run ended before its time.
     pub ended_early: Option<String>,
+    /// What is to be said of the requests, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl Measured {
@@ -109,6 +111,9 @@ impl Measured {
         if let Some((failure, (count, first))) = self.recorder.failures.iter().next() {
             let all = self.recorder.failed_count;
             return Some(format!("{all} requests failed; {count} of them: {failure} ({first})"));
+        }
+        if self.recorder.ran_out {
+            return Some("the requests made ahead were used up before the run's end".to_owned());
         }
         if self.recorder.in_window_count == 0 {
             return Some("nothing was answered in the measured time".to_owned());
@@ -136,6 +141,7 @@ struct Control {
     stop: AtomicBool,
     good: AtomicU64,
     failed: AtomicU64,
+    ran_out: AtomicBool,
 }
 
 /// What a worker brings back.
@@ -144,6 +150,7 @@ struct Worked {
     unsent_count: u64,
     cpu: Duration,
     elapsed: Duration,
+    notes: Vec<String>,
 }
 
 /// Drives `scenario` against `target` once. `say` is called about once a second with how it goes.
@@ -172,8 +179,9 @@ pub fn run(
                     }
                     ready.wait();
                     ready.wait();
-                    let prepared = prepared?;
+                    let mut prepared = prepared?;
                     if failed_to_start.load(Ordering::SeqCst) {
+                        drop(prepared.plan.finish());
                         return Err(String::new());
                     }
                     let began = *began.get().expect("set before the second wait");
@@ -212,6 +220,7 @@ pub fn run(
             generator_share: total.cpu.as_secs_f64() / total.elapsed.as_secs_f64().max(1e-9),
             ended_early: watched.ended_early.map(|words| tell(&words, target, &total.recorder)),
             recorder: total.recorder,
+            notes: total.notes,
         })
     })
 }
@@ -222,6 +231,9 @@ impl Worked {
         self.unsent_count += other.unsent_count;
         self.cpu += other.cpu;
         self.elapsed += other.elapsed;
+        self.notes.extend(other.notes);
+        self.notes.sort_unstable();
+        self.notes.dedup();
     }
 }
 
@@ -274,7 +286,10 @@ fn watch(
         } else if crate::is_interrupted() {
             ended_early =
                 Some(format!("was left after {:.1} s by an interrupt", (now - start).as_secs_f64()));
-        } else if now - last_good.1 > SILENCE_MAX.max(load.measured / 4) {
+        } else if now - last_good.1 > SILENCE_MAX.max(load.measured / 4)
+            // Who is asked for nothing more answers nothing.
+            && !control.ran_out.load(Ordering::Relaxed)
+        {
             ended_early =
                 Some(format!("answered nothing good for {:.1} s", (now - last_good.1).as_secs_f64()));
         }
@@ -318,11 +333,14 @@ enum Lanes {
 fn prepare(load: &Load, target: &Target, scenario: &dyn Scenario, worker: usize) -> Result<Ready, String> {
     let core = load.cores[worker];
     let mut runtime = runtime::start(core).map_err(|error| format!("io_uring on core {core}: {error}"))?;
-    let plan = scenario.plan(target, worker, PLAN_COUNT_MAX)?;
-    let lanes = runtime.block_on(connect(load, target, worker));
-    let lanes = lanes
-        .map_err(|error| format!("{} ({}) takes no connection: {error}", target.name, target.address))?;
-    Ok(Ready { runtime, plan, lanes })
+    let mut plan = scenario.plan(target, worker, PLAN_COUNT_MAX)?;
+    match runtime.block_on(connect(load, target, worker)) {
+        Ok(lanes) => Ok(Ready { runtime, plan, lanes }),
+        Err(error) => {
+            drop(plan.finish());
+            Err(format!("{} ({}) takes no connection: {error}", target.name, target.address))
+        }
+    }
 }
 
 async fn connect(load: &Load, target: &Target, worker: usize) -> io::Result<Lanes> {
@@ -413,14 +431,15 @@ fn work(
         }
         Ok(())
     });
-    result?;
     let elapsed = Duration::from_nanos(clock.now().0);
     let unsent_count = pacer.unsent_count(until);
     let cpu = thread_cpu().saturating_sub(cpu_before);
     drop(runtime);
+    let notes = plan.borrow_mut().finish();
+    result?;
     drop((pacer, plan, ends));
     let recorder = Rc::into_inner(recorder).expect("every task has ended").into_inner();
-    Ok(Worked { recorder, unsent_count, cpu, elapsed })
+    Ok(Worked { recorder, unsent_count, cpu, elapsed, notes })
 }
 
 /// What ends connections from outside of their tasks.
@@ -476,6 +495,7 @@ impl Watcher {
             alarm.sleep(WATCH.as_nanos() as u64).await?;
             let now = {
                 let recorder = self.recorder.borrow();
+                self.control.ran_out.fetch_or(recorder.ran_out, Ordering::Relaxed);
                 (recorder.good_count, recorder.failed_count)
             };
             self.control.good.fetch_add(now.0 - good, Ordering::Relaxed);

@@ -189,6 +189,9 @@ pub struct Round {
     pub good_counts: Vec<u64>,
     /// The longest latency among them.
     pub slowest_us: Vec<f64>,
+    /// What is to be said of its requests, in sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Failures of one kind.

@@ -92,6 +92,10 @@ pub fn remarks(report: &Report) -> (Vec<String>, Vec<String>) {
         if let Some(reason) = &peer.not_run {
             notes.push(format!("{name} was not run: {reason}."));
         }
+        let mut said: Vec<&String> = peer.rounds.iter().flat_map(|round| &round.notes).collect();
+        said.sort_unstable();
+        said.dedup();
+        notes.extend(said.iter().map(|note| format!("{name}: {note}")));
         let busy = peer.largest(|round| Some(round.generator_cpu_share)).unwrap_or(0.0);
         if busy > GENERATOR_SHARE_MAX {
             let percent = busy * 100.0;
@@ -220,6 +224,15 @@ mod tests {
         let text = terminal(&report);
         assert!(text.contains("VOID: gamma is void: 3 requests failed"), "{text}");
         assert!(text.contains("delta was not run: its module is not served."), "{text}");
+    }
+
+    #[test]
+    fn what_rounds_say_of_their_requests_is_said_once() {
+        let mut report = samples::report();
+        let note = || "They came round.".to_owned();
+        report.peers[1].rounds[0].notes = vec![note()];
+        report.peers[1].rounds[2].notes = vec![note()];
+        assert_eq!(terminal(&report).matches("note: beta: They came round.").count(), 1);
     }
 
     #[test]

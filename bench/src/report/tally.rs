@@ -147,6 +147,7 @@ fn round(measured: &Measured, around: Around) -> Round {
         others_cpu_share: around.others_cpu_share.map(rounded),
         slice_seconds: SLICE.as_secs_f64(),
         good_counts: recorder.slices.iter().map(|slice| slice.good_count).collect(),
+        notes: measured.notes.clone(),
         slowest_us: recorder.slices.iter().map(|slice| micros(slice.slowest)).collect(),
     }
 }
@@ -193,6 +194,7 @@ mod tests {
             usage: None,
             generator_share: 0.1,
             ended_early: None,
+            notes: Vec::new(),
         }
     }
 

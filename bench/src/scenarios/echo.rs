@@ -23,7 +23,7 @@ impl Scenario for Echo {
     fn plan(&self, target: &Target, _: usize, _: usize) -> Result<Box<dyn Plan>, String> {
         let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", self.path, target.host);
         let expect = Expect { status: 200, length: Length::Any };
-        Ok(Box::new(Same(Prepared { head: head.into(), body: Bytes::new(), expect })))
+        Ok(Box::new(Same(Prepared { head: head.into(), body: Bytes::new(), expect, tag: None })))
     }
 }
 
@@ -31,7 +31,7 @@ impl Scenario for Echo {
 struct Same(Prepared);
 
 impl Plan for Same {
-    fn next(&mut self) -> Prepared {
-        self.0.clone()
+    fn next(&mut self) -> Option<Prepared> {
+        Some(self.0.clone())
     }
 }

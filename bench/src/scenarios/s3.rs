@@ -169,7 +169,14 @@ impl Scenario for S3 {
             return Err("no request was asked for".to_owned());
         }
         let content = Arc::clone(&self.content);
-        Ok(Box::new(Requests { heads: arena.close(), requests, next: 0, content }))
+        Ok(Box::new(Requests {
+            heads: arena.close(),
+            requests,
+            next: 0,
+            rounds: 0,
+            creates: asks.created > 0,
+            content,
+        }))
     }
 }
 
@@ -338,19 +345,38 @@ struct Requests {
     heads: sign::Heads,
     requests: Vec<Request>,
     next: usize,
+    /// How often all of them were sent.
+    rounds: usize,
+    /// Whether there are puts under new keys among them.
+    creates: bool,
     content: Arc<Content>,
 }
 
 impl Plan for Requests {
-    fn next(&mut self) -> Prepared {
+    fn next(&mut self) -> Option<Prepared> {
+        if self.next == self.requests.len() {
+            self.next = 0;
+            self.rounds += 1;
+        }
         let request = &self.requests[self.next];
-        self.next = (self.next + 1) % self.requests.len();
+        self.next += 1;
         let (body, length) = match request.bodies {
             Bodies::Sent { index } => (self.content.body(index), Length::Exactly(0)),
             Bodies::Object => (Bytes::new(), Length::Exactly(self.content.body_bytes() as u64)),
             Bodies::Listing { bytes_min } => (Bytes::new(), Length::AtLeast(bytes_min as u64)),
         };
-        Prepared { head: self.heads.get(request.head), body, expect: Expect { status: 200, length } }
+        let expect = Expect { status: 200, length };
+        Some(Prepared { head: self.heads.get(request.head), body, expect, tag: None })
+    }
+
+    fn finish(&mut self) -> Vec<String> {
+        if self.rounds == 0 || !self.creates {
+            return Vec::new();
+        }
+        let count = self.requests.len();
+        vec![format!(
+            "The {count} requests made ahead for a worker came round: from then on puts wrote over keys of the same run."
+        )]
     }
 }
 
@@ -359,6 +385,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::scenario::Credentials;
 
     fn scenario(operation: Operation, distribution: Distribution) -> S3 {
         S3::new(Settings {
@@ -370,6 +397,11 @@ mod tests {
             is_payload_signed: true,
             seed: 1,
         })
+    }
+
+    fn credentials() -> Credentials {
+        let [access_key, secret_key, region] = ["AK", "secret", "us-east-1"].map(str::to_owned);
+        Credentials { access_key, secret_key, region }
     }
 
     fn target() -> Target {
@@ -388,7 +420,7 @@ mod tests {
         let mut plan = scenario.plan(&target(), worker, count).expect("a plan");
         let mut drawn = Vec::new();
         for _ in 0..count {
-            let Prepared { head, body, expect } = plan.next();
+            let Prepared { head, body, expect, .. } = plan.next().expect("it comes again");
             let head = String::from_utf8(head.to_vec()).expect("ASCII");
             let line = head.split(" HTTP/1.1").next().expect("a request line").to_owned();
             drawn.push((line, body.len(), expect.length));
@@ -417,7 +449,8 @@ mod tests {
             assert!(number < 2_500 && body_bytes == 0 && expected == Length::Exactly(100));
         }
         let mut plan = scenario.plan(&target(), 0, 100_000).expect("a plan");
-        let heads: HashSet<*const u8> = (0..100_000).map(|_| plan.next().head.as_ptr()).collect();
+        let heads: HashSet<*const u8> =
+            (0..100_000).filter_map(|_| Some(plan.next()?.head.as_ptr())).collect();
         assert!(heads.len() <= 2_500, "{}", heads.len());
     }
 
@@ -452,10 +485,19 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_comes_again_when_it_is_through() {
-        let scenario = scenario(Operation::Put, Distribution::Unique);
-        let mut plan = scenario.plan(&target(), 0, 3).expect("a plan");
-        let heads: Vec<Bytes> = (0..6).map(|_| plan.next().head).collect();
-        assert_eq!(heads[..3], heads[3..]);
+    fn a_plan_comes_again_when_it_is_through_and_says_so_of_new_keys() {
+        for (operation, is_told) in [(Operation::Put, true), (Operation::Get, false)] {
+            for credentials in [None, Some(credentials())] {
+                let target = Target { credentials, ..target() };
+                let scenario = scenario(operation, Distribution::Unique);
+                let mut plan = scenario.plan(&target, 0, 3).expect("a plan");
+                let mut heads = || plan.next().expect("it comes again").head;
+                let first = [heads(), heads(), heads()];
+                assert!(plan.finish().is_empty());
+                let mut heads = || plan.next().expect("it comes again").head;
+                assert_eq!(first, [heads(), heads(), heads()]);
+                assert_eq!(plan.finish().len(), usize::from(is_told));
+            }
+        }
     }
 }
