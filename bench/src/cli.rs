@@ -11,6 +11,7 @@ use crate::load::run::{Load, Pace};
 use crate::load::schedule::Arrivals;
 use crate::prepare::keys::Distribution;
 use crate::report::ReportArgs;
+use crate::scenarios::multipart::{self, PART_BYTES_MIN};
 use crate::scenarios::s3;
 
 /// Generates load, measures who answers it, and compares servers.
@@ -160,6 +161,15 @@ pub struct ScenarioArgs {
     /// The share of gets in mixed, in percent.
     #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub reads: u8,
+    /// Parts of every upload.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub parts: u16,
+    /// The size of every part; of uploads in several parts 5 MiB at least.
+    #[arg(long, default_value_t = PART_BYTES_MIN, value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    pub part_bytes: u32,
+    /// Uploads that are opened before each run, and aborted after it if they were not completed.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub uploads: u32,
     /// Signatures say UNSIGNED-PAYLOAD instead of the digest of the body. (Without an access key nothing is signed.)
     #[arg(long)]
     pub unsigned: bool,
@@ -178,6 +188,8 @@ pub enum ScenarioName {
     List,
     /// S3: downloads and uploads.
     Mixed,
+    /// S3: uploads in parts.
+    Multipart,
 }
 
 /// The distributions of keys.
@@ -198,7 +210,7 @@ impl ScenarioArgs {
     /// In words: a value out of its range.
     pub fn s3(&self, seed: u64) -> Result<Option<s3::Settings>, String> {
         let operation = match self.scenario {
-            ScenarioName::Echo => return Ok(None),
+            ScenarioName::Echo | ScenarioName::Multipart => return Ok(None),
             ScenarioName::Put => s3::Operation::Put,
             ScenarioName::Get => s3::Operation::Get,
             ScenarioName::List => s3::Operation::List,
@@ -222,6 +234,27 @@ impl ScenarioArgs {
             distribution,
             is_payload_signed: !self.unsigned,
             seed,
+        }))
+    }
+
+    /// What these flags say of uploads in parts; nothing when it is another load.
+    ///
+    /// # Errors
+    /// In words: parts that S3 would refuse.
+    pub fn multipart(&self, load: &Load) -> Result<Option<multipart::Settings>, String> {
+        if !matches!(self.scenario, ScenarioName::Multipart) {
+            return Ok(None);
+        }
+        if self.parts > 1 && self.part_bytes < PART_BYTES_MIN {
+            return Err(format!("parts before the last have {PART_BYTES_MIN} bytes at least"));
+        }
+        Ok(Some(multipart::Settings {
+            bucket: self.bucket.clone(),
+            part_bytes: self.part_bytes as usize,
+            part_count: self.parts.into(),
+            upload_count: (self.uploads as usize).div_ceil(load.cores.len()),
+            is_payload_signed: !self.unsigned,
+            seed: load.seed,
         }))
     }
 }

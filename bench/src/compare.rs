@@ -407,6 +407,7 @@ fn outline(
             keys: sizes.key_count,
             distribution: sizes.distribution,
             read_percent: sizes.read_percent,
+            parts: sizes.part_count,
             seed: load.seed,
         },
         limits: Vec::new(),

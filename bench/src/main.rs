@@ -18,7 +18,7 @@ use cli::{Cli, Command, LimitArgs, RunArgs, ScenarioArgs, ScenarioName};
 use client::wire::Tls;
 use limits::{Group, Place};
 use load::run::{Load, Measured, Pace};
-use scenario::{Credentials, Protocol, Scenario, Target};
+use scenario::{Credentials, Protocol, Scenario, Sizes, Target};
 use server::process::Process;
 
 mod cli;
@@ -90,7 +90,7 @@ fn run(arguments: &RunArgs) -> Result<ExitCode, String> {
     scenario.fill(&target)?;
     println!("{}, {}", title(&*scenario, target.protocol), describe(&load));
     let measured = load::run::run(&load, &target, &*scenario, server.as_ref(), &mut progress)?;
-    print(&measured);
+    print(&measured, &scenario.sizes());
     compare::store_run(arguments, &load, &target, &*scenario, &measured)?;
     Ok(match &measured {
         Measured { ended_early: Some(words), .. } => {
@@ -175,14 +175,18 @@ const SIGNED_SECONDS_MAX: u64 = 600;
 
 fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Box<dyn Scenario>, String> {
     check_operation(target.protocol, arguments.scenario)?;
-    let Some(settings) = arguments.s3(load.seed)? else {
+    let scenario: Box<dyn Scenario> = if let Some(settings) = arguments.s3(load.seed)? {
+        Box::new(scenarios::s3::S3::new(settings))
+    } else if let Some(settings) = arguments.multipart(load)? {
+        Box::new(scenarios::multipart::Multipart::new(settings))
+    } else {
         return Ok(Box::new(scenarios::echo::Echo { path: arguments.path.clone() }));
     };
     let is_signed = target.protocol == Protocol::Http && target.credentials.is_some();
     if is_signed && load.warm_up + load.measured > Duration::from_secs(SIGNED_SECONDS_MAX) {
         return Err(format!("a run of signed requests takes {SIGNED_SECONDS_MAX} s at most"));
     }
-    Ok(Box::new(scenarios::s3::S3::new(settings)))
+    Ok(scenario)
 }
 
 fn target(arguments: &RunArgs) -> Result<Target, String> {
@@ -280,7 +284,7 @@ fn describe(load: &Load) -> String {
     )
 }
 
-fn print(measured: &Measured) {
+fn print(measured: &Measured, sizes: &Sizes) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
@@ -313,6 +317,10 @@ fn print(measured: &Measured) {
             usage.cpu().as_secs_f64() / usage.elapsed.as_secs_f64() * 100.0,
             usage.peak_bytes as f64 / f64::from(1 << 20)
         );
+    }
+    if let (Some(part_bytes), Some(_)) = (sizes.value_bytes, sizes.part_count) {
+        let rate = measured.recorder.body_bytes as f64 / measured.seconds.max(1e-9);
+        println!("    parts: {}", report::table::parts_and_bytes(rate, part_bytes));
     }
     println!("     load: {:.0} % of its cores", measured.generator_share * 100.0);
     measured.notes.iter().for_each(|note| println!("note: {note}"));

@@ -155,6 +155,8 @@ pub struct Sizes {
     pub key_count: Option<u64>,
     /// How keys are drawn.
     pub distribution: Option<String>,
+    /// Of an upload, whose parts are the values.
+    pub part_count: Option<u64>,
     /// The part of reads where reads and writes are mixed.
     pub read_percent: Option<u32>,
 }
@@ -172,10 +174,13 @@ pub trait Plan {
         Ok(body_bytes)
     }
 
-    /// Ends what the plan began on the server, outside the clock. Gives what is to be said of its requests, in sentences
-    /// without figures that differ from run to run.
-    fn finish(&mut self) -> Vec<String> {
-        Vec::new()
+    /// Ends what the plan began on the server and looks at what it left, outside the clock. Gives what is to be said of its
+    /// requests, in sentences without figures that differ from run to run.
+    ///
+    /// # Errors
+    /// In words: why its good answers are none after all.
+    fn finish(&mut self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
     }
 }
 

@@ -44,8 +44,8 @@ start() {
 
 run() {
     local output status=0
-    output=$("$zerobench" run --url "$url" --pid "$node" --warm-up 0.1 --seconds 0.5 --connections 16 "$@") ||
-        status=$?
+    output=$("$zerobench" run --url "$url" --pid "$node" --warm-up 0.1 --seconds "${seconds:-0.5}" \
+        --connections 16 "$@") || status=$?
     # A busy machine may not keep a schedule; that is no failure of a request.
     if [ "$status" -ne 0 ] && ! { [ "$status" -eq 1 ] && grep -q '^VOID: overloaded' <<<"$output"; }; then
         echo "zerobench run $* ended with $status:" >&2
@@ -53,6 +53,37 @@ run() {
         exit 1
     fi
     echo "$(head -n 1 <<<"$output"): $(grep ' counted$' <<<"$output")"
+}
+
+# Signed, as curl does it: the digest of an empty body has to be given.
+ask() {
+    curl -sS --fail-with-body --aws-sigv4 aws:amz:us-east-1:s3 --user "$ZEROBENCH_ACCESS_KEY:$ZEROBENCH_SECRET_KEY" \
+        -H "x-amz-content-sha256: $(sha256sum </dev/null | cut -d ' ' -f 1)" "$@"
+}
+
+# Uploads in parts, of which afterwards none is open, and objects of no other size than whole ones are there. At a rate
+# that a slow disk keeps too: without a complete upload there would be nothing to look at.
+multipart() {
+    local bytes parts bucket listing sizes
+    for bytes in 1000 10485760; do
+        parts=$((bytes > 1000 ? 2 : 1))
+        bucket=uploads-$bytes
+        local flags=(multipart --bucket "$bucket" --parts "$parts" --part-bytes $((bytes / parts)) --uploads 50)
+        seconds=2 run "${flags[@]}" --rate 10
+        seconds=2 run "${flags[@]}" --rate 10 --streams 2 --unsigned
+        # Asked first and looked at then, so that an answer that did not come is no good one.
+        listing=$(ask "$url/$bucket?uploads=")
+        if ! grep -q '<ListMultipartUploadsResult' <<<"$listing" || grep '<Upload>' <<<"$listing"; then
+            echo "uploads of zerobench's were left open" >&2
+            exit 1
+        fi
+        listing=$(ask "$url/$bucket?list-type=2")
+        sizes=$(grep -o '<Size>[0-9]*</Size>' <<<"$listing" | sort -u) || true
+        if [ "$sizes" != "<Size>$bytes</Size>" ]; then
+            echo "instead of objects of $bytes bytes there are: $sizes" >&2
+            exit 1
+        fi
+    done
 }
 
 start
@@ -66,6 +97,7 @@ run get --closed --distribution zipf --keys 2500
 run get --closed --distribution unique --value-bytes 70000 --keys 50
 run mixed --closed --distribution unique --reads 50 --keys 500 --unsigned
 run mixed --closed --keys 500 --streams 8
+multipart
 
 PYTHONPATH=$tests python3 -c '
 import pathlib, sys

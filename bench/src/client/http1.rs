@@ -32,7 +32,6 @@ pub struct Answer {
     /// The beginning of its body, if it was asked for or the status is 300 or more.
     pub body: Vec<u8>,
     /// The value of its ETag, if it was asked for.
-    #[expect(dead_code, reason = "for uploads in parts, whose last request repeats it")]
     pub etag: Vec<u8>,
     /// Whether the connection can be used again.
     pub keeps: bool,

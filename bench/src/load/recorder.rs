@@ -98,7 +98,7 @@ pub struct Recorder {
     pub failures: BTreeMap<Failure, (u64, String)>,
     /// Good answers that came within the window: the throughput's numerator.
     pub in_window_count: u64,
-    /// Bytes of bodies sent and received by requests of the window.
+    /// Bytes of their bodies, both ways.
     pub body_bytes: u64,
     /// Connections that the server closed between requests and that were made anew.
     pub reconnect_count: u64,
@@ -139,10 +139,9 @@ impl Recorder {
         slice.slowest = slice.slowest.max(times.done.since(times.intended));
         if times.done >= from && times.done < until {
             self.in_window_count += 1;
-        }
-        if self.count_times(times) {
             self.body_bytes += body_bytes;
         }
+        self.count_times(times);
     }
 
     /// Records a failure. Failures of the warm-up count too: they void a run just as well.
@@ -175,15 +174,14 @@ impl Recorder {
         self.ran_out |= other.ran_out;
     }
 
-    fn count_times(&mut self, times: Times) -> bool {
+    fn count_times(&mut self, times: Times) {
         let (from, until) = self.window;
         if times.intended < from || times.intended >= until {
-            return false;
+            return;
         }
         self.latency.saturating_record(times.done.since(times.intended));
         self.service.saturating_record(times.done.since(times.sent));
         self.delay.saturating_record(times.sent.since(times.intended.max(times.free)));
-        true
     }
 
     fn slice(&mut self, at: Nanos) -> &mut Slice {

@@ -86,6 +86,8 @@ pub struct Measured {
     pub ended_early: Option<String>,
     /// What is to be said of the requests, in sentences.
     pub notes: Vec<String>,
+    /// Why the good answers are none after all.
+    pub refuted: Option<String>,
 }
 
 impl Measured {
@@ -111,6 +113,9 @@ impl Measured {
         if let Some((failure, (count, first))) = self.recorder.failures.iter().next() {
             let all = self.recorder.failed_count;
             return Some(format!("{all} requests failed; {count} of them: {failure} ({first})"));
+        }
+        if let Some(words) = &self.refuted {
+            return Some(words.clone());
         }
         if self.recorder.ran_out {
             return Some("the requests made ahead were used up before the run's end".to_owned());
@@ -151,6 +156,7 @@ struct Worked {
     cpu: Duration,
     elapsed: Duration,
     notes: Vec<String>,
+    refuted: Option<String>,
 }
 
 /// Drives `scenario` against `target` once. `say` is called about once a second with how it goes.
@@ -221,6 +227,7 @@ pub fn run(
             ended_early: watched.ended_early.map(|words| tell(&words, target, &total.recorder)),
             recorder: total.recorder,
             notes: total.notes,
+            refuted: total.refuted,
         })
     })
 }
@@ -234,6 +241,7 @@ impl Worked {
         self.notes.extend(other.notes);
         self.notes.sort_unstable();
         self.notes.dedup();
+        self.refuted = self.refuted.take().or(other.refuted);
     }
 }
 
@@ -435,11 +443,14 @@ fn work(
     let unsent_count = pacer.unsent_count(until);
     let cpu = thread_cpu().saturating_sub(cpu_before);
     drop(runtime);
-    let notes = plan.borrow_mut().finish();
+    let (notes, refuted) = match plan.borrow_mut().finish() {
+        Ok(notes) => (notes, None),
+        Err(words) => (Vec::new(), Some(words)),
+    };
     result?;
     drop((pacer, plan, ends));
     let recorder = Rc::into_inner(recorder).expect("every task has ended").into_inner();
-    Ok(Worked { recorder, unsent_count, cpu, elapsed, notes })
+    Ok(Worked { recorder, unsent_count, cpu, elapsed, notes, refuted })
 }
 
 /// What ends connections from outside of their tasks.

@@ -92,6 +92,9 @@ pub struct Scenario {
     pub keys: Option<u64>,
     /// How keys are drawn.
     pub distribution: Option<String>,
+    /// Parts of an upload; a value is a part then.
+    #[serde(default)]
+    pub parts: Option<u64>,
     /// The part of reads where reads and writes are mixed.
     pub read_percent: Option<u32>,
     /// Of all that is drawn.

@@ -2,7 +2,7 @@
 //! Invariant: a row that does not count is shown with its reason, and has no ratio and no share.
 
 use super::figures::{mebibytes, micros, spread, thousands};
-use super::json::{Peer, Report, Values};
+use super::json::{Peer, Report, Scenario, Values};
 
 /// The columns' heads.
 pub const HEADS: [&str; 13] = [
@@ -91,6 +91,9 @@ pub fn remarks(report: &Report) -> (Vec<String>, Vec<String>) {
         }
         if let Some(reason) = &peer.not_run {
             notes.push(format!("{name} was not run: {reason}."));
+        }
+        if let Some(words) = parts(&report.scenario, peer) {
+            notes.push(words);
         }
         let mut said: Vec<&String> = peer.rounds.iter().flat_map(|round| &round.notes).collect();
         said.sort_unstable();
@@ -190,6 +193,20 @@ pub fn markdown(report: &Report) -> String {
         report.command
     );
     out
+}
+
+/// How many parts of uploads a second, and how many bytes that is: a request may be a part or what completes an upload.
+fn parts(scenario: &Scenario, peer: &Peer) -> Option<String> {
+    let (Some(part_bytes), Some(_)) = (scenario.value_bytes, scenario.parts) else { return None };
+    let rates = peer.rounds.iter().map(|round| round.body_bytes as f64 / scenario.seconds);
+    let rate = Values(rates.collect()).median()?;
+    Some(format!("{}: {}", peer.name, parts_and_bytes(rate, part_bytes)))
+}
+
+/// A rate of bytes that came in parts.
+pub fn parts_and_bytes(bytes_per_second: f64, part_bytes: u64) -> String {
+    let parts = bytes_per_second / part_bytes.max(1) as f64;
+    format!("{} parts/s, {:.1} MB/s of bodies.", thousands(parts), bytes_per_second / 1e6)
 }
 
 fn word(text: &str) -> Cell {

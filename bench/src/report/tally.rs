@@ -195,6 +195,7 @@ mod tests {
             generator_share: 0.1,
             ended_early: None,
             notes: Vec::new(),
+            refuted: None,
         }
     }
 

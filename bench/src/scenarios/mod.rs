@@ -1,4 +1,5 @@
 //! The kinds of load.
 
 pub mod echo;
+pub mod multipart;
 pub mod s3;

@@ -24,7 +24,7 @@ use crate::scenario::{Expect, Length, Plan, Prepared, Protocol, Scenario, Sizes,
 
 use heads::Heads;
 
-mod fill;
+pub(super) mod fill;
 mod heads;
 
 /// Keys of a listing's page: the most that S3 gives.
@@ -88,6 +88,7 @@ impl Scenario for S3 {
         Sizes {
             value_bytes: Some(*value_bytes as u64),
             key_count: Some(*key_count as u64),
+            part_count: None,
             distribution: Some(match distribution {
                 Distribution::Unique => "unique".to_owned(),
                 Distribution::Uniform => "uniform".to_owned(),
@@ -174,7 +175,8 @@ impl Scenario for S3 {
             requests,
             next: 0,
             rounds: 0,
-            creates: asks.created > 0,
+            // Messages have no names: nothing is written over.
+            creates: asks.created > 0 && matches!(target.protocol, Protocol::Http | Protocol::Redis),
             content,
         }))
     }
@@ -253,11 +255,11 @@ fn overwriting(key: usize) -> usize {
 }
 
 /// Since 1970.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn timestamp(now: Duration) -> Timestamp {
+pub(super) fn timestamp(now: Duration) -> Timestamp {
     Timestamp::from_seconds(i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
@@ -369,14 +371,14 @@ impl Plan for Requests {
         Some(Prepared { head: self.heads.get(request.head), body, expect, tag: None })
     }
 
-    fn finish(&mut self) -> Vec<String> {
+    fn finish(&mut self) -> Result<Vec<String>, String> {
         if self.rounds == 0 || !self.creates {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let count = self.requests.len();
-        vec![format!(
+        Ok(vec![format!(
             "The {count} requests made ahead for a worker came round: from then on puts wrote over keys of the same run."
-        )]
+        )])
     }
 }
 
@@ -493,10 +495,10 @@ mod tests {
                 let mut plan = scenario.plan(&target, 0, 3).expect("a plan");
                 let mut heads = || plan.next().expect("it comes again").head;
                 let first = [heads(), heads(), heads()];
-                assert!(plan.finish().is_empty());
+                assert_eq!(plan.finish(), Ok(Vec::new()));
                 let mut heads = || plan.next().expect("it comes again").head;
                 assert_eq!(first, [heads(), heads(), heads()]);
-                assert_eq!(plan.finish().len(), usize::from(is_told));
+                assert_eq!(plan.finish().map(|notes| notes.len()), Ok(usize::from(is_told)));
             }
         }
     }

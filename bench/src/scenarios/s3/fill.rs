@@ -13,7 +13,7 @@ use crate::prepare::sign::{Call, EMPTY_DIGEST, Signer};
 use crate::scenario::{Protocol, Target};
 
 /// Objects are made over so many connections at a time.
-const CONNECTIONS: usize = 16;
+pub(in crate::scenarios) const CONNECTIONS: usize = 16;
 /// So much of an answer is shown.
 const WORDS_BYTES_MAX: usize = 300;
 /// The region that a bucket is in when nobody says where.
@@ -121,13 +121,19 @@ impl Maker {
 }
 
 /// Signed as of this moment: filling may take longer than a signature is good for.
-fn ask(client: &mut Client, target: &Target, call: &Call<'_>, body: &[u8]) -> Result<Answer, String> {
+pub(in crate::scenarios) fn ask(
+    client: &mut Client,
+    target: &Target,
+    call: &Call<'_>,
+    body: &[u8],
+) -> Result<Answer, String> {
     let mut head = Vec::new();
     Signer::new(&target.host, target.credentials.as_ref(), timestamp(now())).append(&mut head, call);
     client.exchange(&head, body)
 }
 
-fn refused(call: &Call<'_>, answer: &Answer) -> String {
+/// What is said of an answer that is not good.
+pub(in crate::scenarios) fn refused(call: &Call<'_>, answer: &Answer) -> String {
     let shown = &answer.body[..answer.body.len().min(WORDS_BYTES_MAX)];
     let words = String::from_utf8_lossy(shown);
     format!("{} {} was answered {}: {words}", call.method, call.path, answer.status)
