@@ -301,7 +301,7 @@ fn turns(
                 return Err("it was interrupted between turns".to_owned());
             }
             if let Some(gone) = contenders.iter_mut().find(|contender| contender.is_gone()) {
-                let words = format!("{} ({}) ended between turns", gone.target.name, gone.target.address);
+                let words = format!("{} ended between turns", gone.target.called(gone.server.as_ref()));
                 gone.tally.void(words.clone());
                 return Err(words);
             }

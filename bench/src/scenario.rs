@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::client::http1::{Answer, Failed};
 use crate::client::wire::Tls;
 use crate::load::recorder::Failure;
+use crate::server::process::Process;
 
 /// Who is asked.
 #[derive(Clone)]
@@ -35,6 +36,13 @@ impl Target {
     pub fn plain(url: &str) -> Result<Target, String> {
         let host = url.strip_prefix("http://").ok_or_else(|| format!("{url} is no http:// URL"))?;
         Target::at(host.trim_end_matches('/'))
+    }
+
+    /// As sentences name it: with its address and, where they are known, its process ids.
+    #[must_use]
+    pub fn called(&self, server: Option<&Process>) -> String {
+        let pids = server.map_or_else(String::new, |server| format!(" ({server})"));
+        format!("{} {}{pids}", self.name, self.address)
     }
 
     /// A server by host and port.

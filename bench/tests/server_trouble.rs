@@ -85,7 +85,8 @@ fn a_server_that_ends_ends_the_run_with_a_sentence_and_what_there_is() {
     let output = load.wait_with_output().expect("ends");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("ended after") && text.contains("answers were good"), "{text}");
+    let ended = format!("server {} (pid {}) ended after ", echo.address(), echo.process.id());
+    assert!(text.contains(&ended) && text.contains(" answers were good"), "{text}");
     assert!(quantile(&text, "latency", "p50") > 0.0, "{text}");
 }
 
@@ -99,7 +100,8 @@ fn a_server_that_stands_still_for_good_is_given_up() {
     echo.signal("CONT");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("answered nothing good for"), "{text}");
+    let given_up = format!("(pid {}) answered nothing good for ", echo.process.id());
+    assert!(text.contains(&given_up), "{text}");
 }
 
 #[test]

@@ -224,7 +224,7 @@ pub fn run(
             seconds: watched.seconds,
             usage: watched.usage,
             generator_share: total.cpu.as_secs_f64() / total.elapsed.as_secs_f64().max(1e-9),
-            ended_early: watched.ended_early.map(|words| tell(&words, target, &total.recorder)),
+            ended_early: watched.ended_early.map(|words| tell(&words, target, server, &total.recorder)),
             recorder: total.recorder,
             notes: total.notes,
             refuted: total.refuted,
@@ -246,9 +246,9 @@ impl Worked {
 }
 
 /// One sentence about an early end.
-fn tell(words: &str, target: &Target, recorder: &Recorder) -> String {
+fn tell(words: &str, target: &Target, server: Option<&Process>, recorder: &Recorder) -> String {
     let good = recorder.good_count;
-    let mut text = format!("{} ({}) {words}: {good} answers were good", target.name, target.address);
+    let mut text = format!("{} {words}: {good} answers were good", target.called(server));
     for (failure, (count, first)) in &recorder.failures {
         text += &format!(", {count} requests failed: {failure} ({first})");
     }
@@ -346,7 +346,7 @@ fn prepare(load: &Load, target: &Target, scenario: &dyn Scenario, worker: usize)
         Ok(lanes) => Ok(Ready { runtime, plan, lanes }),
         Err(error) => {
             drop(plan.finish());
-            Err(format!("{} ({}) takes no connection: {error}", target.name, target.address))
+            Err(format!("{} takes no connection: {error}", target.called(None)))
         }
     }
 }

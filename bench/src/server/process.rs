@@ -4,13 +4,21 @@
 //! workers are such threads), not that of write-back.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 /// Processes that make up one server.
 #[derive(Clone, Debug)]
 pub struct Process {
     pids: Vec<u32>,
+}
+
+/// `pid 17`, or `pids 17 18`.
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.pids.len() == 1 { "pid" } else { "pids" })?;
+        self.pids.iter().try_for_each(|pid| write!(f, " {pid}"))
+    }
 }
 
 /// What a server had used when the measured time began.

@@ -24,6 +24,11 @@ impl Echo {
         Echo { process, url }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("it has no TLS")
+    }
+
     /// Half a second of load on it.
     pub fn load(&self, flags: &[&str]) -> Output {
         let pid = self.process.id().to_string();
