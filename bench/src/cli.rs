@@ -10,7 +10,7 @@ use crate::limits::Group;
 use crate::load::run::{Load, Pace};
 use crate::load::schedule::Arrivals;
 use crate::prepare::keys::Distribution;
-use crate::report::ReportArgs;
+use crate::report::{Outputs, ReportArgs};
 use crate::scenarios::multipart::{self, PART_BYTES_MIN};
 use crate::scenarios::s3;
 
@@ -62,7 +62,25 @@ pub struct RunArgs {
     /// Its process ids, for CPU time and memory; descendants are found.
     #[arg(long, value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// Access key of signed requests; over other protocols than HTTP the user to log in as.
+    /// By which right.
+    #[command(flatten)]
+    pub access: AccessArgs,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub outputs: Outputs,
+    /// How it is driven.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// With what.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+}
+
+/// Who signs, and whom to trust.
+#[derive(Args)]
+pub struct AccessArgs {
+    /// Access key of signed requests; over other protocols than HTTP the user to log in as, but in a comparison only what such
+    /// a server's own key says.
     #[arg(long, env = "ZEROBENCH_ACCESS_KEY")]
     pub access_key: Option<String>,
     /// Its secret.
@@ -74,18 +92,6 @@ pub struct RunArgs {
     /// Trust this certificate (PEM), for https.
     #[arg(long)]
     pub ca: Option<PathBuf>,
-    /// Writes the report here as JSON.
-    #[arg(long)]
-    pub json: Option<PathBuf>,
-    /// Writes it here as a page that needs nothing else.
-    #[arg(long)]
-    pub html: Option<PathBuf>,
-    /// How it is driven.
-    #[command(flatten)]
-    pub load: LoadArgs,
-    /// With what.
-    #[command(flatten)]
-    pub scenario: ScenarioArgs,
 }
 
 /// Which limits, where.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Args, ValueEnum as _};
 
-use crate::cli::{LoadArgs, RunArgs, ScenarioArgs};
+use crate::cli::{AccessArgs, LoadArgs, RunArgs, ScenarioArgs};
 use crate::load::run::{Load, Measured, Pace};
 use crate::report::figures::{micros, thousands};
 use crate::report::json::{self, Limit, Peer, Report};
@@ -19,7 +19,7 @@ use crate::report::{self, Outputs, table};
 use crate::scenario::{Protocol, Scenario, Target};
 use crate::server::peer::{Origin, PeerArg, Start, Started, pair};
 use crate::server::process::{Before, Process, Usage};
-use crate::{Aim, ENDED_EARLY, VOID, load, machine};
+use crate::{ENDED_EARLY, VOID, load, machine};
 
 /// Between turns, for a server's own work after its last answer.
 const REST: Duration = Duration::from_millis(300);
@@ -52,18 +52,9 @@ pub struct CompareArgs {
     /// Their core; by default the first one.
     #[arg(long)]
     pub server_core: Option<usize>,
-    /// Access key of signed requests to peers without one of their own.
-    #[arg(long, env = "ZEROBENCH_ACCESS_KEY")]
-    pub access_key: Option<String>,
-    /// Its secret.
-    #[arg(long, env = "ZEROBENCH_SECRET_KEY", hide_env_values = true)]
-    pub secret_key: Option<String>,
-    /// The region that signatures name.
-    #[arg(long, default_value = "us-east-1")]
-    pub region: String,
-    /// Trust this certificate (PEM), for https.
-    #[arg(long)]
-    pub ca: Option<PathBuf>,
+    /// By which right.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Where the report goes.
     #[command(flatten)]
     pub outputs: Outputs,
@@ -104,17 +95,14 @@ impl Contender {
         // A key for signed requests is none to log in with elsewhere.
         let is_http = url.starts_with("http");
         let signs = |key: &'_ Option<String>| key.clone().filter(|_| is_http);
-        let access_key = facts.access_key.clone().or_else(|| signs(&arguments.access_key));
-        let secret_key = facts.secret_key.clone().or_else(|| signs(&arguments.secret_key));
-        let target = crate::aim(&Aim {
-            name: &peer.name,
-            url: &url,
-            access_key: access_key.as_deref(),
-            secret_key: secret_key.as_deref(),
-            region: facts.region.as_ref().unwrap_or(&arguments.region),
-            ca: arguments.ca.as_deref(),
-            is_http2: arguments.load.streams.is_some(),
-        })?;
+        let AccessArgs { access_key, secret_key, region, ca } = &arguments.access;
+        let access = AccessArgs {
+            access_key: facts.access_key.clone().or_else(|| signs(access_key)),
+            secret_key: facts.secret_key.clone().or_else(|| signs(secret_key)),
+            region: facts.region.clone().unwrap_or_else(|| region.clone()),
+            ca: ca.clone(),
+        };
+        let target = crate::aim(&peer.name, &url, &access, arguments.load.streams.is_some())?;
         crate::check_operation(target.protocol, arguments.scenario.scenario)?;
         let tally = Tally::new(Peer {
             name: peer.name.clone(),
@@ -278,8 +266,7 @@ pub fn store_run(
     let mut tally = Tally::new(Peer { name: target.name.clone(), ..Peer::default() });
     tally.add(measured, Around::default());
     report.peers = tally::peers(&[tally], &[]);
-    let outputs = Outputs { json: arguments.json.clone(), html: arguments.html.clone() };
-    report::store(&report, &outputs)
+    report::store(&report, &arguments.outputs)
 }
 
 /// All rounds, each in another order: whoever always came second would always come after the first one's writes.

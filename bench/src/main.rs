@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -14,7 +13,7 @@ use clap::{Parser as _, ValueEnum as _};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use cli::{Cli, Command, LimitArgs, RunArgs, ScenarioArgs, ScenarioName};
+use cli::{AccessArgs, Cli, Command, LimitArgs, RunArgs, ScenarioArgs, ScenarioName};
 use client::wire::Tls;
 use limits::{Group, Place};
 use load::run::{Load, Measured, Pace};
@@ -190,49 +189,30 @@ fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Bo
 }
 
 fn target(arguments: &RunArgs) -> Result<Target, String> {
-    aim(&Aim {
-        name: "server",
-        url: &arguments.url,
-        access_key: arguments.access_key.as_deref(),
-        secret_key: arguments.secret_key.as_deref(),
-        region: &arguments.region,
-        ca: arguments.ca.as_deref(),
-        is_http2: arguments.load.streams.is_some(),
-    })
+    aim("server", &arguments.url, &arguments.access, arguments.load.streams.is_some())
 }
 
 /// A server as flags name it.
-struct Aim<'a> {
-    name: &'a str,
-    url: &'a str,
-    access_key: Option<&'a str>,
-    secret_key: Option<&'a str>,
-    region: &'a str,
-    ca: Option<&'a Path>,
-    is_http2: bool,
-}
-
-fn aim(aim: &Aim<'_>) -> Result<Target, String> {
-    let (protocol, host, is_tls) = Protocol::of(aim.url)?;
-    if aim.is_http2 && protocol != Protocol::Http {
-        return Err(format!("--streams is for http and https, not for {}", aim.url));
+fn aim(name: &str, url: &str, access: &AccessArgs, is_http2: bool) -> Result<Target, String> {
+    let (protocol, host, is_tls) = Protocol::of(url)?;
+    if is_http2 && protocol != Protocol::Http {
+        return Err(format!("--streams is for http and https, not for {url}"));
     }
     let tls = if is_tls {
-        let ca = aim.ca.ok_or("https needs --ca with the certificate to trust")?;
-        Some(Tls::trusting(ca, host, aim.is_http2)?)
+        let ca = access.ca.as_ref().ok_or("https needs --ca with the certificate to trust")?;
+        Some(Tls::trusting(ca, host, is_http2)?)
     } else {
         None
     };
-    let credentials = match (aim.access_key, aim.secret_key) {
-        (Some(access_key), Some(secret_key)) => Some(Credentials {
-            access_key: access_key.to_owned(),
-            secret_key: secret_key.to_owned(),
-            region: aim.region.to_owned(),
-        }),
+    let AccessArgs { access_key, secret_key, region, .. } = access;
+    let credentials = match (access_key.clone(), secret_key.clone()) {
+        (Some(access_key), Some(secret_key)) => {
+            Some(Credentials { access_key, secret_key, region: region.clone() })
+        }
         (None, None) => None,
         _ => return Err("an access key and a secret key come together".to_owned()),
     };
-    Ok(Target { name: aim.name.to_owned(), protocol, tls, credentials, ..Target::at(host)? })
+    Ok(Target { name: name.to_owned(), protocol, tls, credentials, ..Target::at(host)? })
 }
 
 /// Refuses what a server of another protocol than HTTP cannot be asked for.
