@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::http1::{Framing, Head, parse};
+use super::http1::{Framing, Head, longer_than_its_size, parse, parse_chunk_size, parse_line};
 use super::wire::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -146,33 +146,28 @@ impl Client {
     /// RFC 9112 7.1: size lines, data, an empty trailer section or one that is skipped.
     fn chunks(&mut self, body: &mut Vec<u8>) -> Result<(), String> {
         loop {
-            let (line_bytes, size) = match httparse::parse_chunk_size(&self.input) {
-                Ok(httparse::Status::Complete(parsed)) => parsed,
-                Ok(httparse::Status::Partial) => {
-                    self.more()?;
-                    continue;
-                }
-                Err(_) => return Err("a chunk's size cannot be read".to_owned()),
+            let Some((line_bytes, size)) = parse_chunk_size(&self.input).map_err(|(_, words)| words)? else {
+                self.more()?;
+                continue;
             };
             self.input.drain(..line_bytes);
             if size == 0 {
-                while !self.line()?.is_empty() {}
+                while !self.passes_empty_line()? {}
                 return Ok(());
             }
             self.body(size, body)?;
-            if !self.line()?.is_empty() {
-                return Err("a chunk is longer than its size".to_owned());
+            if !self.passes_empty_line()? {
+                return Err(longer_than_its_size().1);
             }
         }
     }
 
-    /// Takes a line, without its end.
-    fn line(&mut self) -> Result<Vec<u8>, String> {
+    /// Passes a line and says whether it was empty.
+    fn passes_empty_line(&mut self) -> Result<bool, String> {
         loop {
-            if let Some(length) = memchr::memchr(b'\n', &self.input) {
-                let mut line: Vec<u8> = self.input.drain(..=length).collect();
-                line.truncate(line.trim_ascii_end().len());
-                return Ok(line);
+            if let Some((line_bytes, is_empty)) = parse_line(&self.input) {
+                self.input.drain(..line_bytes);
+                return Ok(is_empty);
             }
             self.more()?;
         }

@@ -153,24 +153,18 @@ impl Connection {
     /// RFC 9112 7.1: size lines, data, an empty trailer section or one that is skipped.
     async fn chunks(&mut self, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
         loop {
-            let size = match httparse::parse_chunk_size(&self.input[self.start..]) {
-                Ok(httparse::Status::Complete((line_bytes, size))) => {
-                    self.start += line_bytes;
-                    size
-                }
-                Ok(httparse::Status::Partial) => {
-                    self.fill().await?;
-                    continue;
-                }
-                Err(_) => return Err((Failure::Malformed, "a chunk's size cannot be read".to_owned())),
+            let Some((line_bytes, size)) = parse_chunk_size(&self.input[self.start..])? else {
+                self.fill().await?;
+                continue;
             };
+            self.start += line_bytes;
             if size == 0 {
-                while self.line().await? > 0 {}
+                while !self.passes_empty_line().await? {}
                 return Ok(());
             }
             self.body(size, answer, kept_max).await?;
-            if self.line().await? > 0 {
-                return Err((Failure::Malformed, "a chunk is longer than its size".to_owned()));
+            if !self.passes_empty_line().await? {
+                return Err(longer_than_its_size());
             }
         }
     }
@@ -187,13 +181,12 @@ impl Connection {
         }
     }
 
-    /// Passes a line and gives its length without its end.
-    async fn line(&mut self) -> Result<usize, Failed> {
+    /// Passes a line and says whether it was empty.
+    async fn passes_empty_line(&mut self) -> Result<bool, Failed> {
         loop {
-            let here = &self.input[self.start..];
-            if let Some(length) = here.iter().position(|byte| *byte == b'\n') {
-                self.start += length + 1;
-                return Ok(length.saturating_sub(1));
+            if let Some((line_bytes, is_empty)) = parse_line(&self.input[self.start..]) {
+                self.start += line_bytes;
+                return Ok(is_empty);
             }
             self.fill().await?;
         }
@@ -279,6 +272,26 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Failed> {
     Ok(Some((head, head_bytes)))
 }
 
+/// The length of a chunk's first line and the chunk's size, or nothing yet.
+pub(super) fn parse_chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, Failed> {
+    match httparse::parse_chunk_size(bytes) {
+        Ok(httparse::Status::Complete(parsed)) => Ok(Some(parsed)),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(_) => Err((Failure::Malformed, "a chunk's size cannot be read".to_owned())),
+    }
+}
+
+/// The length of a line with its end, and whether there is nothing before that; or nothing yet.
+pub(super) fn parse_line(bytes: &[u8]) -> Option<(usize, bool)> {
+    let length = memchr::memchr(b'\n', bytes)?;
+    Some((length + 1, matches!(&bytes[..length], b"" | b"\r")))
+}
+
+/// RFC 9112 7.1: a chunk's data is followed by an empty line.
+pub(super) fn longer_than_its_size() -> Failed {
+    (Failure::Malformed, "a chunk is longer than its size".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +313,16 @@ mod tests {
             Framing::None
         ));
         assert!(matches!(head("HTTP/1.0 200 OK\r\n\r\n").framing, Framing::UntilClose));
+    }
+
+    #[test]
+    fn chunks_are_read_by_lines_of_which_only_empty_ones_end_anything() {
+        assert_eq!(parse_chunk_size(b"1f;a=b\r\nrest"), Ok(Some((8, 31))));
+        assert_eq!(parse_chunk_size(b"1f"), Ok(None));
+        assert!(parse_chunk_size(b"x\r\n").is_err());
+        assert_eq!((parse_line(b"\r\nmore"), parse_line(b"\n")), (Some((2, true)), Some((1, true))));
+        assert_eq!((parse_line(b"a\n"), parse_line(b"a: b\r\n")), (Some((2, false)), Some((6, false))));
+        assert_eq!(parse_line(b"a\r"), None);
     }
 
     #[test]
