@@ -51,8 +51,9 @@ start() {
 declaration() {
     local name=zerobench-transient kind=classic durable=false
     [ "$1" = durable ] && name=zerobench kind=quorum durable=true
-    echo "{new, _} = rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"$name\">>), $durable, false," \
-        "[{<<\"x-queue-type\">>, longstr, <<\"$kind\">>}], none, <<\"zerobench\">>)."
+    echo "{Done, _} = rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"$name\">>), $durable, false," \
+        "[{<<\"x-queue-type\">>, longstr, <<\"$kind\">>}], none, <<\"zerobench\">>)," \
+        "true = lists:member(Done, [new, existing])."
 }
 
 evidence() {

@@ -43,17 +43,24 @@ impl Line {
             (When::BeforeTheClock, _) => Some(Limit::start(&closer)?),
         };
         keep(closer);
+        let line = Line::greet(target, wire).await;
+        if limit.is_some_and(Limit::was_reached) {
+            let words = format!("nothing that ends a greeting within {} s", GREETING_MAX.as_secs());
+            return Err((Failure::Connect, words));
+        }
+        line
+    }
+
+    async fn greet(target: &Target, wire: Wire) -> Result<Line, Failed> {
         let credentials = target.credentials.as_ref();
-        let line = match target.protocol {
+        Ok(match target.protocol {
             Protocol::Http => Line::Http(http1::Connection::new(wire)),
             Protocol::Redis => Line::Resp(resp::Connection::greet(wire, credentials).await?),
             Protocol::Nats => Line::Nats(nats::Connection::greet(wire, credentials).await?),
             Protocol::Amqp { is_durable } => {
                 Line::Amqp(amqp::Connection::greet(wire, credentials, is_durable).await?)
             }
-        };
-        drop(limit);
-        Ok(line)
+        })
     }
 
     /// Sends a request and reads its answer. `is_heard`: of HTTP, its ETag and the beginning of its body are kept whatever its
@@ -71,30 +78,29 @@ impl Line {
     }
 }
 
-/// Ends a connection after a while, unless it is dropped before. A thread, since the ring has no timers here (runtime.rs).
+/// Ends a connection after a while, unless it is told that there was no need. A thread, since the ring has no timers here (runtime.rs).
 struct Limit {
-    waiting: Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>,
+    alive: mpsc::Sender<()>,
+    waiting: thread::JoinHandle<bool>,
 }
 
 impl Limit {
     fn start(closer: &Closer) -> Result<Limit, Failed> {
         let closer = closer.again().map_err(|error| (Failure::Connect, error.to_string()))?;
         let (alive, ended) = mpsc::channel::<()>();
-        let thread = thread::spawn(move || {
-            if ended.recv_timeout(GREETING_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let waiting = thread::spawn(move || {
+            let is_late = ended.recv_timeout(GREETING_MAX) == Err(mpsc::RecvTimeoutError::Timeout);
+            if is_late {
                 closer.close();
             }
+            is_late
         });
-        Ok(Limit { waiting: Some((alive, thread)) })
+        Ok(Limit { alive, waiting })
     }
-}
 
-impl Drop for Limit {
-    fn drop(&mut self) {
-        if let Some((alive, thread)) = self.waiting.take() {
-            drop(alive);
-            // The thread does nothing that could panic.
-            drop(thread.join());
-        }
+    /// Whether it ended the connection; it does not any more.
+    fn was_reached(self) -> bool {
+        drop(self.alive);
+        self.waiting.join().expect("nothing in the thread panics")
     }
 }
