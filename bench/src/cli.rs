@@ -103,9 +103,18 @@ pub struct LimitArgs {
     /// Files go here: 1 GiB.
     #[arg(long, default_value = ".")]
     pub directory: PathBuf,
-    /// Of each figure.
-    #[arg(long, default_value_t = 3.0)]
+    /// Of each turn.
+    #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
+    /// Turns of ours and of the outside tool's; a figure is their median.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub turns: u16,
+    /// Sizes of the values that are appended to a log, each a limit of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1024", value_parser = clap::value_parser!(u32).range(0..1 << 20))]
+    pub value_bytes: Vec<u32>,
+    /// Writes the limits here as JSON, for `compare --limits`.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// How a scenario is driven.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::{Args, ValueEnum as _};
 
 use crate::cli::{AccessArgs, LoadArgs, RunArgs, ScenarioArgs};
+use crate::limits::fit::fit;
 use crate::load::run::{Load, Measured, Pace};
 use crate::report::figures::{micros, thousands};
-use crate::report::json::{self, Limit, Peer, Report};
+use crate::report::json::{self, Machine, Peer, Report};
 use crate::report::table::DIRTY_BYTES_MAX;
 use crate::report::tally::{self, Around, Tally};
 use crate::report::{self, Outputs, table};
@@ -37,9 +38,9 @@ pub struct CompareArgs {
     /// A server that is named in the table with the reason why it was not run.
     #[arg(long, value_name = "NAME=REASON", value_parser = pair)]
     pub not_run: Vec<(String, String)>,
-    /// What this machine could do at most, in requests per second: gives the share of it.
-    #[arg(long, value_name = "NAME=RATE", value_parser = limit)]
-    pub limit: Option<(String, f64)>,
+    /// What this machine could do at most, as `limit --json` wrote it: gives each result's share of the limit that fits.
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
     /// Turns of each server.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub rounds: u16,
@@ -107,6 +108,7 @@ impl Contender {
         let tally = Tally::new(Peer {
             name: peer.name.clone(),
             version: facts.version,
+            speaks: (target.protocol != Protocol::Http).then(|| target.protocol.title().to_owned()),
             mode: facts.mode,
             durable: facts.durable,
             evidence: facts.evidence,
@@ -128,6 +130,10 @@ impl Contender {
 /// In words: what keeps the comparison from beginning, or a report that cannot be written.
 pub fn compare(arguments: &CompareArgs) -> Result<ExitCode, String> {
     let load = arguments.load.load()?;
+    let limits = arguments.limits.as_deref().map(report::read_limits).transpose()?;
+    if let Some(limits) = &limits {
+        same_machine(&limits.machine, &machine::describe(&arguments.data))?;
+    }
     let (mut contenders, mut missing) = contenders(arguments)?;
     let scenario = crate::scenario(&arguments.scenario, &load, &contenders[0].target)?;
     for (index, mut contender) in std::mem::take(&mut contenders).into_iter().enumerate() {
@@ -149,7 +155,10 @@ pub fn compare(arguments: &CompareArgs) -> Result<ExitCode, String> {
         }
     }
     let mut report = outline(&load, &arguments.scenario, &*scenario, &contenders[0].target, &arguments.data);
-    report.limits = arguments.limit.iter().map(limit_of).collect();
+    if let Some(limits) = limits {
+        (report.limits, report.limits_began) = (limits.limits, Some(limits.began));
+        report.fit = fit(&report.scenario, &report.limits);
+    }
     println!("{}, {}", report.scenario.title, report.scenario.load);
     let settle_max = Duration::from_secs(arguments.settle);
     report.ended_early = turns(&mut contenders, &load, &*scenario, arguments.rounds.into(), settle_max).err();
@@ -159,7 +168,7 @@ pub fn compare(arguments: &CompareArgs) -> Result<ExitCode, String> {
         return Err(words.clone());
     }
     let tallies: Vec<Tally> = contenders.into_iter().map(|contender| contender.tally).collect();
-    report.peers = tally::peers(&tallies, &report.limits);
+    report.peers = tally::peers(&tallies, report.fit.as_ref());
     report.peers.extend(
         missing.into_iter().chain(arguments.not_run.iter().cloned()).map(|(name, reason)| Peer {
             name,
@@ -265,7 +274,7 @@ pub fn store_run(
     report.ended_early.clone_from(&measured.ended_early);
     let mut tally = Tally::new(Peer { name: target.name.clone(), ..Peer::default() });
     tally.add(measured, Around::default());
-    report.peers = tally::peers(&[tally], &[]);
+    report.peers = tally::peers(&[tally], None);
     report::store(&report, &arguments.outputs)
 }
 
@@ -398,12 +407,14 @@ fn outline(
             seed: load.seed,
         },
         limits: Vec::new(),
+        limits_began: None,
+        fit: None,
         peers: Vec::new(),
     }
 }
 
 /// The command as a shell would take it, without secrets.
-fn command(arguments: impl Iterator<Item = String>) -> String {
+pub fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut out = "zerobench".to_owned();
     let mut is_secret = false;
     for argument in arguments {
@@ -436,23 +447,24 @@ fn exit_code(report: &Report) -> ExitCode {
     if report.peers.iter().any(|peer| peer.void.is_some()) { ExitCode::from(VOID) } else { ExitCode::SUCCESS }
 }
 
-fn limit_of((name, rate): &(String, f64)) -> Limit {
-    Limit {
-        name: name.clone(),
-        value: json::rounded(*rate),
-        unit: "requests/s".to_owned(),
-        tool: None,
-        tool_value: None,
-        agrees: None,
+/// Limits say nothing about another machine, another kernel or another disk.
+fn same_machine(limits: &Machine, here: &Machine) -> Result<(), String> {
+    let differ = |what: &str, there: &str, here: &str| {
+        Err(format!(
+            "the limits are of another {what}: {there}, not {here}; `zerobench limit --json` measures them anew"
+        ))
+    };
+    let disk = |machine: &Machine| {
+        format!("{} on {} (write cache: {})", machine.file_system, machine.device, machine.write_cache)
+    };
+    if disk(limits) != disk(here) {
+        return differ("disk (--data names its directory)", &disk(limits), &disk(here));
     }
-}
-
-fn limit(text: &str) -> Result<(String, f64), String> {
-    let (name, rate) = pair(text)?;
-    match rate.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok((name, rate)),
-        _ => Err(format!("{rate} is no rate")),
-    }
+    let computer = |machine: &Machine| {
+        let Machine { processor, cores, memory_mib, kernel, .. } = machine;
+        format!("{processor}, {cores} cores, {memory_mib} MiB, kernel {kernel}")
+    };
+    if limits == here { Ok(()) } else { differ("machine", &computer(limits), &computer(here)) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser as _, ValueEnum as _};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -17,6 +17,7 @@ use cli::{AccessArgs, Cli, Command, LimitArgs, RunArgs, ScenarioArgs, ScenarioNa
 use client::wire::Tls;
 use limits::{Group, Place};
 use load::run::{Load, Measured, Pace};
+use report::json::Limits;
 use scenario::{Credentials, Protocol, Scenario, Sizes, Target};
 use server::process::Process;
 
@@ -143,30 +144,28 @@ fn limit(arguments: &LimitArgs) -> Result<ExitCode, String> {
         return Err("no core may be used".to_owned());
     };
     let groups = if arguments.groups.is_empty() { Group::value_variants() } else { &arguments.groups };
+    let value_bytes: Vec<usize> = arguments.value_bytes.iter().map(|bytes| *bytes as usize).collect();
     let place = Place {
         directory: &arguments.directory,
         server_core: *first,
         load_core: *last,
         seconds: arguments.seconds.clamp(0.1, 60.0),
+        turns: arguments.turns.into(),
+        value_bytes: &value_bytes,
     };
-    limits::measure(groups, &place, &mut |limit| {
-        let beside = match (limit.tool_value, limit.share_of_tool(), limit.agrees()) {
-            (Some(value), Some(share), Some(agrees)) => {
-                let mark = if agrees { "" } else { "  DIFFERS" };
-                format!("{}: {} ({share:.2}){mark}", limit.tool, figure(value, limit.unit))
-            }
-            _ => limit.tool.clone(),
-        };
-        println!("{:<34} {:>18}   {beside}", limit.name, figure(limit.value, limit.unit));
-    })?;
+    let began = machine::utc(SystemTime::now());
+    let limits = limits::measure(groups, &place, &mut |limit| print!("{}", report::limits::line(limit)))?;
+    let Some(path) = &arguments.json else { return Ok(ExitCode::SUCCESS) };
+    let limits = Limits {
+        version: report::json::VERSION,
+        command: compare::command(std::env::args().skip(1)),
+        began,
+        commit: machine::commit(),
+        machine: machine::describe(&arguments.directory),
+        limits,
+    };
+    report::write(path, &limits.write()?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn figure(value: f64, unit: &str) -> String {
-    match unit {
-        "bytes/s" => format!("{:.2} GB/s", value / 1e9),
-        unit => format!("{value:.0} {unit}"),
-    }
 }
 
 /// Runs of signed requests end well before the signatures, which were made before the clock, do.

@@ -103,6 +103,40 @@ fn two_servers_are_compared_and_the_report_serves_for_all_that_follows() {
 }
 
 #[test]
+fn limits_that_were_measured_give_a_share_on_the_same_machine_alone() {
+    let echo = Echo::start(&[]);
+    let scratch = Scratch::new("limits");
+    let (stored, json) = (scratch.path("limits.json"), scratch.path("report.json"));
+    let words = report_words(&["limit", "memory", "--seconds", "0.1", "--turns", "1", "--json", &stored]);
+    assert!(words.contains("memcpy, 256 MiB") && words.contains("GB/s"), "{words}");
+    let mut limits = scratch.json("limits.json");
+    assert!(limits["limits"][0]["value"].as_f64() > Some(0.0), "{limits}");
+    let bare = serde_json::json!({"name": "bare echo on the ring", "value": 1e9, "unit": "requests/s"});
+    limits["limits"].as_array_mut().expect("they are a list").push(bare);
+    let first = peer(&echo, "alpha");
+    let compare = |limits: &Value| {
+        std::fs::write(&stored, limits.to_string()).expect("it can be written");
+        let mut arguments = vec!["compare", "--peer", &first, "--rounds", "1", "--seconds", "0.3"];
+        arguments.extend(["--limits", &stored, "--json", &json]);
+        arguments.extend(GENTLE);
+        arguments.push("echo");
+        zerobench(&arguments)
+    };
+    let output = compare(&limits);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).expect("words are UTF-8");
+    assert!(said.contains("The limit is the bare echo on the ring: 1,000,000,000 requests/s."), "{said}");
+    let summary = &scratch.json("report.json")["peers"][0]["summary"];
+    assert_eq!(summary["limit_rate"], 1e9, "{summary}");
+    assert!(summary["limit_share"].as_f64().is_some_and(|share| share > 0.0 && share < 1.0), "{summary}");
+
+    limits["machine"]["processor"] = "another".into();
+    let output = compare(&limits);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another machine"), "{output:?}");
+}
+
+#[test]
 fn a_server_that_goes_away_leaves_a_report_of_what_was_measured() {
     let (alpha, mut beta) = (Echo::start(&[]), Echo::start(&[]));
     let scratch = Scratch::new("gone");

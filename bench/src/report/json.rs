@@ -7,11 +7,13 @@
 //! | command, began, commit | to run it again: secrets left out, RFC 3339 in UTC, of the checkout |
 //! | ended_early | why there is less than was asked for, or null |
 //! | machine, scenario | where, and what was sent how |
-//! | limits | what this machine could do at most, and whether another tool agrees |
+//! | limits, limits_began | what this machine could do at most, and whether another tool agrees; when that was measured |
+//! | fit | which of the limits this load is held against, or why none |
 //! | peers | per server its rounds, the percentiles of all rounds added up, and the rounds' figures side by side |
 //!
 //! Invariant: numbers are finite and have six decimals at most, so that what is written is read back equal.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version that is written.
@@ -36,6 +38,12 @@ pub struct Report {
     pub scenario: Scenario,
     /// What this machine could do at most.
     pub limits: Vec<Limit>,
+    /// When they were measured.
+    #[serde(default)]
+    pub limits_began: Option<String>,
+    /// Which of them this load is held against; nothing where no limits were given.
+    #[serde(default)]
+    pub fit: Option<Fit>,
     /// The servers, in the order of the command; the first is what ratios are taken against.
     pub peers: Vec<Peer>,
 }
@@ -102,7 +110,7 @@ pub struct Scenario {
 }
 
 /// What this machine could do at most.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// What is limited.
     pub name: String,
@@ -110,12 +118,64 @@ pub struct Limit {
     pub value: f64,
     /// Of both values.
     pub unit: String,
-    /// Which other program measured the same.
+    /// Which other program measured the same, with its flags.
     pub tool: Option<String>,
     /// What that gave.
     pub tool_value: Option<f64>,
+    /// What is held against each other where it is not the two values.
+    #[serde(default)]
+    pub compared: Option<Compared>,
     /// Whether the two are within 25 %; if not, no share is taken of the limit.
     pub agrees: Option<bool>,
+    /// Why no other program measured it.
+    #[serde(default)]
+    pub no_tool: Option<String>,
+    /// What else is to be known, in a whole sentence.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// A figure by which a limit and another program's are compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// What it is, with its unit.
+    pub what: String,
+    /// Ours.
+    pub value: f64,
+    /// The tool's.
+    pub tool_value: f64,
+}
+
+/// The limit that a load is held against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    /// Its name, or what it would have to be called.
+    pub limit: String,
+    /// So many requests per second reach it; nothing where no share can be taken.
+    pub rate: Option<f64>,
+    /// It is a rate of synced writes: a server that syncs less is not held against it.
+    pub is_synced: bool,
+    /// It is what HTTP costs: a server that speaks something else is not held against it.
+    pub is_of_http: bool,
+    /// Why no share is taken.
+    pub reason: Option<String>,
+}
+
+/// Limits as they are stored on their own, to be given to later comparisons on the same machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// `VERSION`.
+    pub version: u32,
+    /// The command line.
+    pub command: String,
+    /// When it began.
+    pub began: String,
+    /// Of the checkout in which the command ran.
+    pub commit: String,
+    /// Where they were measured.
+    pub machine: Machine,
+    /// All of them.
+    pub limits: Vec<Limit>,
 }
 
 /// One server.
@@ -125,6 +185,9 @@ pub struct Peer {
     pub name: String,
     /// As it calls itself.
     pub version: String,
+    /// Its protocol, if that is not HTTP.
+    #[serde(default)]
+    pub speaks: Option<String>,
     /// Its settings, in a word or two.
     pub mode: String,
     /// Whether an answered write survives a loss of power, where that is known.
@@ -255,17 +318,7 @@ impl Report {
     /// # Errors
     /// In words: no JSON, another version, or a field that is missing or wrong.
     pub fn read(text: &str) -> Result<Report, String> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
-        // First alone: another version may have other fields, and its number says more than the first of them missing.
-        let Versioned { version } =
-            serde_json::from_str(text).map_err(|error| format!("no report: {error}"))?;
-        if version != VERSION {
-            return Err(format!("a report of version {version}; this program reads version {VERSION}"));
-        }
-        serde_json::from_str(text).map_err(|error| format!("a damaged report: {error}"))
+        read(text, "report")
     }
 
     /// Writes it.
@@ -273,9 +326,61 @@ impl Report {
     /// # Errors
     /// In words: what the writer says.
     pub fn write(&self) -> Result<String, String> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
-        text.push('\n');
-        Ok(text)
+        write(self)
+    }
+}
+
+impl Limits {
+    /// Reads stored limits.
+    ///
+    /// # Errors
+    /// In words: no JSON, another version, or a field that is missing or wrong.
+    pub fn read(text: &str) -> Result<Limits, String> {
+        read(text, "file of limits")
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// In words: what the writer says.
+    pub fn write(&self) -> Result<String, String> {
+        write(self)
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    // First alone: another version may have other fields, and its number says more than the first of them missing.
+    let Versioned { version } = serde_json::from_str(text).map_err(|error| format!("no {what}: {error}"))?;
+    if version != VERSION {
+        return Err(format!("a {what} of version {version}; this program reads version {VERSION}"));
+    }
+    serde_json::from_str(text).map_err(|error| format!("a damaged {what}: {error}"))
+}
+
+fn write(value: &impl Serialize) -> Result<String, String> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
+    text.push('\n');
+    Ok(text)
+}
+
+impl Limit {
+    /// Our figure as a share of the tool's.
+    pub fn ratio(&self) -> Option<f64> {
+        match &self.compared {
+            Some(compared) => Some(compared.value / compared.tool_value),
+            None => Some(self.value / self.tool_value?),
+        }
+    }
+}
+
+impl Fit {
+    /// Whether a server is held against it.
+    pub fn holds_for(&self, peer: &Peer) -> bool {
+        !(self.is_synced && peer.is_lossy() || self.is_of_http && peer.speaks.is_some())
     }
 }
 
@@ -296,11 +401,19 @@ impl Values {
 }
 
 impl Peer {
+    /// Whether an answered write may be lost: what was counted stands above what a setting is called.
+    pub fn is_lossy(&self) -> bool {
+        self.durable == Some(false) || self.syncs_per_write.is_some_and(|syncs| syncs < SYNCS_MIN)
+    }
+
     /// The largest figure of any round, of those that have it.
     pub fn largest(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
         self.rounds.iter().filter_map(of).max_by(f64::total_cmp)
     }
 }
+
+/// A single writer's answer needs a flush of its own; the hair is for flushes that a count just misses.
+const SYNCS_MIN: f64 = 0.9;
 
 /// With six decimals at most. What is not finite becomes zero, since JSON has no word for it.
 pub fn rounded(value: f64) -> f64 {
@@ -324,6 +437,36 @@ mod tests {
         let words = Report::read("{\"version\": 2, \"what\": []}").expect_err("refused");
         assert!(words.contains("version 2"), "{words}");
         assert!(Report::read("{}").is_err() && Report::read("").is_err());
+    }
+
+    #[test]
+    fn limits_are_read_back_equal_and_are_no_report() {
+        let report = samples::report();
+        let limits = Limits {
+            version: VERSION,
+            command: "zerobench limit".to_owned(),
+            began: report.began,
+            commit: report.commit,
+            machine: report.machine,
+            limits: report.limits,
+        };
+        let text = limits.write().expect("writes");
+        assert_eq!(Limits::read(&text).expect("reads"), limits);
+        assert!(Report::read(&text).is_err());
+    }
+
+    #[test]
+    fn a_report_from_before_limits_had_more_fields_is_still_read() {
+        let mut report = samples::report();
+        report.limits[0] = Limit { compared: None, no_tool: None, note: None, ..report.limits[0].clone() };
+        (report.limits_began, report.fit) = (None, None);
+        let text = report.write().expect("writes");
+        let mut old: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        let whole = old.as_object_mut().expect("it is an object");
+        assert!(whole.remove("limits_began").is_some() && whole.remove("fit").is_some());
+        let limit = old["limits"][0].as_object_mut().expect("it is an object");
+        assert!(["compared", "no_tool", "note"].iter().all(|field| limit.remove(*field).is_some()));
+        assert_eq!(Report::read(&old.to_string()).expect("reads"), report);
     }
 
     #[test]

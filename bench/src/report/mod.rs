@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use json::Report;
+use json::{Limits, Report};
 
 pub mod change;
 pub mod figures;
 pub mod json;
+pub mod limits;
 pub mod page;
 pub mod plot;
 #[cfg(test)]
@@ -81,10 +82,26 @@ pub fn store(report: &Report, outputs: &Outputs) -> Result<(), String> {
 }
 
 fn read(path: &Path) -> Result<Report, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Report::read(&text).map_err(|error| format!("{}: {error}", path.display()))
+    read_as(path, Report::read)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
+/// Reads limits that were stored on their own.
+///
+/// # Errors
+/// In words: a file that cannot be read, or holds none.
+pub fn read_limits(path: &Path) -> Result<Limits, String> {
+    read_as(path, Limits::read)
+}
+
+fn read_as<T>(path: &Path, read: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    read(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes a text where it was asked for.
+///
+/// # Errors
+/// In words: a file that cannot be written.
+pub fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

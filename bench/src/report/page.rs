@@ -3,6 +3,7 @@
 
 use super::figures::{micros, percentile, plain, round_micros, thousands};
 use super::json::{Peer, Report, Round, Values};
+use super::limits;
 use super::plot::{self, Axis, Bar, Scale, Series, escape};
 use super::table::{self, HEADS, WORD_COLUMNS};
 
@@ -27,6 +28,9 @@ pub fn page(report: &Report) -> String {
     );
     out += &verdict(report);
     out += &rows(report);
+    limits::held_against(report)
+        .iter()
+        .for_each(|text| out += &format!("<p class=\"small\">{}</p>\n", escape(text)));
     let has_limit = report.peers.iter().any(|peer| peer.summary.limit_rate.is_some());
     let dashed = if has_limit { " Dashed: the limit." } else { "" };
     let rates = format!("Median of the rounds; the line goes from the smallest to the largest.{dashed}");
@@ -51,6 +55,7 @@ pub fn page(report: &Report) -> String {
         "Per good answer, with the kernel's work for its threads and without write-back.",
         || plot_bars(report, &CPU, |peer| &peer.summary.cpu_us, false),
     );
+    out += &limits_of_machine(report);
     out += &again(report);
     out
 }
@@ -135,10 +140,49 @@ fn over_time(report: &Report, axis: &Axis, of: fn(&Round, usize) -> Option<f64>)
     (!series.is_empty()).then(|| plot::lines(&SECONDS, axis, &series))
 }
 
+/// All limits, beside what another tool gave.
+fn limits_of_machine(report: &Report) -> String {
+    if report.limits.is_empty() {
+        return String::new();
+    }
+    let when = report.limits_began.as_ref().map_or_else(String::new, |began| format!(", measured {began}"));
+    let mut out = format!(
+        "<h2>What this machine can do</h2>\n<p class=\"small\">On one core{}. Marked: another tool gave less than 0.8 or more \
+         than 1.25 of it, and no share is taken.</p>\n<div class=\"scroll\"><table>\n<tr><th class=\"word\">limit</th>\
+         <th>here</th><th>by a tool</th><th>ratio</th><th class=\"word\">by</th></tr>\n",
+        escape(&when)
+    );
+    let used = report.fit.as_ref().map(|fit| fit.limit.as_str());
+    for limit in &report.limits {
+        let ratio = limit.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let mark = if limit.agrees == Some(false) { " class=\"void\"" } else { "" };
+        let tool =
+            limit.tool_value.map_or_else(String::new, |value| escape(&limits::figure(value, &limit.unit)));
+        let name = if used == Some(&limit.name) { "<strong>limit of this load</strong><br>" } else { "" };
+        let by = match (&limit.tool, &limit.no_tool) {
+            (Some(tool), _) => format!("<code>{}</code>", escape(tool)),
+            (None, why) => escape(why.as_deref().unwrap_or("not checked by another tool")),
+        };
+        let compared = limit.compared.as_ref().map(|compared| {
+            let (here, there) = (compared.value, compared.tool_value);
+            format!("The ratio is that of the {}: {here:.2} and {there:.2}.", compared.what)
+        });
+        let more = compared.iter().chain(&limit.note);
+        let more: String = more.map(|words| format!("<br><small>{}</small>", escape(words))).collect();
+        out += &format!(
+            "<tr><td class=\"word\">{name}{}</td><td>{}</td><td>{tool}</td><td{mark}>{ratio}</td>\
+             <td class=\"word wide\">{by}{more}</td></tr>\n",
+            escape(&limit.name),
+            escape(&limits::figure(limit.value, &limit.unit))
+        );
+    }
+    out + "</table></div>\n"
+}
+
 /// Machine, versions, date and command.
 fn again(report: &Report) -> String {
     let machine = &report.machine;
-    let mut rows = vec![
+    let rows = [
         ("command", format!("<code>{}</code>", escape(&report.command))),
         ("date", escape(&report.began)),
         ("commit", escape(&report.commit)),
@@ -161,15 +205,6 @@ fn again(report: &Report) -> String {
         ),
         ("load", escape(&format!("{}, seed {}", report.scenario.load, report.scenario.seed))),
     ];
-    for limit in &report.limits {
-        let tool = match (&limit.tool, limit.tool_value, limit.agrees) {
-            (Some(tool), Some(value), Some(true)) => format!(", {tool} agrees: {}", thousands(value)),
-            (Some(tool), Some(value), _) => format!(", {tool} does not agree: {}", thousands(value)),
-            _ => ", not checked by another tool".to_owned(),
-        };
-        let value = thousands(limit.value);
-        rows.push(("limit", escape(&format!("{}: {value} {}{tool}", limit.name, limit.unit))));
-    }
     let mut out = String::from("<h2>To run it again</h2>\n<dl>\n");
     rows.iter().for_each(|(name, value)| out += &format!("<dt>{name}</dt><dd>{value}</dd>\n"));
     for peer in report.peers.iter().filter(|peer| !peer.evidence.is_empty()) {
@@ -181,6 +216,7 @@ fn again(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::json::Fit;
     use crate::report::samples;
 
     #[test]
@@ -195,10 +231,36 @@ mod tests {
     }
 
     #[test]
+    fn the_page_shows_every_limit_and_marks_the_one_that_differs() {
+        let report = samples::report();
+        let page = page(&report);
+        assert!(report.limits.iter().all(|limit| page.contains(&escape(&limit.name))));
+        assert_eq!(page.matches("<td class=\"void\">2.00</td>").count(), 1);
+        assert_eq!(page.matches("limit of this load").count(), 1);
+        assert!(page.contains("Dashed: the limit") && page.contains("class=\"limit\""));
+        let none = super::page(&Report { limits: Vec::new(), fit: None, ..report });
+        assert!(!none.contains("What this machine can do"));
+    }
+
+    #[test]
     fn what_a_server_said_cannot_break_out_of_the_page() {
         let mut report = samples::report();
         report.peers[2].void = Some("<img onerror=x>".to_owned());
         report.command = "zerobench <b>".to_owned();
+        for limit in &mut report.limits {
+            limit.name += "<b>";
+            limit.unit += "<b>";
+            for text in [&mut limit.tool, &mut limit.no_tool, &mut limit.note] {
+                *text = Some("<b>".to_owned());
+            }
+        }
+        report.fit = Some(Fit {
+            limit: "<b>".to_owned(),
+            rate: None,
+            is_synced: false,
+            is_of_http: true,
+            reason: Some("<b>".to_owned()),
+        });
         let page = page(&report);
         assert!(!page.contains("<img") && !page.contains("<b>"));
     }

@@ -1,7 +1,8 @@
 //! A report as tests need it: two good peers, one void, one that was not run. Nothing in it was measured.
 
 use super::json::{
-    FailureKind, Limit, Machine, Peer, Point, Report, Round, Scenario, Summary, VERSION, Values,
+    Compared, FailureKind, Fit, Limit, Machine, Peer, Point, Report, Round, Scenario, Summary, VERSION,
+    Values,
 };
 
 /// Whoever changes it changes what several tests see.
@@ -10,8 +11,10 @@ pub fn report() -> Report {
     let mut beta = peer("beta", 15_000.0, 3.0);
     alpha.durable = Some(true);
     alpha.summary.ratio = Some(Values(vec![1.0; 3]));
+    (alpha.summary.limit_rate, alpha.summary.limit_share) = (Some(25_000.0), Some(0.8));
     beta.durable = Some(false);
     beta.summary.ratio = Some(Values(vec![0.76, 0.75, 0.74]));
+    (beta.summary.limit_rate, beta.summary.limit_share) = (Some(25_000.0), Some(0.6));
     let mut gamma = peer("gamma", 9_000.0, 8.0);
     gamma.void = Some("3 requests failed; 3 of them: status 503 (SlowDown)".to_owned());
     gamma.rounds[1].failures =
@@ -51,16 +54,53 @@ pub fn report() -> Report {
             seed: 1,
             ..Scenario::default()
         },
-        limits: vec![Limit {
-            name: "echo".to_owned(),
-            value: 200_000.0,
-            unit: "requests/s".to_owned(),
-            tool: Some("wrk".to_owned()),
-            tool_value: Some(100_000.0),
-            agrees: Some(false),
-        }],
+        limits: limits(),
+        limits_began: Some("2026-02-28T00:00:00Z".to_owned()),
+        fit: Some(Fit {
+            limit: "bare echo on the ring".to_owned(),
+            rate: Some(25_000.0),
+            is_synced: false,
+            is_of_http: true,
+            reason: None,
+        }),
         peers: vec![alpha, beta, gamma, delta],
     }
+}
+
+/// One that agrees by what it cost the server, one that does not agree, one that nobody else measures.
+fn limits() -> Vec<Limit> {
+    let agreed = Limit {
+        name: "bare echo on the ring".to_owned(),
+        value: 25_000.0,
+        unit: "requests/s".to_owned(),
+        tool: Some("wrk -t1 -c64 -d2s URL".to_owned()),
+        tool_value: Some(19_000.0),
+        compared: Some(Compared {
+            what: "us of the server's CPU time a request".to_owned(),
+            value: 4.5,
+            tool_value: 4.7,
+        }),
+        agrees: Some(true),
+        no_tool: None,
+        note: Some("The server's core was 80 % busy.".to_owned()),
+    };
+    let differs = Limit {
+        name: "XXH3-64".to_owned(),
+        value: 2e10,
+        unit: "bytes/s".to_owned(),
+        tool: Some("xxhsum -b5".to_owned()),
+        tool_value: Some(1e10),
+        agrees: Some(false),
+        ..Limit::default()
+    };
+    let alone = Limit {
+        name: "CRC-32C".to_owned(),
+        value: 8e10,
+        unit: "bytes/s".to_owned(),
+        no_tool: Some("no packaged tool measures it".to_owned()),
+        ..Limit::default()
+    };
+    vec![agreed, differs, alone]
 }
 
 /// Three rounds around `rate`, with latencies that grow by `slope` per nine.

@@ -3,6 +3,7 @@
 
 use super::figures::{mebibytes, micros, spread, thousands};
 use super::json::{Peer, Report, Scenario, Values};
+use super::limits;
 
 /// The columns' heads.
 pub const HEADS: [&str; 13] = [
@@ -35,9 +36,7 @@ pub struct Cell {
 /// The cells of a peer, one for each of `HEADS`.
 pub fn row(peer: &Peer) -> [Cell; HEADS.len()] {
     let summary = &peer.summary;
-    // What was counted stands above what a setting is called.
-    let is_lossy = peer.durable == Some(false) || peer.syncs_per_write.is_some_and(|syncs| syncs < SYNCS_MIN);
-    let mode = match (is_lossy, peer.mode.as_str()) {
+    let mode = match (peer.is_lossy(), peer.mode.as_str()) {
         (false, mode) => mode.to_owned(),
         (true, "") => "not durable".to_owned(),
         (true, mode) => format!("{mode}, not durable"),
@@ -151,6 +150,7 @@ pub fn terminal(report: &Report) -> String {
         out += text.trim_end();
         out.push('\n');
     }
+    limits::held_against(report).iter().for_each(|text| out += &format!("{text}\n"));
     let (void, notes) = remarks(report);
     void.iter().for_each(|text| out += &format!("VOID: {text}\n"));
     notes.iter().for_each(|text| out += &format!("note: {text}\n"));
@@ -174,7 +174,8 @@ pub fn markdown(report: &Report) -> String {
         out += &line(columns.iter().map(|column| text(&row[*column])).collect());
     }
     let (void, notes) = remarks(report);
-    void.iter().chain(&notes).for_each(|text| out += &format!("\n{text}\n"));
+    let against = limits::held_against(report);
+    void.iter().chain(&notes).chain(&against).for_each(|text| out += &format!("\n{text}\n"));
     let (scenario, machine) = (&report.scenario, &report.machine);
     out += &format!(
         "\n{}: {}. Median of the rounds (smallest-largest). {}, {} cores, {} GiB, kernel {}, {} on {} (write cache: {}), {}, \
@@ -219,8 +220,6 @@ fn cell(values: &Values, show: impl Fn(f64) -> String) -> Cell {
     Cell { text, range: (values.0.len() > 1).then_some(range) }
 }
 
-/// A single writer's answer needs a flush of its own; the hair is for flushes that a count just misses.
-const SYNCS_MIN: f64 = 0.9;
 /// Above this part of a core servers that nobody drives are not idle.
 const OTHERS_SHARE_MAX: f64 = 0.01;
 /// Above this part of its cores the load may be what is measured.
@@ -256,6 +255,11 @@ mod tests {
     fn markdown_has_as_many_cells_in_every_row_and_leaves_out_what_nobody_has() {
         let mut report = samples::report();
         report.peers[0].name = "a|b".to_owned();
+        let with = markdown(&report);
+        assert!(with.contains("of limit") && with.contains("| 80 % |"), "{with}");
+        assert!(with.contains("\nThe limit is the bare echo on the ring: 25,000 requests/s.\n"), "{with}");
+        report.fit = None;
+        report.peers.iter_mut().for_each(|peer| peer.summary.limit_share = None);
         let text = markdown(&report);
         let table: Vec<&str> = text.lines().take_while(|line| line.starts_with('|')).collect();
         assert_eq!(table.len(), 2 + report.peers.len());

@@ -3,7 +3,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::json::{FailureKind, Limit, Peer, Point, Round, Summary, Values, rounded};
+use super::json::{FailureKind, Fit, Peer, Point, Round, Summary, Values, rounded};
 use crate::load::recorder::SLICE;
 use crate::load::run::Measured;
 
@@ -88,18 +88,18 @@ impl Tally {
     }
 }
 
-/// The peers of a report: each summed up, with its ratio to the first and its share of the first limit that another tool
-/// does not contradict.
-pub fn peers(tallies: &[Tally], limits: &[Limit]) -> Vec<Peer> {
+/// The peers of a report: each summed up, with its ratio to the first and its share of the limit that fits the load.
+pub fn peers(tallies: &[Tally], fit: Option<&Fit>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = tallies.iter().map(Tally::peer).collect();
-    let limit = limits.iter().find(|limit| limit.agrees != Some(false) && limit.value > 0.0);
     let base = peers.first().filter(|peer| counts(peer) && tallies.len() > 1);
     let base = base.map(|peer| peer.summary.rate.clone());
     for peer in peers.iter_mut().filter(|peer| counts(peer)) {
+        // A limit of synced writes is none for a server that answers before its writes are on the disk.
+        let limit = fit.filter(|fit| fit.holds_for(peer)).and_then(|fit| fit.rate);
         let summary = &mut peer.summary;
         summary.ratio = base.as_ref().and_then(|base| ratio(&summary.rate, base));
-        summary.limit_rate = limit.map(|limit| limit.value);
-        summary.limit_share = limit.and_then(|limit| Some(rounded(summary.rate.median()? / limit.value)));
+        summary.limit_rate = limit;
+        summary.limit_share = limit.and_then(|limit| Some(rounded(summary.rate.median()? / limit)));
     }
     peers
 }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_ratio_is_taken_round_by_round() {
-        let peers = peers(&[tally(&[100, 200, 400]), tally(&[200, 400, 800])], &[]);
+        let peers = peers(&[tally(&[100, 200, 400]), tally(&[200, 400, 800])], None);
         assert_eq!(peers[0].summary.ratio, Some(Values(vec![1.0; 3])));
         assert_eq!(peers[1].summary.ratio.as_ref().and_then(Values::spread), Some([2.0; 3]));
     }
@@ -220,13 +220,13 @@ mod tests {
         bad.recorder.failed(times, Failure::Status(503), || "SlowDown".to_owned());
         let mut void = tally(&[100]);
         void.add(&bad, Around::default());
-        let beside = peers(&[tally(&[100, 100]), void], &[]);
+        let beside = peers(&[tally(&[100, 100]), void], None);
         assert!(beside[0].summary.ratio.is_some() && beside[1].summary.ratio.is_none());
         assert!(beside[1].void.as_ref().is_some_and(|reason| reason.contains("SlowDown")));
         assert_eq!((beside[1].summary.error_count, beside[1].rounds.len()), (1, 2));
         let mut first = tally(&[]);
         first.add(&bad, Around::default());
-        assert!(peers(&[first, tally(&[100])], &[])[1].summary.ratio.is_none());
+        assert!(peers(&[first, tally(&[100])], None)[1].summary.ratio.is_none());
     }
 
     #[test]
@@ -240,16 +240,24 @@ mod tests {
     }
 
     #[test]
-    fn no_share_is_taken_of_a_limit_that_another_tool_contradicts() {
-        let limit = |agrees| Limit {
-            name: "echo".to_owned(),
-            value: 200.0,
-            unit: "requests/s".to_owned(),
-            tool: None,
-            tool_value: None,
-            agrees,
+    fn a_share_is_taken_of_the_limit_that_fits_and_of_no_other() {
+        let fit = |rate, is_synced| Fit {
+            limit: "a limit".to_owned(),
+            rate,
+            is_synced,
+            is_of_http: !is_synced,
+            reason: None,
         };
-        let share = |agrees| peers(&[tally(&[100])], &[limit(agrees)])[0].summary.limit_share;
-        assert_eq!((share(None), share(Some(true)), share(Some(false))), (Some(0.5), Some(0.5), None));
+        let share = |fit: &Fit| peers(&[tally(&[100])], Some(fit))[0].summary.limit_share;
+        assert_eq!(share(&fit(Some(200.0), false)), Some(0.5));
+        assert_eq!(share(&fit(None, false)), None);
+        let mut lossy = tally(&[100]);
+        lossy.peer.durable = Some(false);
+        let both = peers(&[tally(&[100]), lossy], Some(&fit(Some(200.0), true)));
+        assert_eq!((both[0].summary.limit_share, both[1].summary.limit_share), (Some(0.5), None));
+        let mut other = tally(&[100]);
+        other.peer.speaks = Some("RESP 2".to_owned());
+        let both = peers(&[tally(&[100]), other], Some(&fit(Some(200.0), false)));
+        assert_eq!((both[0].summary.limit_share, both[1].summary.limit_share), (Some(0.5), None));
     }
 }
