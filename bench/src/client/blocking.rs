@@ -35,6 +35,35 @@ trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
+/// A socket whose operations begin again when they were interrupted. The kernel interrupts a thread that has a ring, as that
+/// of a worker, to finish the ring's work, and operations with a time limit do not begin again by themselves (signal(7)).
+struct Uninterrupted<S>(S);
+
+impl<S: Read> Read for Uninterrupted<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        again(|| self.0.read(buffer))
+    }
+}
+
+impl<S: Write> Write for Uninterrupted<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        again(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        again(|| self.0.flush())
+    }
+}
+
+fn again<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match operation() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// An answer, whole.
 pub struct Answer {
     /// Its status.
@@ -80,6 +109,7 @@ impl Client {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(SILENCE_MAX))?;
         socket.set_write_timeout(Some(SILENCE_MAX))?;
+        let socket = Uninterrupted(socket);
         let Some(tls) = &self.tls else { return Ok(Box::new(socket)) };
         let connection = ClientConnection::new(Arc::clone(&tls.config), tls.name.clone());
         let mut stream = StreamOwned::new(connection.map_err(io::Error::other)?, socket);
@@ -222,6 +252,43 @@ mod tests {
         let answers = given.iter().map(|_| client.exchange(b"he", b"b")).collect();
         server.join().expect("ended");
         answers
+    }
+
+    /// Is interrupted every other time.
+    struct Nervous {
+        is_calm: bool,
+    }
+
+    impl Nervous {
+        fn once(&mut self) -> io::Result<usize> {
+            self.is_calm = !self.is_calm;
+            if self.is_calm { Err(io::ErrorKind::Interrupted.into()) } else { Ok(1) }
+        }
+    }
+
+    impl Read for Nervous {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.once()
+        }
+    }
+
+    impl Write for Nervous {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.once()
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.once().map(drop)
+        }
+    }
+
+    #[test]
+    fn an_interrupted_operation_begins_again() {
+        let mut socket = Uninterrupted(Nervous { is_calm: false });
+        for _ in 0..2 {
+            assert!(socket.read(&mut [0]).is_ok_and(|count| count == 1));
+            assert!(socket.write(b"b").is_ok_and(|count| count == 1) && socket.flush().is_ok());
+        }
     }
 
     #[test]
