@@ -142,7 +142,8 @@ pub trait Scenario: Send + Sync {
     /// In words: what the server answered.
     fn fill(&self, target: &Target) -> Result<(), String>;
 
-    /// A load of nothing but its writes, to see what a server does for one; nothing where it only reads.
+    /// A load of nothing but its writes, to see what a server does for one; nothing where it only reads, or where
+    /// they do not come alone.
     fn writes(&self) -> Option<Box<dyn Scenario>> {
         None
     }

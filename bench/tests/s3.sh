@@ -98,6 +98,13 @@ run get --closed --distribution unique --value-bytes 70000 --keys 50
 run mixed --closed --distribution unique --reads 50 --keys 500 --unsigned
 run mixed --closed --keys 500 --streams 8
 multipart
+output=$("$zerobench" run --url "$url" --warm-up 0 --seconds 1 --connections 4 --closed multipart --part-bytes 9 --parts 1 --uploads 4) &&
+    status=0 || status=$?
+if [ "$status" -ne 1 ] || ! grep -q '^VOID: the requests made ahead were used up' <<<"$output"; then
+    echo "a run that was out of uploads ended with $status:" >&2
+    echo "$output" >&2
+    exit 1
+fi
 
 PYTHONPATH=$tests python3 -c '
 import pathlib, sys

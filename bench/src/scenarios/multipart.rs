@@ -96,6 +96,11 @@ impl Scenario for Multipart {
         S3::new(bucket).fill(target)
     }
 
+    /// Opening and aborting write too: no count of flushes could tell them from the parts.
+    fn writes(&self) -> Option<Box<dyn Scenario>> {
+        None
+    }
+
     fn plan(&self, target: &Target, worker: usize, count_max: usize) -> Result<Box<dyn Plan>, String> {
         let Settings { part_count, upload_count, .. } = self.settings;
         if part_count * upload_count > count_max {
@@ -103,11 +108,10 @@ impl Scenario for Multipart {
                 "{upload_count} uploads of {part_count} parts are more than {count_max} requests for a worker"
             ));
         }
-        let now = now();
         // Not from the seed: a second run against the same server would write over the objects of the first.
-        let run = SplitMix(now.as_nanos() as u64 ^ ((worker as u64) << 48)).next();
+        let run = SplitMix(now().as_nanos() as u64 ^ ((worker as u64) << 48)).next();
         let mut plan = Uploads {
-            signer: Signer::new(&target.host, target.credentials.as_ref(), timestamp(now)),
+            signer: signer(target),
             heads: Arena::new(0).close(),
             prefix: format!("parts/{run:016x}/"),
             next_part: 0,
@@ -126,6 +130,10 @@ impl Scenario for Multipart {
             }
         }
     }
+}
+
+fn signer(target: &Target) -> Signer {
+    Signer::new(&target.host, target.credentials.as_ref(), timestamp(now()))
 }
 
 /// An upload from its opening to its end.
@@ -230,7 +238,14 @@ impl Plan for Uploads {
         let listed = self.check();
         let aborted = self.abort();
         listed?;
-        Ok(aborted.err().map(|error| format!("Uploads were left open: {error}.")).into_iter().collect())
+        let mut notes = Vec::new();
+        if self.next_part == self.part_count() {
+            notes.push(
+                "Parts of all uploads opened before the clock were sent: --uploads opens more.".to_owned(),
+            );
+        }
+        notes.extend(aborted.err().map(|error| format!("Uploads were left open: {error}.")));
+        Ok(notes)
     }
 }
 
@@ -239,8 +254,9 @@ impl Uploads {
         self.uploads.len() * self.settings.part_count
     }
 
-    /// Signs all parts.
+    /// Signs all parts, as of this moment: opening may have taken long.
     fn sign(&mut self) -> Result<(), String> {
+        self.signer = signer(&self.target);
         let mut arena = Arena::new(ARENA_BYTES_MAX);
         for index in 0..self.part_count() {
             let upload = &self.uploads[index / self.settings.part_count];
