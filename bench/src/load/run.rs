@@ -218,7 +218,11 @@ pub fn run(
         if let Some(error) = errors.into_iter().find(|error| !error.is_empty()) {
             return Err(error);
         }
-        let total = total.ok_or("no worker started")?;
+        let mut total = total.ok_or("no worker started")?;
+        if watched.ended_early.is_some() {
+            // Why the run is void is known, and this is to be said besides.
+            total.notes.extend(total.refuted.take());
+        }
         Ok(Measured {
             unsent_count: total.unsent_count,
             seconds: watched.seconds,

@@ -235,17 +235,12 @@ impl Plan for Uploads {
     }
 
     fn finish(&mut self) -> Result<Vec<String>, String> {
-        let listed = self.check();
-        let aborted = self.abort();
-        listed?;
-        let mut notes = Vec::new();
-        if self.next_part == self.part_count() {
-            notes.push(
-                "Parts of all uploads opened before the clock were sent: --uploads opens more.".to_owned(),
-            );
-        }
-        notes.extend(aborted.err().map(|error| format!("Uploads were left open: {error}.")));
-        Ok(notes)
+        // First what must not stay. A server that is gone is asked once.
+        self.abort().map_err(|error| format!("uploads were left open: {error}"))?;
+        self.check()?;
+        let is_used_up = self.next_part == self.part_count();
+        let used_up = "Parts of all uploads opened before the clock were sent: --uploads opens more.";
+        Ok(is_used_up.then(|| used_up.to_owned()).into_iter().collect())
     }
 }
 
