@@ -72,7 +72,7 @@ pub fn measure(place: &Place<'_>, say: &mut dyn FnMut(Limit)) -> Result<(), Stri
             continue;
         };
         let compared = Compared {
-            what: "us of the server's CPU time a request".to_owned(),
+            what: "the server's CPU time per request in us".to_owned(),
             value: rounded(of(&own, |driven| driven.server_us)),
             tool_value: rounded(of(&outside, |driven| driven.server_us)),
         };

@@ -169,11 +169,14 @@ impl Fio {
     pub fn tool(&self, seconds: f64) -> Tool {
         let Fio { mode, block_bytes, depth, .. } = self;
         let (direct, syncs) = (u8::from(self.is_direct), u8::from(self.syncs));
+        let batches = format!(
+            " --iodepth_batch_submit={depth} --iodepth_batch_complete_min=1 --iodepth_batch_complete_max={depth}"
+        );
         let words = format!(
-            "fio --name=limit --ioengine=io_uring --rw={mode} --bs={block_bytes} --iodepth={depth} --direct={direct} \
-             --fdatasync={syncs} --overwrite=1 --iodepth_batch_submit={depth} \
-             --iodepth_batch_complete_min=1 --iodepth_batch_complete_max={depth} --iomem_align=2M --scramble_buffers=0 --time_based --runtime={} \
+            "fio --name=limit --ioengine=io_uring --rw={mode} --bs={block_bytes} --iodepth={depth}{} --direct={direct} \
+             --fdatasync={syncs} --overwrite=1 --iomem_align=2M --scramble_buffers=0 --time_based --runtime={} \
              --filename={FILE} --output-format=json",
+            if *depth > 1 { &batches } else { "" },
             seconds.ceil()
         );
         Tool { environment: Some(HUGE_PAGES), ..Tool::new(&words) }

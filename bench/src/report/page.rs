@@ -2,7 +2,7 @@
 //! Invariant: it is made of the JSON report alone, so `zerobench report FILE --html OUT` can make it again.
 
 use super::figures::{micros, percentile, plain, round_micros, thousands};
-use super::json::{Peer, Report, Round, Values};
+use super::json::{Limit, Peer, Report, Round, Values};
 use super::limits;
 use super::plot::{self, Axis, Bar, Scale, Series, escape};
 use super::table::{self, HEADS, WORD_COLUMNS};
@@ -148,8 +148,8 @@ fn limits_of_machine(report: &Report) -> String {
     let when = report.limits_began.as_ref().map_or_else(String::new, |began| format!(", measured {began}"));
     let mut out = format!(
         "<h2>What this machine can do</h2>\n<p class=\"small\">On one core{}. Marked: another tool gave less than 0.8 or more \
-         than 1.25 of it, and no share is taken.</p>\n<div class=\"scroll\"><table>\n<tr><th class=\"word\">limit</th>\
-         <th>here</th><th>by a tool</th><th>ratio</th><th class=\"word\">by</th></tr>\n",
+         than 1.25 of it, and no share is taken.</p>\n<div class=\"scroll\"><table class=\"limits\">\n<tr><th class=\"word\">limit</th>\
+         <th>here</th><th>by a tool</th><th>ratio</th></tr>\n",
         escape(&when)
     );
     let used = report.fit.as_ref().map(|fit| fit.limit.as_str());
@@ -158,25 +158,30 @@ fn limits_of_machine(report: &Report) -> String {
         let mark = if limit.agrees == Some(false) { " class=\"void\"" } else { "" };
         let tool =
             limit.tool_value.map_or_else(String::new, |value| escape(&limits::figure(value, &limit.unit)));
-        let name = if used == Some(&limit.name) { "<strong>limit of this load</strong><br>" } else { "" };
-        let by = match (&limit.tool, &limit.no_tool) {
-            (Some(tool), _) => format!("<code>{}</code>", escape(tool)),
-            (None, why) => escape(why.as_deref().unwrap_or("not checked by another tool")),
-        };
-        let compared = limit.compared.as_ref().map(|compared| {
-            let (here, there) = (compared.value, compared.tool_value);
-            format!("The ratio is that of the {}: {here:.2} and {there:.2}.", compared.what)
-        });
-        let more = compared.iter().chain(&limit.note);
-        let more: String = more.map(|words| format!("<br><small>{}</small>", escape(words))).collect();
+        let used = if used == Some(&limit.name) { "<br><small>the limit of this load</small>" } else { "" };
         out += &format!(
-            "<tr><td class=\"word\">{name}{}</td><td>{}</td><td>{tool}</td><td{mark}>{ratio}</td>\
-             <td class=\"word wide\">{by}{more}</td></tr>\n",
+            "<tr class=\"figures\"><td class=\"word\">{}{used}</td><td>{}</td><td>{tool}</td><td{mark}>{ratio}</td></tr>\n",
             escape(&limit.name),
             escape(&limits::figure(limit.value, &limit.unit))
         );
+        // Under its figures and over all columns: beside them it would make the table too wide for a phone.
+        out += &format!("<tr><td class=\"how\" colspan=\"4\">{}</td></tr>\n", how(limit));
     }
     out + "</table></div>\n"
+}
+
+/// The tool with its flags, what was compared, and what else is to be known.
+fn how(limit: &Limit) -> String {
+    let tool = match (&limit.tool, &limit.no_tool) {
+        (Some(tool), _) => format!("<code>{}</code>", escape(tool)),
+        (None, why) => escape(why.as_deref().unwrap_or("not checked by another tool")),
+    };
+    let compared = limit.compared.as_ref().map(|compared| {
+        let (here, there) = (compared.value, compared.tool_value);
+        format!("Compared by {}: {here:.2} and {there:.2}.", compared.what)
+    });
+    let more = compared.iter().chain(&limit.note);
+    tool + &more.map(|words| format!("<br>{}", escape(words))).collect::<String>()
 }
 
 /// Machine, versions, date and command.
@@ -236,7 +241,7 @@ mod tests {
         let page = page(&report);
         assert!(report.limits.iter().all(|limit| page.contains(&escape(&limit.name))));
         assert_eq!(page.matches("<td class=\"void\">2.00</td>").count(), 1);
-        assert_eq!(page.matches("limit of this load").count(), 1);
+        assert_eq!(page.matches("the limit of this load").count(), 1);
         assert!(page.contains("Dashed: the limit") && page.contains("class=\"limit\""));
         let none = super::page(&Report { limits: Vec::new(), fit: None, ..report });
         assert!(!none.contains("What this machine can do"));

@@ -76,7 +76,7 @@ fn limits() -> Vec<Limit> {
         tool: Some("wrk -t1 -c64 -d2s URL".to_owned()),
         tool_value: Some(19_000.0),
         compared: Some(Compared {
-            what: "us of the server's CPU time a request".to_owned(),
+            what: "the server's CPU time per request in us".to_owned(),
             value: 4.5,
             tool_value: 4.7,
         }),
