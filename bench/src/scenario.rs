@@ -1,6 +1,6 @@
 //! What a load consists of: a scenario makes what must be there, and then the requests of each run, ahead of the clock.
 //! Invariant: a plan allocates nothing and computes nothing that is not the request's own; whatever is costly (keys drawn,
-//! bodies made, heads signed) happened in `plan`.
+//! bodies made, heads signed) happened in `plan`, but for what only answers can say.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
@@ -148,7 +148,8 @@ pub trait Scenario: Send + Sync {
         None
     }
 
-    /// The requests of worker `worker` for one run, `count_max` of them at most; after that they come again.
+    /// The requests of worker `worker` for one run, `count_max` of them at most; after that they come again, or
+    /// there are none left.
     ///
     /// # Errors
     /// In words: why they cannot be made.

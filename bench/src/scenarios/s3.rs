@@ -5,8 +5,9 @@
 //! /BUCKET/RUN/XXXXXXXXXXXXXXXX  objects of puts under new keys; RUN differs from plan to plan
 //! ```
 //!
-//! Invariant: a good answer is a 200 of exactly the length that the object has, or as long as the keys of its page; every key is written with bodies of one
-//! size only. Equal requests share one head: signatures of one plan are as of one moment.
+//! Invariant: a good answer is a 200 of exactly the length that the object has, or no shorter than the keys of its page;
+//! every key is written with bodies of one size only. Equal requests share one head: signatures of one plan are as of one
+//! moment.
 
 use std::collections::HashMap;
 use std::sync::Arc;
