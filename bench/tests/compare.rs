@@ -71,7 +71,7 @@ fn two_servers_are_compared_and_the_report_serves_for_all_that_follows() {
     let (json, html) = (scratch.path("report.json"), scratch.path("report.html"));
     let (first, second) = (peer(&alpha, "alpha"), peer(&beta, "beta"));
     let mut arguments = vec!["compare", "--peer", &first, "--peer", &second, "--rounds", "3"];
-    arguments.extend(["--seconds", "0.3", "--json", &json, "--html", &html, "--not-run", "gamma=it is away"]);
+    arguments.extend(["--seconds", "1", "--json", &json, "--html", &html, "--not-run", "gamma=it is away"]);
     arguments.extend(GENTLE);
     arguments.push("echo");
     let output = zerobench(&arguments);
@@ -116,7 +116,7 @@ fn limits_that_were_measured_give_a_share_on_the_same_machine_alone() {
     let first = peer(&echo, "alpha");
     let compare = |limits: &Value| {
         std::fs::write(&stored, limits.to_string()).expect("it can be written");
-        let mut arguments = vec!["compare", "--peer", &first, "--rounds", "1", "--seconds", "0.3"];
+        let mut arguments = vec!["compare", "--peer", &first, "--rounds", "1", "--seconds", "1"];
         arguments.extend(["--limits", &stored, "--json", &json]);
         arguments.extend(GENTLE);
         arguments.push("echo");
@@ -175,7 +175,7 @@ fn a_single_run_writes_the_same_report_with_one_peer() {
     let (json, html) = (scratch.path("report.json"), scratch.path("report.html"));
     let pid = echo.process.id().to_string();
     let mut arguments = vec!["run", "--url", &echo.url, "--pid", &pid, "--json", &json, "--html", &html];
-    arguments.extend(["--seconds", "0.3"]);
+    arguments.extend(["--seconds", "1"]);
     arguments.extend(&GENTLE[..5]);
     arguments.push("echo");
     let output = zerobench(&arguments);
