@@ -54,16 +54,16 @@ start() {
     mkdir -p "$dir/mon" "$dir/mgr" "$dir/osd" "$dir/run" "$dir/crash"
     configure "$dir" "$port" "$id"
     mon=(-c "$dir/ceph.conf" -i a)
-    monmaptool --create --addv a "$(sed -n 's/^mon_host = //p' "$dir/ceph.conf")" --fsid "$id" --clobber "$dir/monmap" >&2
-    ceph-mon "${mon[@]}" --mkfs --monmap "$dir/monmap" >&2
+    monmaptool --create --addv a "$(sed -n 's/^mon_host = //p' "$dir/ceph.conf")" --fsid "$id" --clobber "$dir/monmap" >>"$dir/admin.log" 2>&1
+    ceph-mon "${mon[@]}" --mkfs --monmap "$dir/monmap" >>"$dir/admin.log" 2>&1
     daemon "$dir" mon ceph-mon "${mon[@]}" -f
     local monitor=$DAEMON
-    ceph_of "$dir" config set mon auth_allow_insecure_global_id_reclaim false >&2
+    ceph_of "$dir" config set mon auth_allow_insecure_global_id_reclaim false >>"$dir/admin.log" 2>&1
     daemon "$dir" mgr ceph-mgr -c "$dir/ceph.conf" -i x -f
     local manager=$DAEMON
     one=$(cat /proc/sys/kernel/random/uuid)
-    ceph_of "$dir" osd new "$one" >&2
-    ceph-osd -c "$dir/ceph.conf" -i 0 --mkfs --osd-uuid "$one" >&2
+    ceph_of "$dir" osd new "$one" >>"$dir/admin.log" 2>&1
+    ceph-osd -c "$dir/ceph.conf" -i 0 --mkfs --osd-uuid "$one" >>"$dir/admin.log" 2>&1
     daemon "$dir" osd ceph-osd -c "$dir/ceph.conf" -i 0 -f
     local store=$DAEMON
     daemon "$dir" rgw radosgw -c "$dir/ceph.conf" -n client.rgw.a -f

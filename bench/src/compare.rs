@@ -413,14 +413,15 @@ fn outline(
     }
 }
 
-/// The command as a shell would take it, without secrets.
+/// The command as a shell would take it, without secrets and without the name of whoever ran it.
 pub fn command(arguments: impl Iterator<Item = String>) -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
     let mut out = "zerobench".to_owned();
     let mut is_secret = false;
     for argument in arguments {
-        let shown = if is_secret { "***".to_owned() } else { without_secret(&argument) };
+        let shown = if is_secret { "***".to_owned() } else { below(&home, &without_secret(&argument)) };
         is_secret = argument == "--secret-key";
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+%*@".contains(c);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+%*@~".contains(c);
         out += &if !shown.is_empty() && shown.chars().all(is_plain) {
             format!(" {shown}")
         } else {
@@ -428,6 +429,14 @@ pub fn command(arguments: impl Iterator<Item = String>) -> String {
         };
     }
     out
+}
+
+/// A path below the home directory begins with a tilde.
+fn below(home: &str, argument: &str) -> String {
+    match argument.strip_prefix(home) {
+        Some(rest) if !home.is_empty() && rest.starts_with('/') => format!("~{rest}"),
+        _ => argument.to_owned(),
+    }
 }
 
 fn without_secret(argument: &str) -> String {
@@ -475,6 +484,15 @@ mod tests {
     fn each_round_begins_one_further_on() {
         let rounds: Vec<Vec<usize>> = (0..4).map(|round| order(3, round).collect()).collect();
         assert_eq!(rounds, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
+    }
+
+    #[test]
+    fn a_path_below_the_home_directory_names_nobody() {
+        assert_eq!(below("/home/a", "/home/a/data"), "~/data");
+        for other in ["/home/abc", "/srv", "put", "/home/a"] {
+            assert_eq!(below("/home/a", other), other);
+        }
+        assert_eq!(below("", "/srv"), "/srv");
     }
 
     #[test]

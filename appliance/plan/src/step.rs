@@ -35,7 +35,7 @@ where
         let Submit { shard, operation, then } = *self;
         Box::pin(async move {
             // A shard that is behind makes writers wait here, before their operation takes room in its queue.
-            let outcome = match store.admit(shard).await {
+            let outcome = match store.admit_operation(shard, &operation).await {
                 Ok(()) => store.submit(shard, operation).await,
                 Err(fault) => Err(fault),
             };
@@ -59,8 +59,8 @@ where
     fn run(self: Box<Self>, store: Store) -> Pin<Box<dyn Future<Output = Resume>>> {
         let Transact { parts, then } = *self;
         Box::pin(async move {
-            for (shard, _) in &parts {
-                if let Err(fault) = store.admit(*shard).await {
+            for (shard, operation) in &parts {
+                if let Err(fault) = store.admit_operation(*shard, operation).await {
                     let resume: Resume = Box::new(move |cx| then(cx, Err(TransactFailure::Fault(fault))));
                     return resume;
                 }

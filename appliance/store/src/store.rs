@@ -170,14 +170,23 @@ impl Store {
     }
 
     /// Waits until a shard has room for writes. Errors: `Fault::Busy` when it has none for a while, `Fault::Full` when the
-    /// disk is nearly full (deletes need no admission), `Fault::ReadOnly`.
+    /// disk is nearly full, `Fault::ReadOnly`.
     pub async fn admit(&self, shard: ShardId) -> Result<(), Fault> {
+        self.admit_to(shard, false).await
+    }
+
+    /// As `admit`; an operation that `frees` is not kept out by a full disk.
+    pub async fn admit_operation<O: Operation>(&self, shard: ShardId, operation: &O) -> Result<(), Fault> {
+        self.admit_to(shard, operation.frees()).await
+    }
+
+    async fn admit_to(&self, shard: ShardId, frees: bool) -> Result<(), Fault> {
         let shared = self.core.shared.shard(shard);
         let begun = ring::now();
         loop {
             shared.check_writable()?;
             let counts = &shared.counts;
-            if counts.full.load(Ordering::Relaxed) {
+            if !frees && counts.full.load(Ordering::Relaxed) {
                 return Err(Fault::Full);
             }
             let has_room = counts.overlay_bytes.load(Ordering::Relaxed) <= self.core.limits.admit_bytes_max

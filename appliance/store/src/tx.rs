@@ -25,6 +25,12 @@ pub trait Operation: Send + 'static {
     /// Names every key and every start of a range that `execute` will touch, so that a cold index is read ahead.
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8]));
 
+    /// Whether it takes away more than it writes: such an operation is admitted on a full disk too, where it is what makes
+    /// room again.
+    fn frees(&self) -> bool {
+        false
+    }
+
     /// Decides and writes. It may be called again when a key was in doubt, so it must not give its own data away.
     /// Errors: pass on those of `tx`; nothing of this operation happens then.
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Self::Reply>, Fault>;

@@ -89,7 +89,7 @@ pub fn remarks(report: &Report) -> (Vec<String>, Vec<String>) {
             void.push(format!("{name} is void: {reason}."));
         }
         if let Some(reason) = &peer.not_run {
-            notes.push(format!("{name} was not run: {reason}."));
+            notes.push(format!("{name} was not run: {}.", reason.trim_end_matches('.')));
         }
         if let Some(words) = parts(&report.scenario, peer) {
             notes.push(words);

@@ -41,6 +41,10 @@ impl Operation for AbortUpload {
         declare(PARTS, &parts_prefix(self.target.generation, self.id));
     }
 
+    fn frees(&self) -> bool {
+        true
+    }
+
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Self::Reply>, Fault> {
         if self.target.read(tx)?.is_none() {
             return Ok(Outcome::Rollback(Err(Refusal::NoSuchBucket)));

@@ -109,6 +109,10 @@ impl Operation for SweepUploads {
         declare(UPLOADS, &object_key(self.target.generation, b""));
     }
 
+    fn frees(&self) -> bool {
+        true
+    }
+
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Self::Reply>, Fault> {
         if self.target.read(tx)?.is_none() {
             return Ok(Outcome::Rollback(Err(Refusal::NoSuchBucket)));
@@ -188,6 +192,10 @@ impl Operation for RemoveBucket {
         for table in [CURRENT, VERSIONS, UPLOADS] {
             declare(table, &object_key(self.target.generation, b""));
         }
+    }
+
+    fn frees(&self) -> bool {
+        true
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Vote>, Fault> {

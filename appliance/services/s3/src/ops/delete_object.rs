@@ -1,12 +1,13 @@
 //! DeleteObject: adds a marker, or removes what is named.
 //! Invariant: deleting what is not there succeeds; a version is removed with its bodies in one batch.
 
+use aws::account::CanonicalId;
 use http_types::StatusCode;
 use plan::{Context, Plan, Reply};
 use store::{Fault, Operation, Outcome, TableId, Tx};
 
 use super::{Refusal, Target};
-use crate::call::{Shared, submit};
+use crate::call::{Bucket, Shared, submit};
 use crate::model::{Conditions, ObjectKey, Verdict, VersionId, VersionNumber, Versioning};
 use crate::store::record::VersionRecord;
 use crate::store::versions::{self, Place};
@@ -24,7 +25,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     let shard = bucket.shard(cx, &key);
     let owner = call.caller().filter(|caller| *caller != bucket.record.owner_canonical);
     let one = Deletion { key, version, conditions };
-    let delete = DeleteVersions { target: Target::from(&bucket), deletions: vec![one], marker_owner: owner };
+    let delete = DeleteVersions::new(&bucket, vec![one], owner);
     Ok(submit(call, shard, delete, |_call, _cx, outcome| {
         let mut outcomes = outcome?;
         let deleted = outcomes.pop().unwrap_or(Ok(Deleted::default()))?;
@@ -65,8 +66,23 @@ pub struct DeleteVersions {
     pub target: Target,
     /// What to delete, in order.
     pub deletions: Vec<Deletion>,
+    /// Whether the bucket keeps versions and one of the deletions names none.
+    pub makes_markers: bool,
     /// The owner of new markers, where that is not the bucket's.
-    pub marker_owner: Option<aws::account::CanonicalId>,
+    pub marker_owner: Option<CanonicalId>,
+}
+
+impl DeleteVersions {
+    /// Of keys of `bucket`, as it is known here.
+    pub fn new(
+        bucket: &Bucket,
+        deletions: Vec<Deletion>,
+        marker_owner: Option<CanonicalId>,
+    ) -> DeleteVersions {
+        let keeps_versions = bucket.record.versioning != Versioning::Never;
+        let makes_markers = keeps_versions && deletions.iter().any(|deletion| deletion.version.is_none());
+        DeleteVersions { target: Target::from(bucket), deletions, makes_markers, marker_owner }
+    }
 }
 
 impl Operation for DeleteVersions {
@@ -77,6 +93,11 @@ impl Operation for DeleteVersions {
         for deletion in &self.deletions {
             versions::declare(self.target.generation, &deletion.key, declare);
         }
+    }
+
+    /// A delete marker takes room, and nothing bounds how many of them are asked for.
+    fn frees(&self) -> bool {
+        !self.makes_markers
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Self::Reply>, Fault> {
@@ -97,7 +118,7 @@ fn delete_one(
     tx: &mut Tx<'_>,
     place: &Place<'_>,
     deletion: &Deletion,
-    marker_owner: Option<aws::account::CanonicalId>,
+    marker_owner: Option<CanonicalId>,
 ) -> Result<Result<Deleted, Refusal>, Fault> {
     let newest = versions::newest(tx, place)?;
     if !deletion.conditions.is_empty() {

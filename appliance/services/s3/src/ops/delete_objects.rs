@@ -7,8 +7,8 @@ use aws::xml::{Document, Element, Writer, XmlError};
 use plan::{Context, Plan};
 use store::ShardId;
 
+use super::Refusal;
 use super::delete_object::{DeleteVersions, Deleted, Deletion};
-use super::{Refusal, Target};
 use crate::call::{Bucket, Shared, collect_announced, submit};
 use crate::model::{Conditions, DELETE_KEY_COUNT_MAX, EtagList, LARGE_XML_BODY_BYTES_MAX, VersionId};
 use crate::wire::address::checked_key;
@@ -79,7 +79,7 @@ fn go_on(call: Shared, mut work: Work) -> Plan {
         return Plan::Reply(reply::xml(write(&work)));
     };
     let (indices, deletions): (Vec<usize>, Vec<Deletion>) = group.into_iter().unzip();
-    let delete = DeleteVersions { target: Target::from(&work.bucket), deletions, marker_owner: work.owner };
+    let delete = DeleteVersions::new(&work.bucket, deletions, work.owner);
     submit(call, shard, delete, move |call, _cx, outcome: Result<Vec<Result<Deleted, Refusal>>, Refusal>| {
         for (index, outcome) in indices.into_iter().zip(outcome?) {
             work.outcomes[index] = Some(outcome.map_err(Error::from));
