@@ -1,7 +1,7 @@
 //! Servers against each other under the same load: filled first, then driven in turns, so that whatever slows the machine
 //! for a while slows all of them.
 //! Invariant: one server is driven at a time, and not before the disks have what the one before it wrote, as far as a
-//! bounded wait allows. A server that goes away ends the comparison, and what was measured until then is kept.
+//! bounded wait allows. A server that goes away has no more turns, and where too few are left what was measured is kept.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,6 +73,8 @@ struct Contender {
     server: Option<Process>,
     tally: Tally,
     started: Option<Box<Started>>,
+    /// It has no more turns.
+    is_out: bool,
 }
 
 impl Contender {
@@ -116,7 +118,7 @@ impl Contender {
             ..Peer::default()
         });
         let server = (!facts.pids.is_empty()).then(|| Process::new(facts.pids));
-        Ok(Ok(Contender { target, server, tally, started }))
+        Ok(Ok(Contender { target, server, tally, started, is_out: false }))
     }
 
     fn is_gone(&self) -> bool {
@@ -292,14 +294,21 @@ fn turns(
     let count = contenders.len();
     for round in 0..rounds {
         for index in order(count, round) {
+            if contenders[index].is_out {
+                continue;
+            }
             let dirty_bytes = settle(settle_max);
             if crate::is_interrupted() {
                 return Err("it was interrupted between turns".to_owned());
             }
-            if let Some(gone) = contenders.iter_mut().find(|contender| contender.is_gone()) {
-                let words = format!("{} ended between turns", gone.target.called(gone.server.as_ref()));
-                gone.tally.void(words.clone());
-                return Err(words);
+            while let Some(gone) = contenders.iter().position(|other| !other.is_out && other.is_gone()) {
+                let Contender { target, server, tally, .. } = &mut contenders[gone];
+                let words = format!("{} ended between turns", target.called(server.as_ref()));
+                tally.void(words.clone());
+                leave(contenders, gone, words)?;
+            }
+            if contenders[index].is_out {
+                continue;
             }
             let others = Others::watch(contenders, index);
             let Contender { target, server, tally, .. } = &mut contenders[index];
@@ -316,10 +325,25 @@ fn turns(
                 if measured.void().is_some() { ", VOID" } else { "" }
             );
             if let Some(words) = measured.ended_early {
-                return Err(words);
+                leave(contenders, index, words)?;
             }
         }
     }
+    Ok(())
+}
+
+/// A server that went away or stands still has no more turns. The others go on as long as one of them is left beside the
+/// first, which all ratios are taken against.
+///
+/// # Errors
+/// In words: why the comparison ends with it.
+fn leave(contenders: &mut [Contender], index: usize, words: String) -> Result<(), String> {
+    contenders[index].is_out = true;
+    let left = contenders.iter().filter(|contender| !contender.is_out).count();
+    if crate::is_interrupted() || contenders[0].is_out || left < 2 {
+        return Err(words);
+    }
+    println!("{} is left out from here on: {words}", contenders[index].target.name);
     Ok(())
 }
 

@@ -169,6 +169,34 @@ fn a_server_that_goes_away_leaves_a_report_of_what_was_measured() {
 }
 
 #[test]
+fn one_of_several_that_goes_away_is_left_out_and_the_others_go_on() {
+    let (alpha, mut beta, gamma) = (Echo::start(&[]), Echo::start(&[]), Echo::start(&[]));
+    let scratch = Scratch::new("left-out");
+    let json = scratch.path("report.json");
+    let mut child = Command::new(ZEROBENCH)
+        .args(["compare", "--peer", &peer(&alpha, "alpha"), "--peer", &peer(&beta, "beta")])
+        .args(["--peer", &peer(&gamma, "gamma"), "--rounds", "2", "--seconds", "2", "--json", &json])
+        .args(GENTLE)
+        .arg("echo")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("zerobench runs");
+    let mut output = lines(&mut child);
+    assert!(output.any(|line| line.is_ok_and(|line| line.starts_with("round 1 of 2, beta"))));
+    end(&mut beta);
+    let said: Vec<String> = output.map_while(Result::ok).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("beta is left out from here on: beta ")), "{said:?}");
+
+    let report = scratch.json("report.json");
+    assert!(report["ended_early"].is_null(), "{}", report["ended_early"]);
+    let rounds = |peer: usize| report["peers"][peer]["rounds"].as_array().map(Vec::len);
+    assert_eq!((rounds(0), rounds(1), rounds(2)), (Some(2), Some(1), Some(2)));
+    assert!(report["peers"][1]["void"].as_str().is_some_and(|words| words.contains("between turns")));
+    assert_eq!(report["peers"][2]["summary"]["ratio"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn a_single_run_writes_the_same_report_with_one_peer() {
     let echo = Echo::start(&[]);
     let scratch = Scratch::new("single");
