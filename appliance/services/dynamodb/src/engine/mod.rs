@@ -1,0 +1,1 @@
+//! What happens to items: writes, reads, pages, transactions, and what goes on in the background.

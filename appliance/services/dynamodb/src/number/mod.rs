@@ -1,0 +1,1 @@
+//! Numbers of up to 38 decimal digits.

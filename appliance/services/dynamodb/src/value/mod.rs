@@ -1,0 +1,1 @@
+//! Items and attribute values in the form in which they are stored.

@@ -1,0 +1,1 @@
+//! Requests and replies as bytes, and the words of errors.
