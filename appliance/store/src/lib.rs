@@ -11,6 +11,7 @@ pub mod disk;
 mod drain;
 mod effect;
 pub mod fault;
+pub mod fields;
 mod fold;
 pub mod format;
 mod forward;

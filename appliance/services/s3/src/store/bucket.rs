@@ -12,8 +12,8 @@
 use aws::account::{AccountId, CanonicalId};
 use aws::acl::{Acl, Grant, Grantee, Group, Permission};
 use store::Fault;
+use store::fields::{FieldReader, FieldWriter};
 
-use super::codec::{FieldReader, FieldWriter};
 use crate::model::{Generation, Ownership, PublicAccessBlock, Tags, Versioning};
 
 /// A bucket.
@@ -110,7 +110,7 @@ impl BucketRecord {
 
     /// Reads the stored form.
     pub fn decode(value: &[u8]) -> Result<BucketRecord, Fault> {
-        let mut fields = FieldReader::new(value, VERSION, "bucket")?;
+        let mut fields = FieldReader::new(value, VERSION, "S3 bucket")?;
         let generation = Generation(fields.number()?);
         let created_ms = fields.number()?;
         let owner = decode_account(&mut fields)?;

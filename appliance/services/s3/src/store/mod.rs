@@ -21,7 +21,6 @@
 //! The object annotations of 2026 would be table 25, with the keys of VERSIONS and a name behind them.
 
 pub mod bucket;
-pub mod codec;
 pub mod record;
 pub mod upload;
 pub mod versions;

@@ -12,9 +12,9 @@
 
 use aws::account::CanonicalId;
 use store::Fault;
+use store::fields::{FieldReader, FieldWriter};
 
 use super::bucket::{decode_canonical, decode_grants, decode_tags, encode_grants, encode_tags};
-use super::codec::{FieldReader, FieldWriter};
 use crate::model::checksum::{describe, from_code};
 use crate::model::{
     Attributes, Checksum, ChecksumType, Etag, Subject, SystemHeader, UploadId, VersionId, VersionNumber,
@@ -151,7 +151,7 @@ impl VersionRecord {
 
     /// Reads the stored form.
     pub fn decode(value: &[u8]) -> Result<VersionRecord, Fault> {
-        let mut fields = FieldReader::new(value, VERSION, "version")?;
+        let mut fields = FieldReader::new(value, VERSION, "S3 version")?;
         let summary = decode_front(&mut fields)?;
         let attributes = decode_rest(&mut fields, summary.storage_class, summary.owner)?;
         Ok(VersionRecord {
@@ -172,7 +172,7 @@ impl VersionRecord {
 impl Summary<'_> {
     /// Reads the front of a stored version.
     pub fn decode(value: &[u8]) -> Result<Summary<'_>, Fault> {
-        decode_front(&mut FieldReader::new(value, VERSION, "version")?)
+        decode_front(&mut FieldReader::new(value, VERSION, "S3 version")?)
     }
 
     /// The id that replies name it by.

@@ -12,9 +12,9 @@
 
 use aws::account::CanonicalId;
 use store::Fault;
+use store::fields::{FieldReader, FieldWriter};
 
 use super::bucket::decode_canonical;
-use super::codec::{FieldReader, FieldWriter};
 use super::record::{decode_checksum, decode_rest, encode_attributes, encode_checksum};
 use crate::model::checksum::{describe, from_code};
 use crate::model::{Attributes, Checksum, ChecksumType, Etag, PartNumber, VersionId, VersionNumber};
@@ -64,7 +64,7 @@ impl UploadRecord {
 
     /// Reads the stored form.
     pub fn decode(value: &[u8]) -> Result<UploadRecord, Fault> {
-        let mut fields = FieldReader::new(value, VERSION, "upload")?;
+        let mut fields = FieldReader::new(value, VERSION, "S3 upload")?;
         let initiated_ms = fields.number()?;
         let flags = fields.byte()?;
         let code = fields.byte()?;
@@ -109,7 +109,7 @@ impl PartRecord {
 
     /// Reads the stored form.
     pub fn decode(value: &[u8]) -> Result<PartRecord, Fault> {
-        let mut fields = FieldReader::new(value, VERSION, "part")?;
+        let mut fields = FieldReader::new(value, VERSION, "S3 part")?;
         Ok(PartRecord {
             key: fields.bytes()?.to_vec(),
             modified_ms: fields.number()?,
@@ -157,7 +157,7 @@ impl ManifestPage {
 
     /// Reads the stored form.
     pub fn decode(value: &[u8]) -> Result<ManifestPage, Fault> {
-        let mut fields = FieldReader::new(value, VERSION, "manifest")?;
+        let mut fields = FieldReader::new(value, VERSION, "S3 manifest")?;
         let key = fields.bytes()?.to_vec();
         let mut parts = Vec::new();
         for _ in 0..fields.count()? {
@@ -207,7 +207,7 @@ impl CompletedRecord {
 
     /// Reads the stored form.
     pub fn decode(value: &[u8]) -> Result<CompletedRecord, Fault> {
-        let mut fields = FieldReader::new(value, VERSION, "completed upload")?;
+        let mut fields = FieldReader::new(value, VERSION, "S3 completed upload")?;
         let expires_ms = fields.number()?;
         let list_digest = fields.array()?;
         let md5 = fields.array()?;

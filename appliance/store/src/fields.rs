@@ -1,5 +1,6 @@
-//! How the fields of a stored value are written and read back.
+//! How services write the fields of a stored value and read them back.
 //! Invariant: reading undoes writing; damaged bytes are `Fault::Corrupt` and never size an allocation unchecked.
+//! Leaves to services: which fields a record has, and what its versions mean.
 //!
 //! ```text
 //! number   LEB128
@@ -8,8 +9,8 @@
 //! fixed    16 bytes big-endian (u128)
 //! ```
 
-use store::Fault;
-use store::record::{Reader, put_varint};
+use crate::fault::Fault;
+use crate::record::{Reader, put_varint};
 
 /// Appends fields to a value.
 pub struct FieldWriter {
@@ -18,6 +19,7 @@ pub struct FieldWriter {
 
 impl FieldWriter {
     /// A value that starts with its version byte.
+    #[must_use]
     pub fn new(version: u8) -> FieldWriter {
         FieldWriter { out: vec![version] }
     }
@@ -49,6 +51,7 @@ impl FieldWriter {
     }
 
     /// The value.
+    #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
     }
@@ -61,7 +64,9 @@ pub struct FieldReader<'a> {
 }
 
 impl<'a> FieldReader<'a> {
-    /// Opens a value and checks its version byte. `what` names the kind of record in faults.
+    /// Opens a value and checks its version byte. `what` names the kind of record in faults,
+    /// its service included.
+    /// Errors: `Fault::Corrupt` when the value is of another version, or empty.
     pub fn new(value: &'a [u8], version: u8, what: &'static str) -> Result<FieldReader<'a>, Fault> {
         let mut reader = FieldReader { reader: Reader { rest: value }, what };
         match reader.byte()? {
@@ -71,8 +76,9 @@ impl<'a> FieldReader<'a> {
     }
 
     /// A fault that says what is wrong with this record.
+    #[must_use]
     pub fn damaged(&self, how: &str) -> Fault {
-        Fault::corrupt(format!("S3 {} record {how}", self.what))
+        Fault::corrupt(format!("{} record {how}", self.what))
     }
 
     /// One byte.
@@ -119,6 +125,7 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Whether everything was taken.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.reader.rest.is_empty()
     }
