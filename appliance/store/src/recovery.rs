@@ -29,6 +29,9 @@ use crate::view::{Direction, Overlays, View};
 const READERS_MAX: u32 = 1_024;
 /// A shard's map is at most this large: x86-64 has 128 TiB of address space for everything.
 const MAP_BYTES_MAX: u64 = 1 << 40;
+/// A map is a multiple of this, and so of every page size: LMDB refuses another one, and not every number of shards
+/// divides the address space evenly.
+const MAP_UNIT_BYTES: u64 = 1 << 20;
 
 /// A transaction that a crash interrupted, decided.
 pub(crate) struct Undecided {
@@ -69,7 +72,8 @@ pub(crate) fn recover_shards(
     let seeds: Vec<u64> = (0..format.shard_count).map(|_| random.next()).collect();
     let seeds = &seeds;
     let is_complete = format::is_complete(&config.disk, &config.data)?;
-    let map_bytes = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX) as usize;
+    let share = (config.map_bytes_total / u64::from(format.shard_count)).min(MAP_BYTES_MAX);
+    let map_bytes = share.next_multiple_of(MAP_UNIT_BYTES) as usize;
     let recoveries: Vec<Result<Recovery, Refused>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..format.shard_count)
             .map(|number| {

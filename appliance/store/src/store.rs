@@ -19,7 +19,7 @@ use crate::log::LogReader;
 use crate::merge::Views;
 use crate::message::{Job, Message};
 use crate::owner::Owner;
-use crate::placement::{Placement, slot_of};
+use crate::placement::{Placement, SLOT_COUNT, slot_of};
 use crate::planted::{self, Plant};
 use crate::record::BodyRef;
 use crate::shared::Shared;
@@ -116,6 +116,29 @@ impl Store {
     /// All shards.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.core.shared.shards.len() as u16).map(ShardId)
+    }
+
+    /// The shards that this core owns, for work that each shard is to have done once.
+    pub fn own_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let owned = |(number, owner): (usize, &Option<_>)| owner.is_some().then_some(ShardId(number as u16));
+        let own: Vec<ShardId> = self.core.owners.iter().enumerate().filter_map(owned).collect();
+        own.into_iter()
+    }
+
+    /// The shard of a slot, for services that draw the slot from a hash of their own: shards hold ascending runs of slots.
+    ///
+    /// # Panics
+    /// When `slot` is not below `placement::SLOT_COUNT`.
+    #[must_use]
+    pub fn shard_of_slot(&self, slot: u16) -> ShardId {
+        assert!(slot < SLOT_COUNT, "slot {slot} is not one of {SLOT_COUNT}");
+        self.core.placement.shard_of_slot(slot)
+    }
+
+    /// Whether the owner of a shard takes page faults, so that a reader should call `warm` before it takes a view.
+    #[must_use]
+    pub fn is_cold(&self, shard: ShardId) -> bool {
+        self.core.shared.shard(shard).is_cold()
     }
 
     /// The shard that owns a partition key.

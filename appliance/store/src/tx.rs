@@ -198,8 +198,20 @@ impl<'a> Tx<'a> {
         (u128::from(self.inputs.lsn.0) << 64) | u128::from(position)
     }
 
-    /// The record of a key. Errors: `Fault::InDoubt` when an undecided transaction holds the key.
+    /// The record of a key. Errors: `Fault::InDoubt` when a transaction that is not resolved yet holds the key.
     pub fn get(&mut self, table: TableId, key: &[u8]) -> Result<Option<OwnedRecord>, Fault> {
+        self.get_ref(table, key, |record| {
+            record.map(|record| OwnedRecord { value: record.value.to_vec(), bodies: record.bodies })
+        })
+    }
+
+    /// Shows the record of a key to `look`, in place, and gives what that makes of it. Errors: as `get`.
+    pub fn get_ref<R>(
+        &mut self,
+        table: TableId,
+        key: &[u8],
+        look: impl FnOnce(Option<Record<'_>>) -> R,
+    ) -> Result<R, Fault> {
         let key = record_key(table, key);
         if let Some(staged) = self.staged.iter().rev().find(|staged| staged.key == key) {
             let new = |record: &StagedRecord| record.bodies.iter().any(|body| matches!(body, Body::New(_)));
@@ -209,14 +221,22 @@ impl<'a> Tx<'a> {
                     "an operation reads back a record to which it put a new body".into(),
                 ));
             }
-            return Ok(staged.record.as_ref().map(staged_record));
+            return Ok(look(staged.record.as_ref().map(staged_record)));
         }
         let found = self.get_committed(&key)?;
+        let bodies = found.as_ref().map_or_else(Vec::new, |record| record.bodies.clone());
+        let seen = look(found);
         if self.read.len() < READ_MEMORY_COUNT {
-            let bodies = found.as_ref().map_or_else(Vec::new, |record| record.bodies.clone());
             self.read.push((key, bodies));
         }
-        Ok(found)
+        Ok(seen)
+    }
+
+    /// Whether the transaction at which a `get` or `scan` of this operation last answered `Fault::InDoubt` is not even
+    /// decided. A decided one is resolved within a batch, so an operation that passes that fault on does not wait long.
+    #[must_use]
+    pub fn met_undecided(&self) -> bool {
+        self.met_undecided
     }
 
     /// Walks records in key order until the callback breaks or `budget_examined` keys were looked at.
@@ -247,7 +267,9 @@ impl<'a> Tx<'a> {
                     Ok(Some((key, record))) => head = Some((key, record)),
                     Ok(None) => more = false,
                     Err(fault) => {
-                        self.met_undecided |= scan.met_undecided;
+                        if matches!(fault, Fault::InDoubt) {
+                            self.met_undecided = scan.met_undecided;
+                        }
                         return Err(fault);
                     }
                 }
@@ -261,7 +283,7 @@ impl<'a> Tx<'a> {
                 }
                 (Some((key, _)), Some((other, _))) => key.as_slice() >= *other,
             };
-            let (key, owned, found) = if own_is_next {
+            let (key, own_record, found) = if own_is_next {
                 let Some((key, record)) = own.next() else { break ScanEnd::Done };
                 if head.as_ref().is_some_and(|(other, _)| *other == key.as_slice()) {
                     head = None;
@@ -273,8 +295,7 @@ impl<'a> Tx<'a> {
             };
             last.clear();
             last.extend_from_slice(key);
-            let owned = owned.map(|record| Record { value: &record.value, bodies: record.bodies.clone() });
-            if let Some(record) = owned.or(found)
+            if let Some(record) = own_record.cloned().or(found)
                 && each(key, record).is_break()
             {
                 break ScanEnd::Stopped;
@@ -333,11 +354,6 @@ impl<'a> Tx<'a> {
         if damaged { Err(Fault::corrupt("a DUE key is too short".into())) } else { Ok(due) }
     }
 
-    /// The key in doubt belongs to a transaction that is not even decided.
-    pub(crate) fn met_undecided(&self) -> bool {
-        self.met_undecided
-    }
-
     pub(crate) fn looked_at(&self) -> Lsn {
         self.looked_at
     }
@@ -390,17 +406,18 @@ impl<'a> Tx<'a> {
         Ok(Effects { staged: last, replaced })
     }
 
-    fn get_committed(&mut self, key: &[u8]) -> Result<Option<OwnedRecord>, Fault> {
+    /// The record under a whole key, apart from what this operation wrote itself.
+    fn get_committed(&mut self, key: &[u8]) -> Result<Option<Record<'_>>, Fault> {
         for overlay in [Some(self.active), self.frozen].into_iter().flatten() {
             let Some(latest) = overlay.latest(key) else { continue };
             if latest.is_held() {
-                self.met_undecided |= latest.is_undecided();
+                self.met_undecided = latest.is_undecided();
                 return Err(Fault::InDoubt);
             }
             self.looked_at = self.looked_at.max(latest.lsn);
-            return latest.value().map(decode_owned).transpose();
+            return latest.value().map(Record::decode).transpose();
         }
-        self.shard.index().get(&self.txn, key)?.map(decode_owned).transpose()
+        self.shard.index().get(&self.txn, key)?.map(Record::decode).transpose()
     }
 
     fn own_writes(
@@ -408,7 +425,7 @@ impl<'a> Tx<'a> {
         table: TableId,
         start: Bound<&[u8]>,
         direction: Direction,
-    ) -> Vec<(Vec<u8>, Option<OwnedRecord>)> {
+    ) -> Vec<(Vec<u8>, Option<Record<'_>>)> {
         let mut own = BTreeMap::new();
         for staged in self.staged.iter().filter(|staged| staged.key[0] == table.0) {
             let key = &staged.key[1..];
@@ -438,16 +455,11 @@ fn due_key(at: Timestamp, table: TableId, key: &[u8]) -> Vec<u8> {
     due
 }
 
-fn decode_owned(bytes: &[u8]) -> Result<OwnedRecord, Fault> {
-    let record = Record::decode(bytes)?;
-    Ok(OwnedRecord { value: record.value.to_vec(), bodies: record.bodies })
-}
-
 /// A staged record as a later scan of the same operation sees it: without its new bodies, which have no place yet.
-fn staged_record(staged: &StagedRecord) -> OwnedRecord {
+fn staged_record(staged: &StagedRecord) -> Record<'_> {
     let bodies = staged.bodies.iter().filter_map(|body| match body {
         Body::Kept(body) => Some(body.clone()),
         Body::New(_) => None,
     });
-    OwnedRecord { value: staged.value.clone(), bodies: bodies.collect() }
+    Record { value: &staged.value, bodies: bodies.collect() }
 }
