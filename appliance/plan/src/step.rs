@@ -1,12 +1,14 @@
-//! Steps whose result type the plan does not name: an operation on one shard, a transaction over several.
+//! Steps whose result type the plan does not name: an operation on one shard, several beside each other,
+//! a transaction over several.
 //! Invariant: `then` runs exactly once, on the core that drives the plan, after the outcome is known.
 //! Leaves to the store: when that is, and what is durable by then.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use store::{Fault, Operation, ShardId, Store, TransactFailure};
+use store::{Fault, Operation, ShardId, Store, TableId, TransactFailure};
 
 use crate::{Context, Plan};
 
@@ -34,12 +36,81 @@ where
     fn run(self: Box<Self>, store: Store) -> Pin<Box<dyn Future<Output = Resume>>> {
         let Submit { shard, operation, then } = *self;
         Box::pin(async move {
-            // A shard that is behind makes writers wait here, before their operation takes room in its queue.
-            let outcome = match store.admit_operation(shard, &operation).await {
-                Ok(()) => store.submit(shard, operation).await,
-                Err(fault) => Err(fault),
-            };
+            let outcome = admit_and_submit(&store, shard, operation).await;
             let resume: Resume = Box::new(move |cx| then(cx, outcome));
+            resume
+        })
+    }
+}
+
+/// A shard that is behind makes writers wait here, before their operation takes room in its queue.
+async fn admit_and_submit<O: Operation>(
+    store: &Store,
+    shard: ShardId,
+    operation: O,
+) -> Result<O::Reply, Fault> {
+    store.admit_operation(shard, &operation).await?;
+    store.submit(shard, operation).await
+}
+
+/// Operations that share nothing but who waits for them.
+struct Gather<O, F> {
+    parts: Vec<(ShardId, O)>,
+    then: F,
+}
+
+impl<O, F> Step for Gather<O, F>
+where
+    O: Operation,
+    F: FnOnce(&mut Context<'_>, Vec<Result<O::Reply, Fault>>) -> Plan + 'static,
+{
+    fn run(self: Box<Self>, store: Store) -> Pin<Box<dyn Future<Output = Resume>>> {
+        let Gather { parts, then } = *self;
+        Box::pin(async move {
+            let store = &store;
+            let parts = parts.into_iter().map(|(shard, part)| admit_and_submit(store, shard, part));
+            let outcomes = join(parts).await;
+            let resume: Resume = Box::new(move |cx| then(cx, outcomes));
+            resume
+        })
+    }
+}
+
+/// Waits for all of `futures` at once; what they give comes in their order.
+async fn join<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut running: Vec<_> = futures.map(Box::pin).collect();
+    let mut results: Vec<Option<T>> = running.iter().map(|_| None).collect();
+    poll_fn(|cx| {
+        // A gather has few parts, so that polling all of them at each wake costs less than a waker for each.
+        for (future, result) in running.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(cx)
+            {
+                *result = Some(value);
+            }
+        }
+        if results.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    results.into_iter().flatten().collect()
+}
+
+/// Index pages on their way into memory.
+struct Warm<F> {
+    shard: ShardId,
+    keys: Vec<(TableId, Vec<u8>)>,
+    then: F,
+}
+
+impl<F> Step for Warm<F>
+where
+    F: FnOnce(&mut Context<'_>) -> Plan + 'static,
+{
+    fn run(self: Box<Self>, store: Store) -> Pin<Box<dyn Future<Output = Resume>>> {
+        let Warm { shard, keys, then } = *self;
+        Box::pin(async move {
+            store.warm(shard, keys).await;
+            let resume: Resume = Box::new(then);
             resume
         })
     }
@@ -138,6 +209,25 @@ impl Plan {
         F: FnOnce(&mut Context<'_>, Result<O::Reply, Fault>) -> Plan + 'static,
     {
         Plan::Step(Box::new(Submit { shard, operation, then }))
+    }
+
+    /// Runs `parts` beside each other, each by itself: each is admitted, refused, durable or not as if it were alone. The
+    /// outcomes come in the order of the parts, when all are known.
+    pub fn gather<O, F>(parts: Vec<(ShardId, O)>, then: F) -> Plan
+    where
+        O: Operation,
+        F: FnOnce(&mut Context<'_>, Vec<Result<O::Reply, Fault>>) -> Plan + 'static,
+    {
+        Plan::Step(Box::new(Gather { parts, then }))
+    }
+
+    /// Brings the index pages of keys of a shard into memory, so that a view that `then` takes does not wait for the disk
+    /// on the reactor. Costs a turn also where nothing is to be done: look at `Store::is_cold` first.
+    pub fn warm<F>(shard: ShardId, keys: Vec<(TableId, Vec<u8>)>, then: F) -> Plan
+    where
+        F: FnOnce(&mut Context<'_>) -> Plan + 'static,
+    {
+        Plan::Step(Box::new(Warm { shard, keys, then }))
     }
 
     /// Runs all `parts` or none. A part that rolls back cancels the others.
