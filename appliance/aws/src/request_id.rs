@@ -1,6 +1,6 @@
-//! Request and host identifiers, in the shape that S3 gives them.
+//! Request and host identifiers, in the shapes that S3 and the JSON services give them.
 //!
-//! Invariant: both are functions of the numbers passed in, so a test with a fixed generator sees fixed ids.
+//! Invariant: all are functions of the numbers passed in, so a test with a fixed generator sees fixed ids.
 //! Uniqueness is the caller's: it passes a fresh random number for each request.
 
 use std::fmt;
@@ -54,17 +54,15 @@ impl fmt::Debug for RequestId {
 pub struct HostId([u8; 76]);
 
 impl HostId {
+    /// Stands where a service's replies carry no such id.
+    pub const UNUSED: HostId = HostId([b'-'; 76]);
+
     /// Spells what a node's number and a request's give.
     pub fn new(node: u64, request: u64) -> HostId {
         let mut state = node ^ request.rotate_left(32);
         let mut bytes = [0u8; 56];
         for word in bytes.chunks_exact_mut(8) {
-            // One step of splitmix64 (Steele, Lea, Flood 2014).
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word.copy_from_slice(&(mixed ^ (mixed >> 31)).to_be_bytes());
+            word.copy_from_slice(&splitmix64(&mut state).to_be_bytes());
         }
         let mut text = [0; 76];
         base64_into(&bytes, &mut text);
@@ -74,6 +72,54 @@ impl HostId {
     /// The characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("base64 is ASCII")
+    }
+}
+
+/// The `x-amzn-RequestId` of a JSON service's reply: 52 digits and upper-case letters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JsonRequestId([u8; 52]);
+
+impl JsonRequestId {
+    /// Spells a random number.
+    pub fn new(random: u64) -> JsonRequestId {
+        let mut state = random;
+        let mut text = [0u8; 52];
+        for part in text.chunks_exact_mut(13) {
+            let mut word = splitmix64(&mut state);
+            for digit in part {
+                *digit = b"0123456789ABCDEFGHIJKLMNOPQRSTUV"[word as usize & 31];
+                word >>= 5;
+            }
+        }
+        JsonRequestId(text)
+    }
+
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits and letters are ASCII")
+    }
+}
+
+/// One step of splitmix64 (Steele, Lea, Flood 2014).
+fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+impl Deref for JsonRequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for JsonRequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 
@@ -105,6 +151,15 @@ mod tests {
     fn a_request_id_spells_its_number() {
         assert_eq!(RequestId::new(0x0123_4567_89ab_cdef).as_str(), "0123456789ABCDEF");
         assert_eq!(RequestId::new(0).to_string(), "0000000000000000");
+    }
+
+    #[test]
+    fn a_json_services_ids_are_52_digits_and_letters_and_differ_by_request() {
+        let id = JsonRequestId::new(1);
+        assert!(id.as_str().bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()));
+        assert_eq!(id.as_str().len(), 52);
+        assert_eq!(id, JsonRequestId::new(1));
+        assert_ne!(id, JsonRequestId::new(2));
     }
 
     #[test]

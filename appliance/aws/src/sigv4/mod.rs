@@ -14,6 +14,7 @@
 pub(crate) mod canonical;
 mod chain;
 mod keys;
+mod mechanism;
 mod parse;
 mod post;
 pub(crate) mod refusal;
@@ -40,6 +41,7 @@ use crate::sigv2;
 use crate::time::Timestamp;
 use canonical::{Canonical, Source};
 use keys::KeyCache;
+use mechanism::Mechanism;
 use refusal::{Place, SKEW_MS_MAX};
 
 /// What a service expects of signatures.
@@ -83,8 +85,8 @@ pub struct SignedRequest<'a> {
     pub authority: &'a str,
     /// The bucket, where the host named it; Signature Version 2 signs it as part of the path.
     pub bucket_of_host: Option<&'a str>,
-    /// The SHA-256 of a body that was read already, for services whose clients need not announce it. S3
-    /// passes `None`.
+    /// The SHA-256 of a body that was read already, for services whose clients need not announce it. It counts
+    /// as what was signed, whatever the headers say. S3 passes `None`.
     pub body_sha256: Option<[u8; 32]>,
 }
 
@@ -178,53 +180,53 @@ impl Verifier {
         credentials: &dyn Credentials,
         now: Timestamp,
     ) -> Result<Identity, ErrorReply> {
-        let query = request.query.unwrap_or_default();
-        let authorization = single_authorization(request.headers)?;
-        let presigned = PresignedQuery::parse(query)?;
-        let presigned_v2 = sigv2::presigned(query)?;
-        let mechanism_count = usize::from(authorization.is_some())
-            + usize::from(presigned.is_some())
-            + usize::from(presigned_v2.is_some());
-        if mechanism_count > 1 {
-            return Err(refusal::two_mechanisms(authorization.unwrap_or(b"query")));
-        }
-        if let Some(presigned) = presigned {
-            return self.verify_presigned(request, &presigned, credentials, now).map(Identity::Key);
-        }
-        if let Some(presigned) = presigned_v2 {
-            if self.dialect.sigv2 == SigV2::Refused {
-                return Err(refusal::sigv2_is_off());
+        match Mechanism::of(request, self.dialect.sigv2)? {
+            Mechanism::None => anonymous(request.headers),
+            Mechanism::Header(header) => {
+                self.verify_header(request, &header, credentials, now).map(Identity::Key)
             }
-            return sigv2::verify_presigned(request, &presigned, credentials, now).map(Identity::Key);
-        }
-        let Some(authorization) = authorization else { return anonymous(request.headers) };
-        if let Some(parameters) = authorization.strip_prefix(ALGORITHM.as_bytes())
-            && matches!(parameters.first(), None | Some(b' ' | b'\t'))
-        {
-            let text = std::str::from_utf8(parameters)
-                .map_err(|_| refusal::malformed(Place::Header, "it is not ASCII"))?;
-            let header = AuthorizationHeader::parse(text)?;
-            return self.verify_header(request, &header, credentials, now).map(Identity::Key);
-        }
-        if authorization.starts_with(ALGORITHM_V4A.as_bytes()) {
-            return Err(refusal::sigv4a());
-        }
-        if authorization.starts_with(b"AWS ") {
-            if self.dialect.sigv2 != SigV2::Everywhere {
-                return Err(refusal::sigv2_is_off());
+            Mechanism::Query(presigned) => {
+                self.verify_presigned(request, &presigned, credentials, now).map(Identity::Key)
             }
-            return sigv2::verify_header(request, authorization, credentials, now).map(Identity::Key);
+            Mechanism::V2Header(value) => {
+                sigv2::verify_header(request, value, credentials, now).map(Identity::Key)
+            }
+            Mechanism::V2Query(presigned) => {
+                sigv2::verify_presigned(request, &presigned, credentials, now).map(Identity::Key)
+            }
         }
-        Err(refusal::unknown_scheme(authorization))
     }
 
-    fn verify_header(
-        &mut self,
+    /// What can be said before the body is there: whether `request` carries a signature at all, and the refusals of the
+    /// module's diagram up to "what must be signed". It keeps a stranger's body from being collected for services whose
+    /// signatures cover it; `authenticate` must follow. Signature Version 2 signs no body, so it is left to that.
+    pub fn precheck(
+        &self,
         request: &SignedRequest<'_>,
-        header: &AuthorizationHeader<'_>,
         credentials: &dyn Credentials,
         now: Timestamp,
-    ) -> Result<Authenticated, ErrorReply> {
+    ) -> Result<bool, ErrorReply> {
+        match Mechanism::of(request, self.dialect.sigv2)? {
+            Mechanism::None => return Ok(false),
+            Mechanism::Header(header) => {
+                self.check_header(request, &header, credentials, now)?;
+            }
+            Mechanism::Query(presigned) => {
+                self.check_presigned(request, &presigned, credentials, now)?;
+            }
+            Mechanism::V2Header(_) | Mechanism::V2Query(_) => {}
+        }
+        Ok(true)
+    }
+
+    /// Everything that a header signature says except whether it is right: when it was made, and with which key.
+    fn check_header<'c>(
+        &self,
+        request: &SignedRequest<'_>,
+        header: &AuthorizationHeader<'_>,
+        credentials: &'c dyn Credentials,
+        now: Timestamp,
+    ) -> Result<(Timestamp, &'c AccessKey), ErrorReply> {
         let (signed_at, date_text) = signing_date(request.headers, now)?;
         self.check_scope(Place::Header, &header.credential, signed_at)?;
         if now.as_ms().abs_diff(signed_at.as_ms()) > SKEW_MS_MAX.unsigned_abs() {
@@ -234,15 +236,27 @@ impl Verifier {
         let token = request.headers.get(TOKEN_HEADER).map(|value| value.as_bytes());
         check_token(key, token, now)?;
         check_all_signed(request.headers, header.signed_headers, |_| false)?;
+        Ok((signed_at, key))
+    }
+
+    fn verify_header(
+        &mut self,
+        request: &SignedRequest<'_>,
+        header: &AuthorizationHeader<'_>,
+        credentials: &dyn Credentials,
+        now: Timestamp,
+    ) -> Result<Authenticated, ErrorReply> {
+        let (signed_at, key) = self.check_header(request, header, credentials, now)?;
         self.payload_hash.clear();
-        let payload = match (request.headers.get(payload::HEADER), request.body_sha256) {
-            (Some(value), _) => {
-                self.payload_hash.extend_from_slice(value.as_bytes().trim_ascii());
-                PayloadMode::parse(&self.payload_hash)?
-            }
-            (None, Some(digest)) => {
+        let payload = match (request.body_sha256, request.headers.get(payload::HEADER)) {
+            // A body that is there is signed as it is. A header that says otherwise makes another signature.
+            (Some(digest), _) => {
                 hex_append(&mut self.payload_hash, &digest);
                 PayloadMode::Sha256(digest)
+            }
+            (None, Some(value)) => {
+                self.payload_hash.extend_from_slice(value.as_bytes().trim_ascii());
+                PayloadMode::parse(&self.payload_hash)?
             }
             (None, None) => return Err(refusal::missing_security_header(payload::HEADER)),
         };
@@ -258,13 +272,14 @@ impl Verifier {
         self.verify_signature(request, &claim)
     }
 
-    fn verify_presigned(
-        &mut self,
+    /// The same for a presigned URL, and its credential.
+    fn check_presigned<'p, 'c>(
+        &self,
         request: &SignedRequest<'_>,
-        presigned: &PresignedQuery<'_>,
-        credentials: &dyn Credentials,
+        presigned: &'p PresignedQuery<'_>,
+        credentials: &'c dyn Credentials,
         now: Timestamp,
-    ) -> Result<Authenticated, ErrorReply> {
+    ) -> Result<(Timestamp, Credential<'p>, &'c AccessKey), ErrorReply> {
         match &*presigned.algorithm {
             ALGORITHM => {}
             ALGORITHM_V4A => return Err(refusal::sigv4a()),
@@ -298,6 +313,17 @@ impl Verifier {
             // of the body is taken care of below.
             matches!(name, "x-amz-user-agent" | "x-amz-checksum-mode" | payload::HEADER)
         })?;
+        Ok((signed_at, credential, key))
+    }
+
+    fn verify_presigned(
+        &mut self,
+        request: &SignedRequest<'_>,
+        presigned: &PresignedQuery<'_>,
+        credentials: &dyn Credentials,
+        now: Timestamp,
+    ) -> Result<Authenticated, ErrorReply> {
+        let (signed_at, credential, key) = self.check_presigned(request, presigned, credentials, now)?;
         let payload = self.presigned_payload(request, presigned)?;
         let claim = Claim {
             key,
@@ -312,7 +338,7 @@ impl Verifier {
     }
 
     /// What a presigned URL says about the body: nothing by default, else its signed parameter or signed
-    /// header. A header that is not signed may only say that the body is not either.
+    /// header. A header that is not signed may only say that the body is not either. A body that is there is signed.
     fn presigned_payload(
         &mut self,
         request: &SignedRequest<'_>,
@@ -321,6 +347,10 @@ impl Verifier {
         let header = request.headers.get(payload::HEADER).map(|value| value.as_bytes().trim_ascii());
         let header_is_signed = presigned.signed_headers.split(';').any(|name| name == payload::HEADER);
         self.payload_hash.clear();
+        if let Some(digest) = request.body_sha256 {
+            hex_append(&mut self.payload_hash, &digest);
+            return Ok(PayloadMode::Sha256(digest));
+        }
         match (presigned.content_sha256.as_deref(), header) {
             (Some(value), None) => self.payload_hash.extend_from_slice(value.as_bytes()),
             (Some(value), Some(header)) if header == value.as_bytes() => {
@@ -445,16 +475,6 @@ fn string_to_sign(out: &mut Vec<u8>, claim: &Claim<'_>, canonical_digest: &[u8; 
     hex_append(out, canonical_digest);
 }
 
-/// The Authorization header; an empty one counts as none, two are refused.
-fn single_authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, ErrorReply> {
-    let mut values = headers.get_all("authorization").iter();
-    let first = values.next().map(|value| value.as_bytes().trim_ascii());
-    match values.next() {
-        Some(_) => Err(refusal::two_mechanisms(first.unwrap_or_default())),
-        None => Ok(first.filter(|value| !value.is_empty())),
-    }
-}
-
 fn anonymous(headers: &HeaderMap) -> Result<Identity, ErrorReply> {
     PayloadMode::announced(headers).map(|payload| Identity::Anonymous { payload })
 }
@@ -527,6 +547,6 @@ pub(crate) fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
 
 /// The algorithm's name in headers, queries and strings to sign.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const ALGORITHM_V4A: &str = "AWS4-ECDSA-P256-SHA256";
+pub(crate) const ALGORITHM_V4A: &str = "AWS4-ECDSA-P256-SHA256";
 const UNSIGNED_PAYLOAD: &[u8] = b"UNSIGNED-PAYLOAD";
 const TOKEN_HEADER: &str = "x-amz-security-token";
