@@ -83,6 +83,7 @@ impl NodeHandler {
         let core = &*self.core;
         let mut request = plan::Request {
             body_length: body.length(),
+            collected: None,
             caller: Caller::Anonymous,
             auth: None,
             request_id: ids.request,

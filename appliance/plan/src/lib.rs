@@ -24,16 +24,37 @@ use aws::account::{Account, Credentials, Directory};
 use aws::request_id::{HostId, RequestId};
 use aws::sigv4::{Authenticated, Verifier};
 use bytes::Bytes;
-use store::{Store, Timestamp};
+use http_types::StatusCode;
+use store::{ShardId, Store, Timestamp};
 
 /// One AWS service behind the node.
 pub trait Service {
     /// Decodes the request, names its operation and says what to do first.
     fn start(&self, cx: &mut Context<'_>, request: Request) -> Started;
 
-    /// The error reply, in the service's dialect, for a request that was refused before the service saw it.
+    /// The error reply, in the service's dialect, for a request that was refused before the service saw it. `error` is
+    /// one of authentication (`aws::sigv4`), `ServiceUnavailable` while the appliance starts, and for services whose
+    /// bodies are collected first also `MissingAuthenticationToken`, `ThrottlingException` when this core holds as many
+    /// bodies as it may, `RequestTimeout` and `IncompleteBody`.
     fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply;
+
+    /// An answer that does not depend on who asks, such as a health text or the refusal of a method, from the head alone.
+    /// Services whose bodies are collected first are asked before anything of a signature is looked at. None: go on.
+    fn greet(&self, _head: &http::RequestHead) -> Option<Reply> {
+        None
+    }
+
+    /// The next piece of work that nobody asked for on a shard that this core owns: what expires, what is swept. The
+    /// node asks once a second for each shard, drives one plan of a shard at a time, and asks again at once when the
+    /// reply's status was `MORE_IS_DUE`; nothing else of the reply counts. A plan that fails is tried again by the next
+    /// call. None: nothing is due.
+    fn tick(&self, _cx: &mut Context<'_>, _shard: ShardId) -> Option<Plan> {
+        None
+    }
 }
+
+/// The status by which the reply of a tick's plan says that there is more to do now: 202 Accepted.
+pub const MORE_IS_DUE: StatusCode = StatusCode::ACCEPTED;
 
 /// A request that its service has taken.
 pub struct Started {
@@ -43,19 +64,22 @@ pub struct Started {
     pub plan: Plan,
 }
 
-/// A request whose sender is known. The body is still on the wire.
+/// A request whose sender is known.
 pub struct Request {
     /// Method, path, query and headers, byte exact.
     pub head: http::RequestHead,
-    /// How long the body on the wire is.
+    /// How long the body is, as the head announced it.
     pub body_length: http::BodyLength,
+    /// The body, for services whose bodies are collected first; its signature is right. None: it is still on the wire.
+    pub collected: Option<Bytes>,
     /// Who asks.
     pub caller: Caller,
     /// How the request was signed; None for an anonymous one. Its chunk signer stays with the node.
     pub auth: Option<Authenticated>,
     /// The id that the reply carries in `x-amz-request-id`, and an error document in `RequestId`.
     pub request_id: RequestId,
-    /// The id that the reply carries in `x-amz-id-2`, and an error document in `HostId`.
+    /// The id that the reply carries in `x-amz-id-2`, and an error document in `HostId`. `HostId::UNUSED`, and another
+    /// `request_id` than the reply's, for services whose replies carry `x-amzn-RequestId` instead.
     pub host_id: HostId,
 }
 

@@ -173,6 +173,7 @@ impl World {
                 true => http::BodyLength::None,
                 false => http::BodyLength::Known(body.len() as u64),
             },
+            collected: None,
             caller: caller.map_or(Caller::Anonymous, |name| Caller::Account(account(name))),
             auth: None,
             request_id: RequestId::new(self.sent.get()),
