@@ -188,6 +188,8 @@ pub struct Table {
     pub stream: Option<StreamSetting>,
     /// The attribute that says when an item expires.
     pub time_to_live: Option<TimeToLive>,
+    /// When that was last set or taken away.
+    pub time_to_live_changed: Option<Timestamp>,
     /// Tags, sorted by key.
     pub tags: Vec<(Box<str>, Box<str>)>,
 }

@@ -1,1 +1,3 @@
 //! Where things lie in the store.
+
+pub mod table;
