@@ -7,6 +7,7 @@ mod apply;
 pub mod body;
 mod companion;
 pub mod config;
+pub mod counter;
 pub mod disk;
 mod drain;
 mod effect;

@@ -330,8 +330,10 @@ impl Owner {
         };
         let (shard, active, frozen) = (self.shard(), self.overlay.overlay(), self.frozen.as_deref());
         let mut undecided = false;
+        let prepares = job.prepare_info().is_some();
         let ran = Tx::new(shard, active, frozen, inputs).and_then(|mut tx| {
-            let effects = job.run(&mut tx).and_then(|commits| commits.then(|| tx.take_effects()).transpose());
+            let effects =
+                job.run(&mut tx).and_then(|commits| commits.then(|| tx.take_effects(prepares)).transpose());
             undecided = tx.met_undecided();
             Ok((tx.looked_at(), tx.positions_used(), effects?))
         });

@@ -138,6 +138,8 @@ pub struct Tx<'a> {
     frozen: Option<&'a Overlay>,
     txn: ReadTxn<'a>,
     staged: Vec<Staged>,
+    /// Keys that stay as they are until the transaction is decided.
+    holds: Vec<Vec<u8>>,
     /// Keys read so far and the bodies of their records, if there are any, so that releasing them needs no second look.
     read: Vec<(Vec<u8>, Vec<BodyRef>)>,
     looked_at: Lsn,
@@ -162,6 +164,7 @@ impl<'a> Tx<'a> {
             active,
             frozen,
             staged: Vec::new(),
+            holds: Vec::new(),
             read: Vec::new(),
             looked_at: Lsn::ZERO,
             met_undecided: false,
@@ -320,6 +323,13 @@ impl<'a> Tx<'a> {
         self.staged.push(Staged { key: record_key(table, key), record: None, fresh: false });
     }
 
+    /// Keeps the key as it is until the transaction over shards in which this operation takes part is decided, for a
+    /// decision that rests on it: others that write the key wait, or hear `Fault::InDoubt`. An operation by itself needs
+    /// none, since nothing comes between what it reads and what it writes.
+    pub fn hold(&mut self, table: TableId, key: &[u8]) {
+        self.holds.push(record_key(table, key));
+    }
+
     /// Enters a key into the due index.
     pub fn due(&mut self, at: Timestamp, table: TableId, key: &[u8]) {
         self.put(DUE, &due_key(at, table, key), &[], Vec::new(), false);
@@ -362,8 +372,13 @@ impl<'a> Tx<'a> {
         self.positions_used
     }
 
-    /// Takes out the last write of each key, and the bodies of what they replace.
-    pub(crate) fn take_effects(&mut self) -> Result<Effects, Fault> {
+    /// Takes out the last write of each key, and the bodies of what they replace. The keys that are held count in a
+    /// transaction over shards (`prepares`).
+    pub(crate) fn take_effects(&mut self, prepares: bool) -> Result<Effects, Fault> {
+        let holds = std::mem::take(&mut self.holds);
+        if prepares {
+            self.stage_held(holds)?;
+        }
         let mut last: Vec<Staged> = Vec::with_capacity(self.staged.len());
         let mut places: std::collections::HashMap<Vec<u8>, usize> = std::collections::HashMap::new();
         let staged = std::mem::take(&mut self.staged);
@@ -404,6 +419,21 @@ impl<'a> Tx<'a> {
             }
         }
         Ok(Effects { staged: last, replaced })
+    }
+
+    /// A key that is written as it is belongs to the transaction as if it were changed.
+    fn stage_held(&mut self, holds: Vec<Vec<u8>>) -> Result<(), Fault> {
+        for key in holds {
+            if self.staged.iter().any(|staged| staged.key == key) {
+                continue;
+            }
+            let record = self.get_committed(&key)?.map(|record| StagedRecord {
+                value: record.value.to_vec(),
+                bodies: record.bodies.into_iter().map(Body::Kept).collect(),
+            });
+            self.staged.push(Staged { key, record, fresh: false });
+        }
+        Ok(())
     }
 
     /// The record under a whole key, apart from what this operation wrote itself.

@@ -117,3 +117,57 @@ fn an_operation_learns_that_a_key_in_doubt_is_not_decided() {
     })
     .expect("opens");
 }
+
+/// Two transactions, each of which checks what the other writes: at most one may commit, or both checks were for nothing.
+#[test]
+fn a_key_that_a_transaction_holds_is_not_written_beside_it() {
+    let dir = TempDir::new("hold");
+    run(small_config(&dir.0, 2), 1, true, true, async |store| {
+        type Part = Box<dyn FnMut(&mut Tx<'_>) -> Result<Outcome<()>, Fault> + Send>;
+        let check: fn(&'static [u8]) -> Part = |key| {
+            Box::new(move |tx| {
+                let absent = tx.get(TABLE, key)?.is_none();
+                tx.hold(TABLE, key);
+                Ok(if absent { Outcome::Commit(()) } else { Outcome::Rollback(()) })
+            })
+        };
+        let write: fn(&'static [u8]) -> Part = |key| {
+            Box::new(move |tx| {
+                tx.put(TABLE, key, b"written", Vec::new(), false);
+                Ok(Outcome::Commit(()))
+            })
+        };
+        let (left, right) = (ShardId(0), ShardId(1));
+        let mut committed = 0;
+        for round in 0..200 {
+            let one = vec![(left, Call(check(b"a"))), (right, Call(write(b"b")))];
+            let other = vec![(left, Call(write(b"a"))), (right, Call(check(b"b")))];
+            let begun = [one, other].map(|parts| {
+                let store = store.clone();
+                ring::spawn(async move { store.transact(parts).await })
+            });
+            for outcome in begun {
+                match outcome.await {
+                    Ok(_) => committed += 1,
+                    Err(TransactFailure::Conflict | TransactFailure::Cancelled(_)) => {}
+                    Err(TransactFailure::Fault(fault)) => panic!("{fault}"),
+                }
+            }
+            let [a, b] = [(left, &b"a"[..]), (right, b"b")].map(|(shard, key)| {
+                store.view(shard).expect("view").get(TABLE, key).expect("reads").is_some()
+            });
+            assert!(!(a && b), "round {round}: each saw the other's key absent, and both wrote");
+            for (shard, key) in [(left, &b"a"[..]), (right, b"b")] {
+                store.submit(shard, rig::Delete(vec![key.to_vec()])).await.expect("acknowledged");
+            }
+        }
+        assert!(committed > 0, "every transaction was refused");
+        let alone = call(|tx: &mut Tx<'_>| {
+            tx.hold(TABLE, b"a");
+            Ok(Outcome::Commit(()))
+        });
+        store.submit(left, alone).await.expect("an operation by itself holds nothing");
+        store.submit(left, rig::Put::plain(b"a", b"free")).await.expect("the key is free");
+    })
+    .expect("opens");
+}
