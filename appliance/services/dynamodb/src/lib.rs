@@ -5,6 +5,7 @@
 //! Leaves to the node: HTTP, signatures, driving plans. To the store: durability, transactions over shards.
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod config;
 pub mod engine;
 pub mod expression;
@@ -13,8 +14,117 @@ pub mod model;
 pub mod number;
 pub mod ops;
 pub mod partiql;
+pub mod router;
 pub mod store;
 pub mod value;
 pub mod wire;
 
 pub use config::Config;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_types::Method;
+use plan::{Context, Plan, Reply, Request, Service, Started};
+
+use crate::call::{Call, Shared, settle};
+use crate::router::{Named, Operation};
+use crate::wire::authentication;
+use crate::wire::error::Error;
+use crate::wire::reply::{Form, Media, decoded_body, healthy, not_the_protocol};
+
+/// A longer body is refused, compressed or not.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The header that names the operation.
+const TARGET: &str = "x-amz-target";
+
+/// The service. One for each core.
+pub struct Dynamo {
+    config: Rc<Config>,
+}
+
+impl Dynamo {
+    /// A service with this configuration.
+    #[must_use]
+    pub fn new(config: Config) -> Dynamo {
+        Dynamo { config: Rc::new(config) }
+    }
+
+    fn call(&self, cx: &Context<'_>, request: &mut Request, operation: &'static Operation) -> Option<Shared> {
+        let account = match &request.caller {
+            plan::Caller::Anonymous => return None,
+            plan::Caller::Account(account) => Arc::clone(account),
+        };
+        Some(Shared::new(Call {
+            config: Rc::clone(&self.config),
+            account,
+            now: cx.now,
+            operation,
+            authority: request.head.authority.take(),
+            form: Form::of(&request.head.headers),
+        }))
+    }
+}
+
+/// What a head names: nothing of it depends on who asks.
+fn named(head: &http::RequestHead) -> Named {
+    let target = head.headers.get(TARGET).and_then(|value| value.to_str().ok());
+    target.map_or(Named::Nothing, router::route)
+}
+
+/// Decodes the body and begins.
+fn begin(call: &Shared, cx: &mut Context<'_>, headers: &http_types::HeaderMap, body: Bytes) -> Plan {
+    let outcome = decoded_body(headers, body, BODY_BYTES_MAX)
+        .and_then(|body| (call.operation.start)(Rc::clone(call), cx, &body));
+    settle(call, outcome)
+}
+
+impl Service for Dynamo {
+    fn start(&self, cx: &mut Context<'_>, mut request: Request) -> Started {
+        if let Some(reply) = self.greet(&request.head) {
+            return Started { operation: "Invalid", plan: Plan::Reply(reply) };
+        }
+        let Named::Operation(operation) = named(&request.head) else {
+            let reply = Form::of(&request.head.headers).error(&Error::unknown_operation());
+            return Started { operation: "Invalid", plan: Plan::Reply(reply) };
+        };
+        let Some(call) = self.call(cx, &mut request, operation) else {
+            let reply = Form::of(&request.head.headers).error(&authentication::missing());
+            return Started { operation: operation.name, plan: Plan::Reply(reply) };
+        };
+        let headers = request.head.headers;
+        let plan = match request.collected {
+            Some(body) => begin(&call, cx, &headers, body),
+            None => Plan::Collect {
+                limit_bytes: BODY_BYTES_MAX,
+                then: Box::new(move |cx, body| match body {
+                    Ok(body) => begin(&call, cx, &headers, body.bytes),
+                    Err(failure) => Plan::Reply(call.fail(&failure.into())),
+                }),
+            },
+        };
+        Started { operation: operation.name, plan }
+    }
+
+    fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply {
+        Form::of(&request.head.headers).error(&Error::from(error))
+    }
+
+    /// The order is: is it the protocol at all, does the target name what is built; who asks comes afterwards.
+    fn greet(&self, head: &http::RequestHead) -> Option<Reply> {
+        if head.method == Method::GET && head.path == "/" {
+            return Some(healthy(&self.config.region));
+        }
+        if head.method != Method::POST || Media::of(&head.headers).is_none() {
+            return Some(not_the_protocol());
+        }
+        match named(head) {
+            Named::Operation(_) => None,
+            Named::NotBuilt(_) | Named::Nothing => {
+                Some(Form::of(&head.headers).error(&Error::unknown_operation()))
+            }
+        }
+    }
+}

@@ -1,1 +1,8 @@
 //! Requests and replies as bytes, and the words of errors.
+//! Invariant: words of Amazon's stand here and nowhere else, each once; they are the older of the two wordings that AWS
+//! uses, which is the one that its regions have had in common.
+
+pub mod authentication;
+pub mod constraint;
+pub mod error;
+pub mod reply;

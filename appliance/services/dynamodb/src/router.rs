@@ -1,0 +1,169 @@
+//! Which operation a target names: the table of operations, which is the index of the service.
+//! Invariant: an operation that has no row is answered as unknown; every name of the protocol is known by name, so that
+//! metrics have a bounded set of words.
+
+use plan::{Context, Plan};
+
+use crate::call::Shared;
+use crate::wire::error::Error;
+
+/// Begins an operation with the decoded body of its request.
+pub type Start = fn(Shared, &mut Context<'_>, &[u8]) -> Result<Plan, Error>;
+
+/// One operation.
+pub struct Operation {
+    /// Amazon's name of it.
+    pub name: &'static str,
+    /// The action that a policy allows or denies.
+    pub action: &'static str,
+    /// Begins it.
+    pub start: Start,
+}
+
+#[allow(dead_code, reason = "the first rows come with the first operations")]
+const fn row(name: &'static str, action: &'static str, start: Start) -> Operation {
+    Operation { name, action, start }
+}
+
+/// Every operation that is built. The most frequent ones come first: the table is searched in its order.
+pub static OPERATIONS: &[Operation] = &[];
+
+/// The names of `DynamoDB_20120810`, built or not.
+const TABLE_TARGETS: &[&str] = &[
+    "BatchExecuteStatement",
+    "BatchGetItem",
+    "BatchWriteItem",
+    "CancelBulkOperation",
+    "CreateBackup",
+    "CreateGlobalTable",
+    "CreateTable",
+    "DeleteBackup",
+    "DeleteItem",
+    "DeleteResourcePolicy",
+    "DeleteTable",
+    "DescribeBackup",
+    "DescribeBulkOperation",
+    "DescribeContinuousBackups",
+    "DescribeContributorInsights",
+    "DescribeEndpoints",
+    "DescribeExport",
+    "DescribeGlobalTable",
+    "DescribeGlobalTableSettings",
+    "DescribeImport",
+    "DescribeKinesisStreamingDestination",
+    "DescribeLimits",
+    "DescribeTable",
+    "DescribeTableReplicaAutoScaling",
+    "DescribeTimeToLive",
+    "DisableKinesisStreamingDestination",
+    "EnableKinesisStreamingDestination",
+    "ExecuteStatement",
+    "ExecuteTransaction",
+    "ExportTableToPointInTime",
+    "GetItem",
+    "GetResourcePolicy",
+    "ImportTable",
+    "ListBackups",
+    "ListBulkOperations",
+    "ListContributorInsights",
+    "ListExports",
+    "ListGlobalTables",
+    "ListImports",
+    "ListTables",
+    "ListTagsOfResource",
+    "PutItem",
+    "PutResourcePolicy",
+    "Query",
+    "RestoreTableFromBackup",
+    "RestoreTableToPointInTime",
+    "Scan",
+    "SearchVectors",
+    "StartBulkPutItems",
+    "TagResource",
+    "TransactGetItems",
+    "TransactWriteItems",
+    "UntagResource",
+    "UpdateContinuousBackups",
+    "UpdateContributorInsights",
+    "UpdateGlobalTable",
+    "UpdateGlobalTableSettings",
+    "UpdateItem",
+    "UpdateKinesisStreamingDestination",
+    "UpdateTable",
+    "UpdateTableReplicaAutoScaling",
+    "UpdateTimeToLive",
+];
+
+/// The names of `DynamoDBStreams_20120810`.
+const STREAM_TARGETS: &[&str] = &["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
+
+const TABLE_PREFIX: &str = "DynamoDB_20120810.";
+const STREAM_PREFIX: &str = "DynamoDBStreams_20120810.";
+
+/// What a target names.
+pub enum Named {
+    /// An operation that is built.
+    Operation(&'static Operation),
+    /// One of the protocol that is not.
+    NotBuilt(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+/// Finds what the `X-Amz-Target` of a request names.
+#[must_use]
+pub fn route(target: &str) -> Named {
+    let (name, known) = if let Some(name) = target.strip_prefix(TABLE_PREFIX) {
+        (name, TABLE_TARGETS)
+    } else if let Some(name) = target.strip_prefix(STREAM_PREFIX) {
+        (name, STREAM_TARGETS)
+    } else {
+        return Named::Nothing;
+    };
+    let Some(operation) = OPERATIONS.iter().find(|operation| operation.name == name) else {
+        return match known.iter().find(|known| **known == name) {
+            Some(name) => Named::NotBuilt(name),
+            None => Named::Nothing,
+        };
+    };
+    // A name belongs to one of the two targets only.
+    if known.binary_search(&name).is_ok() { Named::Operation(operation) } else { Named::Nothing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_protocol_are_sixty_six_and_sorted() {
+        assert_eq!((TABLE_TARGETS.len(), STREAM_TARGETS.len()), (62, 4));
+        assert!(TABLE_TARGETS.is_sorted() && STREAM_TARGETS.is_sorted());
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_target_and_by_no_other() {
+        for operation in OPERATIONS {
+            let name = operation.name;
+            let is_stream = STREAM_TARGETS.contains(&name);
+            assert!(is_stream || TABLE_TARGETS.contains(&name), "{name}");
+            assert!(operation.action.starts_with("dynamodb:"), "{name}");
+            let (right, wrong) =
+                if is_stream { (STREAM_PREFIX, TABLE_PREFIX) } else { (TABLE_PREFIX, STREAM_PREFIX) };
+            let Named::Operation(found) = route(&format!("{right}{name}")) else {
+                panic!("{name} is not found")
+            };
+            assert!(std::ptr::eq(found, operation), "{name} has two rows");
+            assert!(!matches!(route(&format!("{wrong}{name}")), Named::Operation(_)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_is_known_by_name_and_what_is_unknown_is_not() {
+        assert!(matches!(route("DynamoDB_20120810.CreateGlobalTable"), Named::NotBuilt("CreateGlobalTable")));
+        for target in
+            ["", "DynamoDB_20120810.", "DynamoDB_20111205.GetItem", "GetItem", "DynamoDB_20120810.getitem"]
+        {
+            assert!(matches!(route(target), Named::Nothing), "{target}");
+        }
+    }
+}

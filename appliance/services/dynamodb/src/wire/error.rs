@@ -1,0 +1,327 @@
+//! What is answered instead of a result: one name per exception of the protocol, its words, and what goes with it.
+//! Invariant: a fault of the machine is never reported as the client's, and says nothing about the machine.
+//! Leaves to authentication.rs: refusals that come before the service. To reply.rs: the bytes.
+
+use std::borrow::Cow;
+
+use plan::BodyFailure;
+use store::Fault;
+
+/// An exception of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorName {
+    /// The request is well formed and asks for what cannot be.
+    Validation,
+    /// The body is not what the protocol's shapes say.
+    Serialization,
+    /// The target names nothing that is built.
+    UnknownOperation,
+    /// Unsigned.
+    MissingAuthenticationToken,
+    /// The signature's parts are not all there.
+    IncompleteSignature,
+    /// The signature is not right.
+    InvalidSignature,
+    /// The key is not known.
+    UnrecognizedClient,
+    /// The session is over.
+    ExpiredToken,
+    /// Known, and not allowed.
+    AccessDenied,
+    /// No such table, index, stream.
+    ResourceNotFound,
+    /// The table is there already, or changes.
+    ResourceInUse,
+    /// No such table, for the operations on backups.
+    TableNotFound,
+    /// A condition is false.
+    ConditionalCheckFailed,
+    /// A transaction was given up; the reasons say why.
+    TransactionCanceled,
+    /// The item belongs to a transaction that is under way.
+    TransactionConflict,
+    /// The first call with this token has not ended.
+    TransactionInProgress,
+    /// The token was used for another request.
+    IdempotentParameterMismatch,
+    /// Too many of something.
+    LimitExceeded,
+    /// The items of one partition key are too many bytes.
+    ItemCollectionSizeLimitExceeded,
+    /// Every part of a batch was refused for now.
+    ProvisionedThroughputExceeded,
+    /// Try again later.
+    Throttling,
+    /// INSERT of a key that is there.
+    DuplicateItem,
+    /// The iterator is too old.
+    ExpiredIterator,
+    /// The iterator points to what was removed.
+    TrimmedDataAccess,
+    /// Ours.
+    InternalServerError,
+    /// The service starts or stops.
+    ServiceUnavailable,
+    /// The body is longer than the protocol allows. Only a status is answered.
+    RequestTooLarge,
+    /// The body did not come in time. Only a status is answered.
+    RequestTimeout,
+}
+
+/// How an exception is spelled on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spelling {
+    /// What stands before the `#`.
+    pub namespace: &'static str,
+    /// Amazon's name.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The member that holds the text.
+    pub member: &'static str,
+}
+
+const SERVICE: &str = "com.amazonaws.dynamodb.v20120810";
+const FRAMEWORK: &str = "com.amazon.coral.service";
+const VALIDATE: &str = "com.amazon.coral.validate";
+
+impl ErrorName {
+    /// Every name.
+    pub const ALL: &[ErrorName] = &[
+        ErrorName::Validation,
+        ErrorName::Serialization,
+        ErrorName::UnknownOperation,
+        ErrorName::MissingAuthenticationToken,
+        ErrorName::IncompleteSignature,
+        ErrorName::InvalidSignature,
+        ErrorName::UnrecognizedClient,
+        ErrorName::ExpiredToken,
+        ErrorName::AccessDenied,
+        ErrorName::ResourceNotFound,
+        ErrorName::ResourceInUse,
+        ErrorName::TableNotFound,
+        ErrorName::ConditionalCheckFailed,
+        ErrorName::TransactionCanceled,
+        ErrorName::TransactionConflict,
+        ErrorName::TransactionInProgress,
+        ErrorName::IdempotentParameterMismatch,
+        ErrorName::LimitExceeded,
+        ErrorName::ItemCollectionSizeLimitExceeded,
+        ErrorName::ProvisionedThroughputExceeded,
+        ErrorName::Throttling,
+        ErrorName::DuplicateItem,
+        ErrorName::ExpiredIterator,
+        ErrorName::TrimmedDataAccess,
+        ErrorName::InternalServerError,
+        ErrorName::ServiceUnavailable,
+        ErrorName::RequestTooLarge,
+        ErrorName::RequestTimeout,
+    ];
+
+    /// How it is spelled. The members' letters differ by exception in Amazon's own model of the service.
+    #[must_use]
+    pub fn spelling(self) -> Spelling {
+        let (namespace, name, status, member) = match self {
+            ErrorName::Validation => (VALIDATE, "ValidationException", 400, "message"),
+            ErrorName::Serialization => (FRAMEWORK, "SerializationException", 400, "Message"),
+            ErrorName::UnknownOperation => (FRAMEWORK, "UnknownOperationException", 400, "message"),
+            ErrorName::MissingAuthenticationToken => {
+                (FRAMEWORK, "MissingAuthenticationTokenException", 400, "message")
+            }
+            ErrorName::IncompleteSignature => (FRAMEWORK, "IncompleteSignatureException", 400, "message"),
+            ErrorName::InvalidSignature => (FRAMEWORK, "InvalidSignatureException", 400, "message"),
+            ErrorName::UnrecognizedClient => (FRAMEWORK, "UnrecognizedClientException", 400, "message"),
+            ErrorName::ExpiredToken => (FRAMEWORK, "ExpiredTokenException", 400, "message"),
+            ErrorName::AccessDenied => (FRAMEWORK, "AccessDeniedException", 400, "message"),
+            ErrorName::ResourceNotFound => (SERVICE, "ResourceNotFoundException", 400, "message"),
+            ErrorName::ResourceInUse => (SERVICE, "ResourceInUseException", 400, "message"),
+            ErrorName::TableNotFound => (SERVICE, "TableNotFoundException", 400, "message"),
+            ErrorName::ConditionalCheckFailed => (SERVICE, "ConditionalCheckFailedException", 400, "message"),
+            ErrorName::TransactionCanceled => (SERVICE, "TransactionCanceledException", 400, "Message"),
+            ErrorName::TransactionConflict => (SERVICE, "TransactionConflictException", 400, "message"),
+            ErrorName::TransactionInProgress => (SERVICE, "TransactionInProgressException", 400, "Message"),
+            ErrorName::IdempotentParameterMismatch => {
+                (SERVICE, "IdempotentParameterMismatchException", 400, "Message")
+            }
+            ErrorName::LimitExceeded => (SERVICE, "LimitExceededException", 400, "message"),
+            ErrorName::ItemCollectionSizeLimitExceeded => {
+                (SERVICE, "ItemCollectionSizeLimitExceededException", 400, "message")
+            }
+            ErrorName::ProvisionedThroughputExceeded => {
+                (SERVICE, "ProvisionedThroughputExceededException", 400, "message")
+            }
+            ErrorName::Throttling => (SERVICE, "ThrottlingException", 400, "message"),
+            ErrorName::DuplicateItem => (SERVICE, "DuplicateItemException", 400, "message"),
+            ErrorName::ExpiredIterator => (SERVICE, "ExpiredIteratorException", 400, "message"),
+            ErrorName::TrimmedDataAccess => (SERVICE, "TrimmedDataAccessException", 400, "message"),
+            ErrorName::InternalServerError => (SERVICE, "InternalServerError", 500, "message"),
+            ErrorName::ServiceUnavailable => (FRAMEWORK, "ServiceUnavailableException", 503, "message"),
+            ErrorName::RequestTooLarge => (FRAMEWORK, "RequestEntityTooLargeException", 413, "message"),
+            ErrorName::RequestTimeout => (FRAMEWORK, "RequestTimeoutException", 408, "message"),
+        };
+        Spelling { namespace, name, status, member }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// Which exception.
+    pub name: ErrorName,
+    /// Its text; "" where the exception has none.
+    pub message: Cow<'static, str>,
+}
+
+impl Error {
+    /// An error with its words.
+    pub fn new(name: ErrorName, message: impl Into<Cow<'static, str>>) -> Error {
+        Error { name, message: message.into() }
+    }
+
+    /// A ValidationException.
+    pub fn validation(message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(ErrorName::Validation, message)
+    }
+
+    /// A ValidationException about parameter values: the text after the words that most of them share.
+    #[must_use]
+    pub fn invalid_values(text: &str) -> Error {
+        Error::validation(format!("One or more parameter values were invalid: {text}"))
+    }
+
+    /// The table is not there, in the words of the operations on items.
+    #[must_use]
+    pub fn no_resource() -> Error {
+        Error::new(ErrorName::ResourceNotFound, "Requested resource not found")
+    }
+
+    /// The table is not there, in the words of the operations on tables.
+    #[must_use]
+    pub fn no_table(name: &str) -> Error {
+        Error::new(
+            ErrorName::ResourceNotFound,
+            format!("Requested resource not found: Table: {name} not found"),
+        )
+    }
+
+    /// What the body holds is not JSON.
+    #[must_use]
+    pub fn not_json() -> Error {
+        Error::new(ErrorName::Serialization, "")
+    }
+
+    /// The target names nothing that is built.
+    #[must_use]
+    pub fn unknown_operation() -> Error {
+        Error::new(ErrorName::UnknownOperation, "")
+    }
+
+    /// The document: the type, and the text where there is one.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let Spelling { namespace, name, member, .. } = self.name.spelling();
+        let mut out = format!("{{\"__type\":\"{namespace}#{name}\"");
+        if !self.message.is_empty() {
+            out.push_str(&format!(",\"{member}\":"));
+            quote(&mut out, &self.message);
+        }
+        out.push('}');
+        out.into_bytes()
+    }
+
+    /// Ours.
+    #[must_use]
+    pub fn internal() -> Error {
+        Error::new(ErrorName::InternalServerError, "Internal server error")
+    }
+}
+
+/// A text as JSON writes it.
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\n' => out.push_str("\\n"),
+            character if u32::from(character) < 0x20 => {
+                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            character => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::Busy => Error::new(
+                ErrorName::Throttling,
+                "Throughput exceeds the current capacity of the shard. Try again after a moment.",
+            ),
+            Fault::Closed => Error::new(ErrorName::ServiceUnavailable, "The service is stopping."),
+            // Whether a write was done is not known for most of these: never a definite no.
+            Fault::InDoubt
+            | Fault::Full
+            | Fault::TooLarge { .. }
+            | Fault::ReadOnly(_)
+            | Fault::Corrupt(_)
+            | Fault::Io { .. }
+            | Fault::Unknown(_) => Error::internal(),
+        }
+    }
+}
+
+impl From<BodyFailure> for Error {
+    fn from(failure: BodyFailure) -> Error {
+        match failure {
+            BodyFailure::TooLarge => Error::new(ErrorName::RequestTooLarge, ""),
+            BodyFailure::Stalled => Error::new(ErrorName::RequestTimeout, ""),
+            BodyFailure::Sha256Mismatch | BodyFailure::ChunkSignature => {
+                Error::new(ErrorName::InvalidSignature, super::authentication::MISMATCH)
+            }
+            // The first two of these have no reader any more.
+            BodyFailure::Disconnected
+            | BodyFailure::Incomplete
+            | BodyFailure::InvalidChunkSize
+            | BodyFailure::MalformedTrailer
+            | BodyFailure::BadForm(_) => Error::not_json(),
+            BodyFailure::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exception_has_its_own_name_and_an_error_status() {
+        let mut names = Vec::new();
+        for name in ErrorName::ALL {
+            let spelling = name.spelling();
+            assert!((400..600).contains(&spelling.status), "{name:?}");
+            assert!(!names.contains(&spelling.name), "{name:?}");
+            names.push(spelling.name);
+        }
+        assert_eq!(names.len(), ErrorName::RequestTimeout as usize + 1);
+    }
+
+    #[test]
+    fn faults_of_the_machine_are_never_the_clients_and_name_no_file() {
+        let faults = [
+            Fault::Full,
+            Fault::Closed,
+            Fault::InDoubt,
+            Fault::TooLarge { bytes: 1 },
+            Fault::ReadOnly("secret".into()),
+            Fault::Corrupt("secret".into()),
+            Fault::Unknown("secret".into()),
+        ];
+        for fault in faults {
+            let error = Error::from(fault.clone());
+            assert!(error.name.spelling().status >= 500, "{fault}");
+            assert!(!error.message.contains("secret"), "{fault}");
+        }
+    }
+}
