@@ -2,4 +2,5 @@
 //! Invariant: a value of these types is valid by itself; whoever makes one has checked it.
 //! Leaves to wire: the words in which a refusal is said.
 
+pub mod limits;
 pub mod table;
