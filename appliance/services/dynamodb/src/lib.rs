@@ -28,7 +28,7 @@ use bytes::Bytes;
 use http_types::Method;
 use plan::{Context, Plan, Reply, Request, Service, Started};
 
-use crate::call::{Call, Shared, settle};
+use crate::call::{Call, Core, Shared, settle};
 use crate::router::{Named, Operation};
 use crate::wire::authentication;
 use crate::wire::error::Error;
@@ -43,13 +43,14 @@ const TARGET: &str = "x-amz-target";
 /// The service. One for each core.
 pub struct Dynamo {
     config: Rc<Config>,
+    core: Rc<Core>,
 }
 
 impl Dynamo {
     /// A service with this configuration.
     #[must_use]
     pub fn new(config: Config) -> Dynamo {
-        Dynamo { config: Rc::new(config) }
+        Dynamo { config: Rc::new(config), core: Rc::default() }
     }
 
     fn call(&self, cx: &Context<'_>, request: &mut Request, operation: &'static Operation) -> Option<Shared> {
@@ -64,6 +65,7 @@ impl Dynamo {
             operation,
             authority: request.head.authority.take(),
             form: Form::of(&request.head.headers),
+            core: Rc::clone(&self.core),
         }))
     }
 }
