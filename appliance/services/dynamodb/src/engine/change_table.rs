@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plan::{Context, Plan};
-use store::{Direction, Fault, Operation, Outcome, ShardId, TableId, TransactFailure, Tx};
+use store::{Direction, Fault, Operation, Outcome, ShardId, TableId, TransactFailure, Tx, View};
 
 use crate::model::table::{Epoch, Table, TableNumber};
-use crate::store::table::{DROPPED, FENCE, TABLES, decode, encode, encode_fence, fence_key, table_key};
+use crate::store::table::{
+    DROPPED, FENCE, TABLES, decode, encode, encode_fence, fence_key, table_key, table_key_in_fence,
+};
 
 /// Transactions that are tried before a change is given up: about six seconds with the waits between them.
 pub const ATTEMPTS_MAX: u32 = 128;
@@ -28,6 +30,14 @@ pub fn find_key(cx: &Context<'_>, key: &[u8]) -> Result<Option<Table>, Fault> {
     let Some(shard) = cx.store.shards().next() else { return Ok(None) };
     let view = cx.store.view(shard)?;
     view.get(TABLES, key)?.map(|record| decode(record.value)).transpose()
+}
+
+/// The table with a number, as a view shows it. Errors: `Fault::Corrupt`.
+pub fn find_number(view: &View<'_>, number: TableNumber) -> Result<Option<Table>, Fault> {
+    let Some(fence) = view.get(FENCE, &fence_key(number))? else { return Ok(None) };
+    let key = table_key_in_fence(fence.value)?;
+    let found = view.get(TABLES, key)?.map(|record| decode(record.value)).transpose()?;
+    Ok(found.filter(|table| table.number == number))
 }
 
 /// Another record that a change writes on every shard.
@@ -215,7 +225,7 @@ impl Operation for ChangeTable {
         match &self.after {
             Some((record, epoch)) => {
                 tx.put(TABLES, &self.key, record, Vec::new(), false);
-                tx.put(FENCE, &fence, &encode_fence(*epoch), Vec::new(), false);
+                tx.put(FENCE, &fence, &encode_fence(*epoch, &self.key), Vec::new(), false);
             }
             None => {
                 tx.delete(TABLES, &self.key);

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! TABLES    account (12 digits) | name     -> version 1 | fields of Table in the order in which `encode` writes them
-//! FENCE     table u32                      -> version 1 | epoch number
+//! FENCE     table u32                      -> version 1 | epoch number | key in TABLES bytes
 //! DROPPED   table u32 [| index u16]        -> version 1 | when number | is it a local index byte
 //! BACKFILL  table u32 | index u16          -> version 1 | done byte | cursor bytes (a key of ITEMS, or nothing)
 //!
@@ -59,11 +59,12 @@ pub fn fence_key(table: TableNumber) -> [u8; 4] {
     table.0.to_be_bytes()
 }
 
-/// The value of a fence.
+/// The value of a fence: the epoch, and where the record lies.
 #[must_use]
-pub fn encode_fence(epoch: Epoch) -> Vec<u8> {
+pub fn encode_fence(epoch: Epoch, table_key: &[u8]) -> Vec<u8> {
     let mut writer = FieldWriter::new(VERSION);
     writer.number(epoch.0);
+    writer.bytes(table_key);
     writer.into_bytes()
 }
 
@@ -71,6 +72,13 @@ pub fn encode_fence(epoch: Epoch) -> Vec<u8> {
 pub fn decode_fence(value: &[u8]) -> Result<Epoch, Fault> {
     let mut reader = FieldReader::new(value, VERSION, "DynamoDB fence")?;
     Ok(Epoch(reader.number()?))
+}
+
+/// The key in TABLES of the table behind a fence. Errors: `Fault::Corrupt`.
+pub fn table_key_in_fence(value: &[u8]) -> Result<&[u8], Fault> {
+    let mut reader = FieldReader::new(value, VERSION, "DynamoDB fence")?;
+    reader.number()?;
+    reader.bytes()
 }
 
 /// The key of what is left of a dropped table, or of a dropped index of a table.
@@ -124,8 +132,6 @@ pub fn backfill_of(key: &[u8]) -> Result<(TableNumber, IndexNumber), Fault> {
 /// How far the filling of an index has come on one shard.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
-    /// The table by name, since the record is found by it.
-    pub table_key: Vec<u8>,
     /// Everything is filled.
     pub done: bool,
     /// The last key of ITEMS that was looked at; empty before the first.
@@ -137,7 +143,6 @@ impl Progress {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = FieldWriter::new(VERSION);
-        writer.bytes(&self.table_key);
         writer.byte(u8::from(self.done));
         writer.bytes(&self.cursor);
         writer.into_bytes()
@@ -146,11 +151,7 @@ impl Progress {
     /// Reads a value of BACKFILL. Errors: `Fault::Corrupt`.
     pub fn decode(value: &[u8]) -> Result<Progress, Fault> {
         let mut reader = FieldReader::new(value, VERSION, "DynamoDB back-fill")?;
-        Ok(Progress {
-            table_key: reader.bytes()?.to_vec(),
-            done: read_flag(&mut reader)?,
-            cursor: reader.bytes()?.to_vec(),
-        })
+        Ok(Progress { done: read_flag(&mut reader)?, cursor: reader.bytes()?.to_vec() })
     }
 }
 
@@ -583,9 +584,12 @@ pub(crate) mod tests {
 
     #[test]
     fn fences_progress_and_dropped_keys_come_back() {
-        assert_eq!(decode_fence(&encode_fence(Epoch(1 << 40))).expect("decodes"), Epoch(1 << 40));
+        let fence = encode_fence(Epoch(1 << 40), b"key");
+        assert_eq!(decode_fence(&fence).expect("decodes"), Epoch(1 << 40));
+        assert_eq!(table_key_in_fence(&fence).expect("decodes"), b"key");
+        assert!(table_key_in_fence(&fence[..fence.len() - 1]).is_err());
         assert!(decode_fence(&[]).is_err());
-        let progress = Progress { table_key: vec![1, 2], done: true, cursor: vec![3; 200] };
+        let progress = Progress { done: true, cursor: vec![3; 200] };
         let bytes = progress.encode();
         assert_eq!(Progress::decode(&bytes).expect("decodes"), progress);
         for length in 0..bytes.len() {
