@@ -6,15 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use aws::account::KeyRing;
-use aws::sigv4::{Dialect, PathCoding, Verifier};
-use plan::{Context, Service};
 use store::{Store, Timestamp};
 
 use crate::config::Config;
-use crate::drive::{Host, lanes::Lanes};
+use crate::door::Door;
+use crate::drive::{collect::Held, lanes::Lanes};
 use crate::log::Log;
-use crate::metrics::Rows;
+use crate::metrics::{Counter, Rows};
 use crate::random::Random;
+use crate::route::ServiceId;
+use crate::services::Doors;
 use crate::status::Status;
 
 /// One core's share of the process.
@@ -29,33 +30,32 @@ pub struct Core {
     pub log: Log,
     /// Counters of this core.
     pub rows: Rows,
-    /// Objects.
-    pub s3: Box<dyn Service>,
+    /// Bodies that are collected before their service is asked.
+    pub held: Held,
+    /// What ticks did.
+    pub background: Background,
+    doors: Doors,
     store: OnceCell<Store>,
     lanes: Lanes,
     random: RefCell<Random>,
     accounts: RefCell<Rc<KeyRing>>,
-    s3_verifier: RefCell<Verifier>,
     /// The access key of the root account, which may see metrics and reasons.
     root_access_key: RefCell<Rc<str>>,
     node_number: Cell<u64>,
 }
 
+/// Counts of work that nobody asked for.
+#[derive(Default)]
+pub struct Background {
+    /// Plans that ended.
+    pub plans: Counter,
+    /// Of these, those that failed.
+    pub failures: Counter,
+}
+
 impl Core {
     /// A core that has no store yet; made on its reactor's thread.
-    pub fn new(
-        index: usize,
-        config: Arc<Config>,
-        status: Arc<Status>,
-        log: Log,
-        s3: Box<dyn Service>,
-    ) -> Rc<Core> {
-        let dialect = Dialect {
-            service: "s3",
-            region: config.region.clone(),
-            path_coding: PathCoding::Once,
-            sigv2: config.s3.sigv2,
-        };
+    pub fn new(index: usize, config: Arc<Config>, status: Arc<Status>, log: Log, doors: Doors) -> Rc<Core> {
         let mut random = Random::new();
         let node_number = Cell::new(random.draw());
         let metrics = status.cores[index].clone();
@@ -65,12 +65,13 @@ impl Core {
             log,
             rows: Rows::new(metrics),
             status,
-            s3,
+            held: Held::default(),
+            background: Background::default(),
+            doors,
             store: OnceCell::new(),
             lanes: Lanes::new(),
             random: RefCell::new(random),
             accounts: RefCell::default(),
-            s3_verifier: RefCell::new(Verifier::new(dialect)),
             root_access_key: RefCell::new("".into()),
             node_number,
         })
@@ -108,39 +109,23 @@ impl Core {
         self.node_number.get()
     }
 
-    /// Says who sent a request.
-    pub fn authenticate(
-        &self,
-        request: &aws::sigv4::SignedRequest<'_>,
-    ) -> Result<aws::sigv4::Identity, aws::ErrorReply> {
-        let accounts = self.accounts.borrow().clone();
-        self.s3_verifier.borrow_mut().authenticate(request, &*accounts, aws_now())
-    }
-}
-
-impl Host for Core {
-    fn store(&self) -> &Store {
-        self.store.get().expect("plans are driven only once the core has its store")
+    /// The way to a service.
+    pub fn door(&self, service: ServiceId) -> &Door {
+        self.doors.of(service)
     }
 
-    fn lanes(&self) -> &Lanes {
+    /// MD5 for many uploads.
+    pub fn lanes(&self) -> &Lanes {
         &self.lanes
     }
 
-    fn with_context<R>(&self, run: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        let accounts = self.accounts.borrow().clone();
-        let mut verifier = self.s3_verifier.borrow_mut();
-        let mut random = || self.random();
-        run(&mut Context {
-            store: Host::store(self),
-            now: Timestamp::from_system_clock(),
-            random: &mut random,
-            accounts: &*accounts,
-            verifier: &mut verifier,
-        })
+    /// The accounts and keys of now.
+    pub fn accounts(&self) -> Rc<KeyRing> {
+        self.accounts.borrow().clone()
     }
 }
 
-fn aws_now() -> aws::Timestamp {
+/// The time, as signatures count it.
+pub fn aws_now() -> aws::Timestamp {
     aws::Timestamp(i64::try_from(Timestamp::from_system_clock().0).unwrap_or(i64::MAX))
 }

@@ -3,24 +3,21 @@
 //! Leaves to the services: what requests mean.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
-use aws::account::Account;
-use aws::payload::PayloadMode;
-use aws::request_id::{HostId, RequestId};
-use aws::sigv4::{Identity, SignedRequest};
+use aws::request_id::{HostId, JsonRequestId, RequestId};
 use bytes::Bytes;
-use http::{Handler, Refusal, RequestHead, Responder, ResponseHead};
+use http::{Handler, Refusal, Responder, ResponseHead};
 use http_types::{HeaderValue, Method, StatusCode, header};
-use plan::{Caller, Reply, Service};
+use plan::Reply;
 
 use crate::admin;
 use crate::core::Core;
-use crate::drive::{self, intake::Intake, reply};
+use crate::door::IdForm;
+use crate::drive::reply::{self, Ids};
+use crate::entry::{self, Visit};
 use crate::metrics::Sample;
-use crate::route::{AbsentService, Dialect, Route, bucket_of_host, route};
-use crate::status::Phase;
+use crate::route::{AbsentService, Dialect, Route, route};
 
 /// Answers the requests of one core.
 #[derive(Clone)]
@@ -33,14 +30,7 @@ struct Trace {
     begun: Instant,
     service: &'static str,
     operation: &'static str,
-    account: Option<Arc<Account>>,
-    received_bytes: u64,
-}
-
-/// A reply and the way it goes.
-struct Answer {
-    reply: Reply,
-    trace: Trace,
+    visit: Visit,
 }
 
 impl NodeHandler {
@@ -51,82 +41,38 @@ impl NodeHandler {
 
     async fn answer(
         &self,
-        head: RequestHead,
-        body: http::RequestBody,
-        ids: &reply::Ids,
-        begun: Instant,
-    ) -> Answer {
-        let mut trace =
-            Trace { begun, service: "node", operation: "admin", account: None, received_bytes: 0 };
-        let reply = match route(&head, &self.core.config.virtual_hosts) {
-            Route::Admin => admin::answer(&self.core, &head),
+        route: Route,
+        request: (http::RequestHead, http::RequestBody),
+        ids: &Ids,
+        trace: &mut Trace,
+    ) -> Reply {
+        let (head, body) = request;
+        match route {
+            Route::Admin => {
+                (trace.service, trace.operation) = ("node", "admin");
+                admin::answer(&self.core, &head)
+            }
             Route::Absent(service) => {
                 (trace.service, trace.operation) = (service.name, "unbuilt");
                 absent(service, ids)
             }
-            Route::S3 => {
-                (trace.service, trace.operation) = ("s3", "unknown");
-                self.serve(self.core.s3.as_ref(), head, body, ids, &mut trace).await
+            Route::Service(service) => {
+                trace.service = self.core.door(service).name;
+                let reply = entry::serve(&self.core, service, head, body, ids, &mut trace.visit).await;
+                trace.operation = trace.visit.operation.unwrap_or("unknown");
+                reply
             }
-        };
-        Answer { reply, trace }
+        }
     }
 
-    async fn serve(
-        &self,
-        service: &dyn Service,
-        head: RequestHead,
-        body: http::RequestBody,
-        ids: &reply::Ids,
-        trace: &mut Trace,
-    ) -> Reply {
-        let core = &*self.core;
-        let mut request = plan::Request {
-            body_length: body.length(),
-            collected: None,
-            caller: Caller::Anonymous,
-            auth: None,
-            request_id: ids.request,
-            host_id: ids.host,
-            head,
-        };
-        if core.store_if_started().is_none() || core.status.phase() == Phase::Recovering {
-            return starting(service, &request);
-        }
-        let (identity, mode) = match identify(core, &request.head) {
-            Ok(found) => found,
-            Err(error) => {
-                core.rows.core().refused.add(1);
-                core.log.debug("request refused", &[("request_id", &ids.request), ("code", &error.code)]);
-                return service.refuse(&request, error);
-            }
-        };
-        let mut signer = None;
-        if let Identity::Key(mut key) = identity {
-            signer = key.chunk_signer.take();
-            trace.account = Some(key.account.clone());
-            request.caller = Caller::Account(key.account.clone());
-            request.auth = Some(key);
-        }
-        let mut intake = match Intake::new(body, mode, signer, &request.head.headers) {
-            Ok(intake) => intake,
-            Err(error) => return service.refuse(&request, error),
-        };
-        let started = drive::Host::with_context(core, |cx| service.start(cx, request));
-        trace.operation = started.operation;
-        let reply = drive::drive(core, started.plan, &mut intake).await;
-        trace.received_bytes = intake.received_bytes();
-        reply
-    }
-
-    fn finish(&self, head: &Seen, ids: &reply::Ids, trace: &Trace, sent: &reply::Sent) {
+    fn finish(&self, head: &Seen, ids: &Ids, trace: &Trace, sent: &reply::Sent) {
         let core = &*self.core;
         let took = trace.begun.elapsed();
         core.rows.count(&Sample {
             service: trace.service,
             operation: trace.operation,
             status: sent.status.as_u16(),
-            received_bytes: trace.received_bytes,
+            received_bytes: trace.visit.received_bytes,
             sent_bytes: sent.bytes,
             took,
         });
@@ -134,18 +80,19 @@ impl NodeHandler {
             Some(reply::Trouble::Store(fault)) => {
                 core.rows.core().aborted.add(1);
                 core.log
-                    .error("stored bytes cannot be read", &[("request_id", &ids.request), ("fault", fault)]);
+                    .error("stored bytes cannot be read", &[("request_id", &ids.shown()), ("fault", fault)]);
             }
             Some(reply::Trouble::Client(error)) => {
                 core.rows.core().aborted.add(1);
-                core.log.debug("client left", &[("request_id", &ids.request), ("error", error)]);
+                core.log.debug("client left", &[("request_id", &ids.shown()), ("error", error)]);
             }
             None => {}
         }
         if core.log.shows_access() {
-            let account = trace.account.as_ref().map_or("-".to_string(), |account| account.id.to_string());
+            let account =
+                trace.visit.account.as_ref().map_or("-".to_string(), |account| account.id.to_string());
             core.log.access(&[
-                ("request_id", &ids.request),
+                ("request_id", &ids.shown()),
                 ("peer", &head.peer),
                 ("method", &head.method),
                 ("path", &head.path),
@@ -153,7 +100,7 @@ impl NodeHandler {
                 ("operation", &trace.operation),
                 ("account", &account),
                 ("status", &sent.status.as_u16()),
-                ("received_bytes", &trace.received_bytes),
+                ("received_bytes", &trace.visit.received_bytes),
                 ("sent_bytes", &sent.bytes),
                 ("duration_us", &took.as_micros()),
             ]);
@@ -189,24 +136,28 @@ impl Handler for NodeHandler {
         let begun = Instant::now();
         let _in_flight = InFlight::new(&self.core);
         let http::Request { head, body, responder } = request;
-        let ids = draw_ids(&self.core);
+        let route = route(&head, &self.core.config.virtual_hosts);
+        let ids = draw_ids(&self.core, id_form(&self.core, route));
         let shows_path = self.core.log.shows_access();
         let seen = Seen {
             method: head.method.clone(),
             path: if shows_path { head.path.clone() } else { String::new() },
             peer: head.peer,
         };
-        let Answer { reply, trace } = self.answer(head, body, &ids, begun).await;
+        let mut trace = Trace { begun, service: "", operation: "", visit: Visit::default() };
+        let reply = self.answer(route, (head, body), &ids, &mut trace).await;
         let sent = send(&self.core, &seen.method, &ids, reply, responder).await;
         self.finish(&seen, &ids, &trace, &sent);
     }
 
     fn refuse(&self, refusal: Refusal) -> (ResponseHead, Bytes) {
-        let ids = draw_ids(&self.core);
+        // No service is known of what is no request; S3's form is the one that every tool can show.
+        let (request, host) = draw_s3_ids(&self.core);
+        let ids = Ids::S3 { request, host };
         self.core.rows.core().refused.add(1);
         self.core
             .log
-            .debug("message refused", &[("request_id", &ids.request), ("reason", &refusal.reason())]);
+            .debug("message refused", &[("request_id", &ids.shown()), ("reason", &refusal.reason())]);
         let code = match refusal {
             Refusal::HeadTooLarge => "RequestHeaderSectionTooLarge",
             Refusal::HeadTimeout => "RequestTimeout",
@@ -219,58 +170,38 @@ impl Handler for NodeHandler {
         ids.stamp(&mut head.headers);
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         let error = aws::ErrorReply::new(code, refusal.status().as_u16(), refusal.reason());
-        (head, error.to_xml(None, &ids.request, &ids.host).into())
+        (head, error.to_xml(None, &request, &host).into())
     }
 }
 
-async fn send(
-    core: &Core,
-    method: &Method,
-    ids: &reply::Ids,
-    reply: Reply,
-    responder: Responder,
-) -> reply::Sent {
+async fn send(core: &Core, method: &Method, ids: &Ids, reply: Reply, responder: Responder) -> reply::Sent {
     reply::send(core.store_if_started(), method, ids, reply, responder).await
 }
 
-fn draw_ids(core: &Core) -> reply::Ids {
-    let number = core.random();
-    reply::Ids { request: RequestId::new(number), host: HostId::new(core.node_number(), number) }
-}
-
-/// Who asks, and what the signature promises about the body.
-pub fn identify(core: &Core, head: &RequestHead) -> Result<(Identity, PayloadMode), aws::ErrorReply> {
-    if head.method == Method::OPTIONS {
-        // A browser asks before it sends, and signs nothing: what a URL presigned for another method carries is not for this one.
-        let payload = PayloadMode::Unsigned;
-        return Ok((Identity::Anonymous { payload }, payload));
+fn id_form(core: &Core, route: Route) -> IdForm {
+    match route {
+        Route::Service(service) => core.door(service).ids,
+        Route::Admin | Route::Absent(_) => IdForm::S3,
     }
-    let authority = head.authority.as_deref().unwrap_or_default();
-    let identity = core.authenticate(&SignedRequest {
-        method: head.method.as_str(),
-        path: &head.path,
-        query: head.query.as_deref(),
-        headers: &head.headers,
-        authority,
-        bucket_of_host: bucket_of_host(authority, &core.config.virtual_hosts),
-        body_sha256: None,
-    })?;
-    let mode = match &identity {
-        Identity::Anonymous { payload } => *payload,
-        Identity::Key(key) => key.payload,
-    };
-    Ok((identity, mode))
 }
 
-/// 503 while shards recover. Clients retry by themselves.
-fn starting(service: &dyn Service, request: &plan::Request) -> Reply {
-    let error =
-        aws::ErrorReply::new("ServiceUnavailable", 503, "The appliance is starting. Please try again.");
-    service.refuse(request, error).with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+fn draw_ids(core: &Core, form: IdForm) -> Ids {
+    match form {
+        IdForm::S3 => {
+            let (request, host) = draw_s3_ids(core);
+            Ids::S3 { request, host }
+        }
+        IdForm::Json => Ids::Json { request: JsonRequestId::new(core.random()) },
+    }
+}
+
+fn draw_s3_ids(core: &Core) -> (RequestId, HostId) {
+    let number = core.random();
+    (RequestId::new(number), HostId::new(core.node_number(), number))
 }
 
 /// 501 in the dialect of a service that is not built.
-fn absent(service: &AbsentService, ids: &reply::Ids) -> Reply {
+fn absent(service: &AbsentService, ids: &Ids) -> Reply {
     let text = format!("{} is not part of this version of ZeroCloud.", service.name);
     let status = StatusCode::NOT_IMPLEMENTED;
     match service.dialect {
@@ -286,7 +217,7 @@ fn absent(service: &AbsentService, ids: &reply::Ids) -> Reply {
             writer.text("Code", "NotImplemented");
             writer.text("Message", &text);
             writer.close("Error");
-            writer.text("RequestId", &ids.request);
+            writer.text("RequestId", ids.shown());
             writer.close("ErrorResponse");
             Reply::bytes(status, "text/xml", writer.into_bytes())
         }
@@ -301,6 +232,10 @@ fn absent(service: &AbsentService, ids: &reply::Ids) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use http::RequestHead;
+
     use super::*;
     use crate::config::{Config, Layer};
     use crate::drive::testing::on_reactor;
@@ -314,8 +249,8 @@ mod tests {
             let config = Config::merge(Layer::default(), Layer::default(), None, false).expect("defaults");
             let config = Arc::new(config);
             let status = Status::new(1, "epoll", vec![]);
-            let s3 = crate::services::s3(&config);
-            let core = Core::new(0, config, status, Log::to_stderr(Level::Error, false), s3);
+            let doors = crate::services::Doors::new(&config);
+            let core = Core::new(0, config, status, Log::to_stderr(Level::Error, false), doors);
             let (request, reply) = http::detached_request(head, http::RequestBody::empty());
             NodeHandler::new(core).call(request).await;
             reply.await.expect("answered")

@@ -9,7 +9,9 @@ mod config;
 mod core;
 mod credentials;
 mod doctor;
+mod door;
 mod drive;
+mod entry;
 mod env_command;
 mod exit;
 mod handler;
@@ -25,6 +27,7 @@ mod scratch;
 mod serve;
 mod services;
 mod status;
+mod tick;
 mod verify_command;
 
 use std::process::ExitCode;

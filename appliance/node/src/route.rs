@@ -10,10 +10,24 @@ use http::RequestHead;
 pub enum Route {
     /// `/-/`: health, metrics, administration.
     Admin,
-    /// Objects.
-    S3,
+    /// One of our services.
+    Service(ServiceId),
     /// A service of AWS that this appliance knows by name and does not have.
     Absent(&'static AbsentService),
+}
+
+/// The services that are built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServiceId {
+    /// Objects.
+    S3,
+    /// Tables and their streams.
+    Dynamodb,
+}
+
+impl ServiceId {
+    /// Every one.
+    pub const ALL: [ServiceId; 2] = [ServiceId::S3, ServiceId::Dynamodb];
 }
 
 /// A service that is not built, and how its clients read errors.
@@ -37,8 +51,7 @@ pub enum Dialect {
 }
 
 /// By scope name.
-static ABSENT: [AbsentService; 12] = [
-    AbsentService { name: "dynamodb", dialect: Dialect::Json },
+static ABSENT: [AbsentService; 11] = [
     AbsentService { name: "sqs", dialect: Dialect::Json },
     AbsentService { name: "kms", dialect: Dialect::Json },
     AbsentService { name: "logs", dialect: Dialect::Json },
@@ -52,7 +65,7 @@ static ABSENT: [AbsentService; 12] = [
     AbsentService { name: "api", dialect: Dialect::RestJson },
 ];
 
-/// The words before the dot in `X-Amz-Target`.
+/// How `X-Amz-Target` begins; DynamoDB's streams have a word of their own that begins like the tables'.
 const TARGETS: [(&str, &str); 4] =
     [("DynamoDB", "dynamodb"), ("AmazonSQS", "sqs"), ("TrentService", "kms"), ("Logs_", "logs")];
 
@@ -61,24 +74,43 @@ pub fn route(head: &RequestHead, virtual_hosts: &[String]) -> Route {
     if let Some(target) = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok())
         && let Some((_, name)) = TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix))
     {
-        return absent(name);
+        return named(name);
     }
-    if let Some(service) = scope_service(head)
-        && let Some(found) = ABSENT.iter().find(|absent| absent.name == service)
-    {
-        return Route::Absent(found);
+    let scope = scope_service(head);
+    if let Some(service) = scope {
+        if service == DYNAMODB {
+            return Route::Service(ServiceId::Dynamodb);
+        }
+        if let Some(found) = ABSENT.iter().find(|absent| absent.name == service) {
+            return Route::Absent(found);
+        }
     }
     let by_path = head.authority.as_deref().and_then(|host| bucket_of_host(host, virtual_hosts)).is_none();
     if by_path && (head.path == "/-" || head.path.starts_with("/-/")) {
         return Route::Admin;
     }
     if by_path && (head.path.starts_with("/v1/") || head.path.starts_with("/api/v1/")) {
-        return absent("api");
+        return named("api");
     }
-    Route::S3
+    // Amazon's own name of the service, of a request that says nothing else: a health check.
+    if by_path && scope.is_none() && head.authority.as_deref().is_some_and(is_host_of_dynamodb) {
+        return Route::Service(ServiceId::Dynamodb);
+    }
+    Route::Service(ServiceId::S3)
 }
 
-fn absent(name: &str) -> Route {
+/// DynamoDB's name in a scope.
+const DYNAMODB: &str = "dynamodb";
+
+fn is_host_of_dynamodb(authority: &str) -> bool {
+    authority.get(..DYNAMODB.len()).is_some_and(|name| name.eq_ignore_ascii_case(DYNAMODB))
+        && authority.as_bytes().get(DYNAMODB.len()) == Some(&b'.')
+}
+
+fn named(name: &str) -> Route {
+    if name == DYNAMODB {
+        return Route::Service(ServiceId::Dynamodb);
+    }
     Route::Absent(
         ABSENT.iter().find(|absent| absent.name == name).expect("the names in this file are in the table"),
     )
@@ -149,7 +181,16 @@ pub mod tests {
     fn the_service_is_named_by_target_scope_or_path() {
         let mut request = head(Method::POST, "/", None);
         request.headers.insert("x-amz-target", HeaderValue::from_static("DynamoDB_20120810.GetItem"));
-        assert!(matches!(route(&request, &hosts()), Route::Absent(service) if service.name == "dynamodb"));
+        assert_eq!(route(&request, &hosts()), Route::Service(ServiceId::Dynamodb));
+        request
+            .headers
+            .insert("x-amz-target", HeaderValue::from_static("DynamoDBStreams_20120810.ListStreams"));
+        assert_eq!(route(&request, &hosts()), Route::Service(ServiceId::Dynamodb));
+        request.headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.SendMessage"));
+        assert!(matches!(route(&request, &hosts()), Route::Absent(service) if service.name == "sqs"));
+        let query = "X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fdynamodb%2Faws4_request";
+        let presigned = head(Method::POST, "/", Some(query));
+        assert_eq!(route(&presigned, &hosts()), Route::Service(ServiceId::Dynamodb));
         let mut request = head(Method::POST, "/", None);
         let signed = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=0";
         request.headers.insert("authorization", HeaderValue::from_static(signed));
@@ -159,9 +200,12 @@ pub mod tests {
             matches!(route(&head(Method::GET, "/", Some(query)), &hosts()), Route::Absent(s) if s.name == "lambda")
         );
         let query = "X-Amz-Credential=AK/20260101/us-east-1/s3/aws4_request";
-        assert_eq!(route(&head(Method::GET, "/b/k", Some(query)), &hosts()), Route::S3);
+        assert_eq!(route(&head(Method::GET, "/b/k", Some(query)), &hosts()), Route::Service(ServiceId::S3));
         assert_eq!(route(&head(Method::GET, "/-/live", None), &hosts()), Route::Admin);
-        assert_eq!(route(&head(Method::GET, "/bucket/-/live", None), &hosts()), Route::S3);
+        assert_eq!(
+            route(&head(Method::GET, "/bucket/-/live", None), &hosts()),
+            Route::Service(ServiceId::S3)
+        );
         assert!(
             matches!(route(&head(Method::GET, "/api/v1/x", None), &hosts()), Route::Absent(s) if s.name == "api")
         );
@@ -171,7 +215,22 @@ pub mod tests {
     fn a_virtual_host_owns_every_path() {
         let mut request = head(Method::GET, "/-/metrics", None);
         request.authority = Some("bucket.localhost:8080".into());
-        assert_eq!(route(&request, &hosts()), Route::S3);
+        assert_eq!(route(&request, &hosts()), Route::Service(ServiceId::S3));
+    }
+
+    #[test]
+    fn amazons_host_name_of_dynamodb_needs_no_signature_and_is_no_bucket() {
+        let of = |host: &str, hosts: &[String]| {
+            let mut request = head(Method::GET, "/", None);
+            request.authority = Some(host.into());
+            route(&request, hosts)
+        };
+        for host in ["dynamodb.us-east-1.amazonaws.com", "DynamoDB.eu-west-1.amazonaws.com:8080"] {
+            assert_eq!(of(host, &hosts()), Route::Service(ServiceId::Dynamodb), "{host}");
+        }
+        for host in ["dynamodb", "dynamodbs.test", "dynamodb.localhost", "my.dynamodb.test"] {
+            assert_eq!(of(host, &hosts()), Route::Service(ServiceId::S3), "{host}");
+        }
     }
 
     #[test]

@@ -1,14 +1,47 @@
 //! The services that this binary has, made from the configuration.
 
+use aws::sigv4::{Dialect, PathCoding, SigV2};
 use plan::Service;
 use s3::model::{Ownership, PublicAccessBlock};
 
 use crate::config::Config;
+use crate::door::{BodyPolicy, Door, IdForm};
+use crate::route::ServiceId;
+
+/// The services of one core.
+pub struct Doors {
+    s3: Door,
+    dynamodb: Door,
+}
+
+/// DynamoDB's own bound on requests, BatchWriteItem's 16 MB.
+const DYNAMODB_BODY_BYTES_MAX: usize = 16 << 20;
+
+impl Doors {
+    /// All of them, as the configuration wants them.
+    pub fn new(config: &Config) -> Doors {
+        Doors { s3: s3(config), dynamodb: dynamodb(config) }
+    }
+
+    /// With another service in the place of tables.
+    #[cfg(test)]
+    pub fn with_dynamodb(config: &Config, service: Box<dyn Service>) -> Doors {
+        Doors { dynamodb: door_of_dynamodb(config, service), ..Doors::new(config) }
+    }
+
+    /// The way to one.
+    pub fn of(&self, service: ServiceId) -> &Door {
+        match service {
+            ServiceId::S3 => &self.s3,
+            ServiceId::Dynamodb => &self.dynamodb,
+        }
+    }
+}
 
 /// Objects.
-pub fn s3(config: &Config) -> Box<dyn Service> {
+fn s3(config: &Config) -> Door {
     let settings = &config.s3;
-    Box::new(s3::S3::new(s3::Config {
+    let service = s3::S3::new(s3::Config {
         region: config.region.clone(),
         virtual_hosts: config.virtual_hosts.clone(),
         default_ownership: Ownership::parse(&settings.default_ownership)
@@ -16,7 +49,31 @@ pub fn s3(config: &Config) -> Box<dyn Service> {
         default_public_access_block: settings.default_public_access_block.then_some(PublicAccessBlock::ALL),
         storage_classes: settings.storage_classes.clone(),
         bucket_count_max: usize::try_from(settings.buckets_per_account).unwrap_or(usize::MAX),
-    }))
+    });
+    let dialect = Dialect {
+        service: "s3",
+        region: config.region.clone(),
+        path_coding: PathCoding::Once,
+        sigv2: settings.sigv2,
+    };
+    Door::new("s3", Box::new(service), BodyPolicy::Streamed, IdForm::S3, dialect)
+}
+
+/// Tables, and the streams of their changes.
+fn dynamodb(config: &Config) -> Door {
+    let service = dynamodb::Dynamo::new(dynamodb::Config { region: config.region.clone() });
+    door_of_dynamodb(config, Box::new(service))
+}
+
+fn door_of_dynamodb(config: &Config, service: Box<dyn Service>) -> Door {
+    let dialect = Dialect {
+        service: "dynamodb",
+        region: config.region.clone(),
+        path_coding: PathCoding::Twice,
+        sigv2: SigV2::Refused,
+    };
+    let body = BodyPolicy::CollectFirst { limit_bytes: DYNAMODB_BODY_BYTES_MAX };
+    Door::new("dynamodb", service, body, IdForm::Json, dialect)
 }
 
 /// Settings that are read and that no service of this version acts on.
@@ -48,7 +105,9 @@ mod tests {
         for word in ["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"] {
             let text = format!("[s3]\ndefault_ownership = \"{word}\"\n");
             let layer = from_text(std::path::Path::new("f"), &text).expect("valid");
-            s3(&Config::merge(Layer::default(), Layer::default(), Some(layer), false).expect("valid"));
+            Doors::new(
+                &Config::merge(Layer::default(), Layer::default(), Some(layer), false).expect("valid"),
+            );
         }
     }
 }

@@ -103,8 +103,7 @@ fn a_request_that_is_signed_wrongly_is_refused_with_a_code_and_no_trace_in_the_l
 fn a_service_that_is_not_built_answers_in_its_own_dialect() {
     let scratch = Scratch::new();
     let node = Node::start(&scratch.join("data"), &[]);
-    let reply =
-        node.request("POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\nContent-Length: 0");
+    let reply = node.request("POST / HTTP/1.1\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 0");
     assert!(reply.starts_with("HTTP/1.1 501") && reply.contains("\"__type\""), "{reply}");
     node.stop();
 }

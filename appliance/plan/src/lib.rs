@@ -34,8 +34,8 @@ pub trait Service {
 
     /// The error reply, in the service's dialect, for a request that was refused before the service saw it. `error` is
     /// one of authentication (`aws::sigv4`), `ServiceUnavailable` while the appliance starts, and for services whose
-    /// bodies are collected first also `MissingAuthenticationToken`, `ThrottlingException` when this core holds as many
-    /// bodies as it may, `RequestTimeout` and `IncompleteBody`.
+    /// bodies are collected first also `MissingAuthenticationToken`, `RequestTimeout`, and `ThrottlingException` when this core
+    /// holds as many bodies as it may.
     fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply;
 
     /// An answer that does not depend on who asks, such as a health text or the refusal of a method, from the head alone.

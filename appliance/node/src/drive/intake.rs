@@ -55,6 +55,18 @@ impl Intake {
         })
     }
 
+    /// The intake of a request without a body, or with one that was read already.
+    pub fn empty() -> Intake {
+        Intake {
+            body: RequestBody::empty(),
+            framing: Framing::Plain(None),
+            rest: Bytes::new(),
+            received_bytes: 0,
+            trailers: Vec::new(),
+            failure: None,
+        }
+    }
+
     /// Body bytes that came over the wire so far.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes

@@ -1,6 +1,7 @@
 //! Drives plans: does what a service asked for, and hands it each result, until the plan is a reply.
 //! Invariant: closures of a service run between awaits, never across one; dropping the drive frees everything.
 
+pub mod collect;
 pub mod intake;
 pub mod lanes;
 pub mod receive;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use aws::request_id::{HostId, RequestId};
+use aws::request_id::{HostId, JsonRequestId, RequestId};
 use bytes::Bytes;
 use http::{Responder, ResponseHead, SendError};
 use http_types::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -32,24 +32,47 @@ pub enum Trouble {
     Store(Fault),
 }
 
-/// The identifiers of one request.
-pub struct Ids {
-    /// `x-amz-request-id`.
-    pub request: RequestId,
-    /// `x-amz-id-2`.
-    pub host: HostId,
+/// The identifiers of one request, in the form of its service.
+pub enum Ids {
+    /// S3's, and what has no form of its own.
+    S3 {
+        /// `x-amz-request-id`.
+        request: RequestId,
+        /// `x-amz-id-2`.
+        host: HostId,
+    },
+    /// A JSON service's.
+    Json {
+        /// `x-amzn-RequestId`.
+        request: JsonRequestId,
+    },
 }
 
 /// Headers that a reply gets here.
 const STAMPED_COUNT: usize = 3;
 
 impl Ids {
+    /// The id that the client sees and the log names.
+    pub fn shown(&self) -> &str {
+        match self {
+            Ids::S3 { request, .. } => request,
+            Ids::Json { request } => request,
+        }
+    }
+
     /// Adds the headers that every reply has.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         let value = |text: &str| HeaderValue::from_str(text).expect("ids are letters, digits, + / and =");
         headers.reserve(STAMPED_COUNT);
-        headers.insert(HeaderName::from_static("x-amz-request-id"), value(&self.request));
-        headers.insert(HeaderName::from_static("x-amz-id-2"), value(&self.host));
+        match self {
+            Ids::S3 { request, host } => {
+                headers.insert(HeaderName::from_static("x-amz-request-id"), value(request));
+                headers.insert(HeaderName::from_static("x-amz-id-2"), value(host));
+            }
+            Ids::Json { request } => {
+                headers.insert(HeaderName::from_static("x-amzn-requestid"), value(request));
+            }
+        }
         headers.insert(header::SERVER, HeaderValue::from_static("ZeroCloud"));
     }
 }
@@ -186,10 +209,20 @@ async fn stream(
 
 /// 500 for stored bytes that cannot be read. The reason goes to the log, not to the client.
 async fn whole_error(ids: &Ids, responder: Responder) -> Sent {
-    let error =
-        aws::ErrorReply::new("InternalError", 500, "We encountered an internal error. Please try again.");
+    const CODE: &str = "InternalError";
+    const TEXT: &str = "We encountered an internal error. Please try again.";
     let mut head = ResponseHead::new(StatusCode::INTERNAL_SERVER_ERROR);
     ids.stamp(&mut head.headers);
-    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    whole(head, error.to_xml(None, &ids.request, &ids.host).into(), responder).await
+    let (content_type, body) = match ids {
+        Ids::S3 { request, host } => {
+            let error = aws::ErrorReply::new(CODE, 500, TEXT);
+            ("application/xml", error.to_xml(None, request, host))
+        }
+        Ids::Json { .. } => {
+            let error = serde_json::json!({ "__type": CODE, "message": TEXT });
+            ("application/x-amz-json-1.0", error.to_string().into_bytes())
+        }
+    };
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    whole(head, body.into(), responder).await
 }

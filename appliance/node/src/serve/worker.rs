@@ -1,6 +1,7 @@
 //! One core's thread: a reactor, the core's listeners, its shards.
 //! Invariant: the listeners answer from the first moment; the store comes when recovery has ended.
 
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::handler::NodeHandler;
 use crate::log::Log;
 use crate::metrics::Gauge;
 use crate::status::Status;
+use crate::tick::{self, Ticks};
 
 /// What a core's thread starts from.
 pub struct WorkerStart {
@@ -91,8 +93,8 @@ pub fn start(start: WorkerStart) -> std::io::Result<Worker> {
 
 async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::Result<usize> {
     let WorkerStart { index, sockets, tls, limits, config, status, log, shutdown, events, .. } = start;
-    let s3 = crate::services::s3(&config);
-    let core = Core::new(index, config, status, log, s3);
+    let doors = crate::services::Doors::new(&config);
+    let core = Core::new(index, config, status, log, doors);
     let server = Server::new(limits, NodeHandler::new(core.clone()));
     let mut listeners = Vec::new();
     for socket in sockets {
@@ -101,12 +103,15 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
         listeners.push(ring::spawn(async move { server.serve(listener, tls, shutdown).await }));
     }
     let _heart = ring::spawn(beat(core.clone()));
-    let _commands = ring::spawn(obey(core.clone(), server.clone(), commands, events));
+    let ticks = Rc::new(Cell::new(None));
+    let _commands = ring::spawn(obey(core.clone(), server.clone(), ticks.clone(), commands, events));
     let mut connection_count = 0;
     for listener in listeners {
         // All listeners of a core share one count; the last one to end knows it best.
         connection_count = listener.await;
     }
+    // What they do is given up: shards drain with nobody left who asks for more.
+    drop(ticks.take());
     if let Some(store) = core.store_if_started() {
         store.drain().await;
         store.fold_all().await;
@@ -117,6 +122,7 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
 async fn obey(
     core: Rc<Core>,
     server: Server<NodeHandler>,
+    ticks: Rc<Cell<Option<Ticks>>>,
     mut commands: ring::Receiver<Command>,
     events: Sender<Event>,
 ) {
@@ -126,6 +132,7 @@ async fn obey(
                 match opened.start_core(core.index, core_count, core.random()) {
                     Ok(store) => {
                         core.start(store);
+                        ticks.set(Some(tick::start(&core)));
                         Event::Started
                     }
                     Err(fault) => {
@@ -176,6 +183,9 @@ async fn beat(core: Rc<Core>) {
             (&GAUGES[9], stats.copied_recv_bytes),
             (&GAUGES[10], stats.file_operations),
             (&GAUGES[11], hops),
+            (&GAUGES[12], core.held.bytes() as u64),
+            (&GAUGES[13], core.background.plans.get()),
+            (&GAUGES[14], core.background.failures.get()),
         ]);
         ring::sleep(HEARTBEAT).await;
     }
@@ -187,7 +197,7 @@ const fn gauge(name: &'static str, help: &'static str, kind: &'static str) -> Ga
     Gauge { name, help, kind }
 }
 
-static GAUGES: [Gauge; 12] = [
+static GAUGES: [Gauge; 15] = [
     gauge("zerocloud_ring_turns_total", "Turns of the loop.", "counter"),
     gauge("zerocloud_ring_completions_total", "Completions or readiness events from the kernel.", "counter"),
     gauge("zerocloud_ring_wakeups_sent_total", "Messages that had to wake a sleeping core.", "counter"),
@@ -204,4 +214,7 @@ static GAUGES: [Gauge; 12] = [
     gauge("zerocloud_ring_copied_receive_bytes", "Unread bytes copied to the heap.", "gauge"),
     gauge("zerocloud_ring_file_operations", "File operations in flight.", "gauge"),
     gauge("zerocloud_store_hops_total", "Operations sent to another core.", "counter"),
+    gauge("zerocloud_collected_body_bytes", "Bytes of bodies that were collected and are in use.", "gauge"),
+    gauge("zerocloud_background_plans_total", "Plans of background work that ended.", "counter"),
+    gauge("zerocloud_background_failures_total", "Plans of background work that failed.", "counter"),
 ];
