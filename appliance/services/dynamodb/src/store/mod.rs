@@ -22,9 +22,11 @@
 //! order walks a table in the order of its hashes. The key of the hash is in the table's record: to place an item
 //! elsewhere one must read TABLES first.
 
+pub mod due;
 pub mod hash;
 pub mod index_key;
 pub mod sort_key;
+pub mod stream;
 pub mod table;
 pub mod token;
 
