@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::outbox::Receivers;
+use crate::types::TableSet;
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -32,6 +33,9 @@ pub struct StoreConfig {
     pub packed_segment_bytes: u32,
     /// Body bytes in flight to the disk at once, all cores together.
     pub bulk_bytes_in_flight: u64,
+    /// Tables whose records never have bodies, and never had: what is replaced or removed there needs no look-up for what
+    /// it may leave behind. Services declare them; a put with a body into one stops the process.
+    pub bodyless: TableSet,
     /// Who takes outbox messages.
     pub receivers: Receivers,
     /// The owners' bounds.
@@ -54,6 +58,7 @@ impl StoreConfig {
             extent_segment_bytes: crate::body::writer::SEGMENT_BYTES,
             packed_segment_bytes: 64 << 20,
             bulk_bytes_in_flight: 8 << 20,
+            bodyless: TableSet::EMPTY,
             receivers: Receivers::default(),
             limits: OwnerLimits::default(),
         }

@@ -18,7 +18,7 @@ use crate::companion::lock;
 use crate::fault::Fault;
 use crate::index::Index;
 use crate::log::{Checkpoint, LogReader};
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Seen};
 use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
@@ -118,7 +118,11 @@ impl Folder {
                 // have a plain version on top.
                 if let Some(mut seen) = cursor.get(order.checkpoint.lsn, 0) {
                     seen.fresh &= trust_fresh;
-                    self.fold_entry(index, &mut txn, order.shard, key, &seen, &mut usage)?;
+                    if order.shared.shard(order.shard).is_bodyless(key) {
+                        fold_bodyless(index, &mut txn, key, &seen)?;
+                    } else {
+                        self.fold_entry(index, &mut txn, order.shard, key, &seen, &mut usage)?;
+                    }
                     in_txn += 1;
                 }
                 cursor.next();
@@ -156,7 +160,7 @@ impl Folder {
         txn: &mut RwTxn<'_>,
         shard: ShardId,
         key: &[u8],
-        seen: &crate::overlay::Seen<'_>,
+        seen: &Seen<'_>,
         usage: &mut BTreeMap<u64, Usage>,
     ) -> Result<(), Fault> {
         // A fresh key has nothing below, so neither a look-up nor a deletion is needed.
@@ -251,6 +255,16 @@ impl Folder {
             }
         }
         Ok(())
+    }
+}
+
+/// Without bodies there is nothing to book, whatever lies below: the look-up that costs most of a fold is left out.
+fn fold_bodyless(index: &Index, txn: &mut RwTxn<'_>, key: &[u8], seen: &Seen<'_>) -> Result<(), Fault> {
+    match seen.value {
+        Some(value) => index.put(txn, key, value),
+        None if seen.fresh => Ok(()),
+        // Whether or not it is there.
+        None => index.delete(txn, key),
     }
 }
 

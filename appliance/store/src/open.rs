@@ -139,7 +139,8 @@ impl Opened {
                 recovery;
             named.push(recovery.named);
             let durable = recovered.tail.lsn.0;
-            shards.push(ShardShared::new(id, overlays, durable, index, recovered.files.clone(), sender));
+            let (files, bodyless) = (recovered.files.clone(), config.bodyless);
+            shards.push(ShardShared::new(id, overlays, durable, index, files, bodyless, sender));
             rest.push((id, writer, recovered, log_config, log_reference_low, mailbox));
         }
         let shared = Arc::new(Shared {

@@ -12,7 +12,7 @@ use crate::index::Index;
 use crate::log::LogFiles;
 use crate::message::Message;
 use crate::tx_status::CommitCounter;
-use crate::types::{DirectoryId, ShardId};
+use crate::types::{DirectoryId, ShardId, TableId, TableSet};
 use crate::view::Overlays;
 
 const HEALTHY: u8 = 0;
@@ -27,6 +27,8 @@ pub(crate) struct ShardShared {
     /// Nothing where recovery refused the shard: then it is unreadable from the start.
     index: Option<Index>,
     pub(crate) log: LogFiles,
+    /// Tables whose records have no bodies.
+    pub(crate) bodyless: TableSet,
     pub(crate) mailbox: ring::Sender<Message>,
     pub(crate) counts: ShardCounts,
     state: AtomicU8,
@@ -66,6 +68,7 @@ impl ShardShared {
         durable_lsn: u64,
         index: Index,
         log: LogFiles,
+        bodyless: TableSet,
         mailbox: ring::Sender<Message>,
     ) -> ShardShared {
         ShardShared {
@@ -74,6 +77,7 @@ impl ShardShared {
             durable_lsn: AtomicU64::new(durable_lsn),
             index: Some(index),
             log,
+            bodyless,
             mailbox,
             counts: ShardCounts::default(),
             state: AtomicU8::new(HEALTHY),
@@ -96,6 +100,7 @@ impl ShardShared {
             durable_lsn: AtomicU64::new(0),
             index: None,
             log,
+            bodyless: TableSet::EMPTY,
             mailbox,
             counts: ShardCounts::default(),
             state: AtomicU8::new(UNREADABLE),
@@ -107,6 +112,11 @@ impl ShardShared {
     /// The index. Panics on a damaged shard, whose views and operations are refused before they get here.
     pub(crate) fn index(&self) -> &Index {
         self.index.as_ref().expect("a damaged shard has no views and no owner")
+    }
+
+    /// Whether the record of a key never has bodies.
+    pub(crate) fn is_bodyless(&self, record_key: &[u8]) -> bool {
+        self.bodyless.contains(TableId(record_key[0]))
     }
 
     /// Whether the shard came through recovery.

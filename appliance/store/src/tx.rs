@@ -229,7 +229,7 @@ impl<'a> Tx<'a> {
         let found = self.get_committed(&key)?;
         let bodies = found.as_ref().map_or_else(Vec::new, |record| record.bodies.clone());
         let seen = look(found);
-        if self.read.len() < READ_MEMORY_COUNT {
+        if self.read.len() < READ_MEMORY_COUNT && !self.shard.is_bodyless(&key) {
             self.read.push((key, bodies));
         }
         Ok(seen)
@@ -311,11 +311,14 @@ impl<'a> Tx<'a> {
     /// Sets the record of a key. `fresh`: the service knows that the key has none.
     ///
     /// # Panics
-    /// When the value is longer than `VALUE_BYTES_MAX`, which services bound.
+    /// When the value is longer than `VALUE_BYTES_MAX`, which services bound, and when the table is one without bodies and
+    /// there is one.
     pub fn put(&mut self, table: TableId, key: &[u8], value: &[u8], bodies: Vec<Body>, fresh: bool) {
         assert!(value.len() <= VALUE_BYTES_MAX, "a service handed in a value of {} bytes", value.len());
+        let key = record_key(table, key);
+        assert!(bodies.is_empty() || !self.shard.is_bodyless(&key), "a body in table {}", table.0);
         let record = StagedRecord { value: value.to_vec(), bodies };
-        self.staged.push(Staged { key: record_key(table, key), record: Some(record), fresh });
+        self.staged.push(Staged { key, record: Some(record), fresh });
     }
 
     /// Removes the record of a key, if there is one.
@@ -407,6 +410,10 @@ impl<'a> Tx<'a> {
             if write.fresh {
                 continue;
             }
+            if self.shard.is_bodyless(&write.key) {
+                self.check_free(&write.key)?;
+                continue;
+            }
             match self.read.iter().position(|(key, _)| *key == write.key) {
                 Some(place) => replaced.append(&mut self.read[place].1),
                 None => match self.get_committed(&write.key) {
@@ -419,6 +426,18 @@ impl<'a> Tx<'a> {
             }
         }
         Ok(Effects { staged: last, replaced })
+    }
+
+    /// Errors: `Fault::InDoubt` when a transaction holds the key. Every intent that is not resolved is in the active
+    /// overlay, so nothing else is looked at.
+    fn check_free(&mut self, key: &[u8]) -> Result<(), Fault> {
+        match self.active.latest(key) {
+            Some(latest) if latest.is_held() => {
+                self.met_undecided = latest.is_undecided();
+                Err(Fault::InDoubt)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A key that is written as it is belongs to the transaction as if it were changed.

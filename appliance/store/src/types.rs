@@ -41,6 +41,33 @@ impl fmt::Display for Lsn {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TableId(pub u8);
 
+/// Some of the keyspaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TableSet([u64; 4]);
+
+impl TableSet {
+    /// No keyspace.
+    pub const EMPTY: TableSet = TableSet([0; 4]);
+
+    /// The keyspaces from `first` to `last`, both included.
+    #[must_use]
+    pub const fn range(first: TableId, last: TableId) -> TableSet {
+        let mut words = [0; 4];
+        let mut table = first.0 as usize;
+        while table <= last.0 as usize {
+            words[table / 64] |= 1 << (table % 64);
+            table += 1;
+        }
+        TableSet(words)
+    }
+
+    /// Whether the set has this keyspace.
+    #[must_use]
+    pub const fn contains(self, table: TableId) -> bool {
+        self.0[table.0 as usize / 64] & (1 << (table.0 % 64)) != 0
+    }
+}
+
 /// Identifies a data directory; drawn at random when it is made, and named by every file format in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DirectoryId(pub [u8; 16]);
@@ -107,3 +134,19 @@ pub const BLOCK_BYTES: usize = 4096;
 pub const KEY_BYTES_MAX: usize = 1_900;
 /// The longest value of a record, bodies not counted.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_tables_holds_its_ends_and_nothing_beside_them() {
+        for (first, last) in [(0, 0), (40, 59), (63, 64), (16, 255)] {
+            let set = TableSet::range(TableId(first), TableId(last));
+            for table in 0..=u8::MAX {
+                assert_eq!(set.contains(TableId(table)), (first..=last).contains(&table), "table {table}");
+            }
+        }
+        assert!(!TableSet::EMPTY.contains(TableId(0)));
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use harness::{TempDir, small_config};
 use rig::{Call, TABLE, call, run, yield_now};
 use store::placement::{SLOT_COUNT, slot_of};
-use store::{Fault, Outcome, ShardId, TransactFailure, Tx};
+use store::{Fault, Outcome, ShardId, TableSet, TransactFailure, Tx};
 
 #[test]
 fn every_shard_is_the_own_one_of_one_core() {
@@ -72,7 +72,10 @@ fn an_operation_looks_at_records_in_place_its_own_included() {
 #[test]
 fn an_operation_learns_that_a_key_in_doubt_is_not_decided() {
     let dir = TempDir::new("undecided");
-    run(small_config(&dir.0, 2), 2, true, true, async |store| {
+    let mut config = small_config(&dir.0, 2);
+    config.bodyless = TableSet::range(TABLE, TABLE);
+    config.limits.parked_count_max = 0;
+    run(config, 2, true, true, async |store| {
         let other =
             store.shards().find(|shard| store.own_shards().all(|own| own != *shard)).expect("two cores");
         let own = store.own_shards().next().expect("one of two shards");
@@ -111,6 +114,9 @@ fn an_operation_learns_that_a_key_in_doubt_is_not_decided() {
             }
             yield_now().await;
         }
+        // In a table without bodies too, where nothing else is looked up for a write of a key that was not read.
+        let blind = store.submit(own, rig::Put::plain(b"k", b"blind")).await;
+        assert!(matches!(blind, Err(Fault::InDoubt)), "the key belongs to a transaction");
         release.store(true, Ordering::Release);
         let outcome: Result<Vec<()>, TransactFailure<()>> = transacting.await;
         assert!(outcome.is_ok());

@@ -9,13 +9,15 @@ use aws::account::Secret;
 use http::{Limits, TlsAcceptor, TlsSettings};
 use store::disk::{Disk, RealDisk};
 use store::format::DataLock;
-use store::{Format, OpenError, Opened, StoreConfig};
+use store::{Format, OpenError, Opened, StoreConfig, TableId, TableSet};
 
 use crate::config::{self, Backend, Config, TlsFiles};
 use crate::exit::Failure;
 use crate::log::Log;
 use crate::machine::{self, FileSystemKind};
 
+/// The tables of ZeroDB, whose items lie in the values of their records.
+const BODYLESS: TableSet = TableSet::range(TableId(40), TableId(59));
 /// Memory that each core's ring registers at most; a smaller limit registers less.
 const MEMLOCK_WANTED_BYTES: u64 = 16 << 20;
 /// Descriptors that stay for files, whatever the number of connections.
@@ -212,7 +214,8 @@ pub fn open_store(config: &Config) -> Result<Opened, Failure> {
     let shards =
         config.shards.unwrap_or_else(|| u16::try_from(ring::cores().len()).unwrap_or(u16::MAX).min(256));
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let settings = StoreConfig::new(config.data.clone(), shards, disk);
+    let mut settings = StoreConfig::new(config.data.clone(), shards, disk);
+    settings.bodyless = BODYLESS;
     Opened::open(settings, false, crate::random::Random::new().draw()).map_err(refuse)
 }
 

@@ -5,6 +5,7 @@
 //! `ZEROCLOUD_MODEL_SEED=n` replays a run. LMDB's own file is on the real disk: its commits are atomic, and a commit that
 //! the crash cut off never began.
 
+mod counted;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod operations;
@@ -35,10 +36,13 @@ const KEYS_PER_WRITER: u64 = 12;
 /// A writer goes on after so many refusals for want of room.
 const REFUSALS_MAX: u64 = 10;
 /// Every run must have seen these.
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 20] = [
     "abandoned body",
     "condition met",
     "condition not met",
+    "counted item",
+    "counted transaction",
+    "counted transaction cancelled",
     "crash",
     "cut while opening",
     "delete",
@@ -65,6 +69,7 @@ struct Model {
     keys: BTreeMap<Vec<u8>, Vec<State>>,
     /// Written by transactions, the same on every shard.
     transacted: BTreeMap<Vec<u8>, Vec<State>>,
+    counted: counted::Counted,
     counts: BTreeMap<&'static str, u64>,
     next_tag: u64,
     /// What the bodies in extents need at the end.
@@ -155,6 +160,7 @@ async fn check(store: &Store, model: &Rc<RefCell<Model>>, round: u64) {
         drop(views);
         model.borrow_mut().transacted.insert(key, vec![shown[0]]);
     }
+    counted::check(store, model, round);
 }
 
 /// One client that owns its keys. Ends with the first refusal that is not for want of room.
@@ -188,7 +194,8 @@ async fn step(
 ) -> Result<(), Fault> {
     let before = model.borrow().keys.get(key).and_then(|states| states[0]);
     match random.below(100) {
-        0..50 => put(store, model, key, before, random).await,
+        0..40 => put(store, model, key, before, random).await,
+        40..50 => counted::step(store, model, writer, random).await,
         50..64 => {
             let operation = Write { key: key.to_vec(), tag: None, body: None, only_if: None };
             change(store, model, key, before, operation, "delete").await
@@ -417,6 +424,7 @@ fn config(disk: &SimDisk, index_root: &Path) -> StoreConfig {
     config.disk = Arc::new(disk.clone());
     config.index_root = index_root.to_path_buf();
     config.limits.fold_entries = 60;
+    config.bodyless = counted::BODYLESS;
     // A batch fills a segment, so that the log rolls often and moved bodies outlive segments.
     config.log_segment_bytes = 256 << 10;
     // Nobody waits for a transaction: whoever meets one is told.
