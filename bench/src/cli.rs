@@ -11,6 +11,7 @@ use crate::load::run::{Load, Pace};
 use crate::load::schedule::Arrivals;
 use crate::prepare::keys::Distribution;
 use crate::report::{Outputs, ReportArgs};
+use crate::scenarios::dynamodb::{self, ITEM_BYTES_MIN, QUERIED_ITEM_BYTES_MAX};
 use crate::scenarios::multipart::{self, PART_BYTES_MIN};
 use crate::scenarios::s3;
 
@@ -50,6 +51,9 @@ pub enum Command {
         /// The size of the answer's body.
         #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
         body_bytes: u32,
+        /// Answers as GetItem does that found an item of so many bytes, for ddb-get.
+        #[arg(long, conflicts_with_all = ["bare", "body_bytes"], value_parser = clap::value_parser!(u32).range(32..=400 << 10))]
+        item_bytes: Option<u32>,
     },
 }
 
@@ -158,16 +162,16 @@ pub struct ScenarioArgs {
     /// What the echo asks for.
     #[arg(long, default_value = "/")]
     pub path: String,
-    /// The bucket; it is made if it is not there.
+    /// The bucket, or how the names of tables begin; made if it is not there.
     #[arg(long, default_value = "zerobench", value_parser = bucket)]
     pub bucket: String,
-    /// The size of every object.
+    /// The size of every object or item.
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(0..=1 << 30))]
     pub value_bytes: u32,
-    /// Objects that are made before the first request of get, list and mixed, and of puts that write over them.
+    /// Objects or items that are made before the first request of what reads or writes over them.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
-    /// Which key (of list: which page) is next; by default unique for put, uniform for all others.
+    /// Which key (of list and ddb-query: which page) is next; by default unique for puts, uniform for all others.
     #[arg(long, value_enum)]
     pub distribution: Option<DistributionName>,
     /// The exponent of zipf.
@@ -205,6 +209,12 @@ pub enum ScenarioName {
     Mixed,
     /// S3: uploads in parts.
     Multipart,
+    /// DynamoDB: PutItem.
+    DdbPut,
+    /// DynamoDB: GetItem.
+    DdbGet,
+    /// DynamoDB: Query of 100 items.
+    DdbQuery,
 }
 
 /// The distributions of keys.
@@ -225,29 +235,73 @@ impl ScenarioArgs {
     /// In words: a value out of its range.
     pub fn s3(&self, seed: u64) -> Result<Option<s3::Settings>, String> {
         let operation = match self.scenario {
-            ScenarioName::Echo | ScenarioName::Multipart => return Ok(None),
+            ScenarioName::Echo
+            | ScenarioName::Multipart
+            | ScenarioName::DdbPut
+            | ScenarioName::DdbGet
+            | ScenarioName::DdbQuery => return Ok(None),
             ScenarioName::Put => s3::Operation::Put,
             ScenarioName::Get => s3::Operation::Get,
             ScenarioName::List => s3::Operation::List,
             ScenarioName::Mixed => s3::Operation::Mixed { reads_percent: self.reads },
-        };
-        if !(self.theta.is_finite() && (0.01..=5.0).contains(&self.theta)) {
-            return Err(format!("--theta is 0.01 to 5, not {}", self.theta));
-        }
-        let distribution = match self.distribution {
-            Some(DistributionName::Uniform) => Distribution::Uniform,
-            Some(DistributionName::Zipf) => Distribution::Zipf { theta: self.theta },
-            Some(DistributionName::Unique) => Distribution::Unique,
-            None if operation == s3::Operation::Put => Distribution::Unique,
-            None => Distribution::Uniform,
         };
         Ok(Some(s3::Settings {
             operation,
             bucket: self.bucket.clone(),
             value_bytes: self.value_bytes as usize,
             key_count: self.keys as usize,
-            distribution,
+            distribution: self.distribution(operation == s3::Operation::Put)?,
             is_payload_signed: !self.unsigned,
+            seed,
+        }))
+    }
+
+    /// How keys are drawn, where nothing else is said each once if that is a load of writes alone.
+    fn distribution(&self, only_writes: bool) -> Result<Distribution, String> {
+        if !(self.theta.is_finite() && (0.01..=5.0).contains(&self.theta)) {
+            return Err(format!("--theta is 0.01 to 5, not {}", self.theta));
+        }
+        Ok(match self.distribution {
+            Some(DistributionName::Uniform) => Distribution::Uniform,
+            Some(DistributionName::Zipf) => Distribution::Zipf { theta: self.theta },
+            Some(DistributionName::Unique) => Distribution::Unique,
+            None if only_writes => Distribution::Unique,
+            None => Distribution::Uniform,
+        })
+    }
+
+    /// What these flags say of a DynamoDB load; nothing when it is another.
+    ///
+    /// # Errors
+    /// In words: a value out of its range.
+    pub fn dynamodb(&self, seed: u64) -> Result<Option<dynamodb::Settings>, String> {
+        let operation = match self.scenario {
+            ScenarioName::DdbPut => dynamodb::Operation::Put,
+            ScenarioName::DdbGet => dynamodb::Operation::Get,
+            ScenarioName::DdbQuery => dynamodb::Operation::Query,
+            ScenarioName::Echo
+            | ScenarioName::Put
+            | ScenarioName::Get
+            | ScenarioName::List
+            | ScenarioName::Mixed
+            | ScenarioName::Multipart => return Ok(None),
+        };
+        let item_bytes = self.value_bytes as usize;
+        let item_bytes_max = match operation {
+            dynamodb::Operation::Put | dynamodb::Operation::Get => ITEM_BYTES_MAX,
+            dynamodb::Operation::Query => QUERIED_ITEM_BYTES_MAX,
+        };
+        if !(ITEM_BYTES_MIN..=item_bytes_max).contains(&item_bytes) {
+            return Err(format!(
+                "--value-bytes is {ITEM_BYTES_MIN} to {item_bytes_max} here, not {item_bytes}"
+            ));
+        }
+        Ok(Some(dynamodb::Settings {
+            operation,
+            table: self.bucket.clone(),
+            item_bytes,
+            key_count: self.keys as usize,
+            distribution: self.distribution(operation == dynamodb::Operation::Put)?,
             seed,
         }))
     }
@@ -273,6 +327,9 @@ impl ScenarioArgs {
         }))
     }
 }
+
+/// Amazon DynamoDB, "Constraints": an item has 400 KB at most.
+const ITEM_BYTES_MAX: usize = 400 << 10;
 
 /// Amazon S3, "General purpose bucket naming rules", as far as characters and length go: none of them needs an escape.
 fn bucket(text: &str) -> Result<String, String> {

@@ -50,8 +50,12 @@ fn main() -> ExitCode {
         Command::Limit(arguments) => limit(&arguments),
         Command::Compare(arguments) => listen_for_interrupts().and_then(|()| compare::compare(&arguments)),
         Command::Report(arguments) => report::show(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::ServeEcho { core, bare, port, body_bytes } => {
-            server::echo::serve(core.or(ring::cores().first().copied()), bare, port, body_bytes as usize)
+        Command::ServeEcho { core, bare, port, body_bytes, item_bytes } => {
+            let answer = match item_bytes {
+                Some(item_bytes) => server::echo::Answer::Item { item_bytes: item_bytes as usize },
+                None => server::echo::Answer::Letters { body_bytes: body_bytes as usize, is_bare: bare },
+            };
+            server::echo::serve(core.or(ring::cores().first().copied()), port, answer)
                 .map(|()| ExitCode::SUCCESS)
                 .map_err(|error| format!("the echo cannot serve: {error}"))
         }
@@ -175,6 +179,8 @@ fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Bo
     check_operation(target.protocol, arguments.scenario)?;
     let scenario: Box<dyn Scenario> = if let Some(settings) = arguments.s3(load.seed)? {
         Box::new(scenarios::s3::S3::new(settings))
+    } else if let Some(settings) = arguments.dynamodb(load.seed)? {
+        Box::new(scenarios::dynamodb::Dynamodb::new(settings))
     } else if let Some(settings) = arguments.multipart(load)? {
         Box::new(scenarios::multipart::Multipart::new(settings))
     } else {

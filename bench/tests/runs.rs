@@ -49,6 +49,21 @@ impl Printed {
 }
 
 #[test]
+fn the_answer_of_a_get_item_is_long_enough_for_its_own_size_only() {
+    let echo = Echo::start(&["--item-bytes", "100"]);
+    let load = |size: &str| echo.load(&["ddb-get", "--closed", "--keys", "100", "--value-bytes", size]);
+    let good = load("100");
+    let printed = Printed::parse(&good);
+    printed.assert_sound();
+    assert!(printed.title.starts_with("DynamoDB GetItem of 100 B, 100 keys, uniform"), "{}", printed.title);
+    assert_eq!((printed.void, good.status.code()), (None, Some(0)));
+    // The envelope is counted too, so the answer is somewhat longer than its item.
+    let other = load("200");
+    assert!(Printed::parse(&other).void.is_some_and(|words| words.contains("instead of 200 or more")));
+    assert_eq!(other.status.code(), Some(1));
+}
+
+#[test]
 fn a_closed_loop_on_either_echo_counts_good_answers_only() {
     for flags in [[].as_slice(), &["--bare"]] {
         let echo = Echo::start(flags);

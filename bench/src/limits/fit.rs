@@ -31,7 +31,7 @@ const HTTP1: Option<&str> = Some("HTTP/1.1");
 const HTTP2: Option<&str> = Some("HTTP/2");
 
 /// The first row that is about a load is its own.
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 15] = [
     Row { scenario: "echo", protocol: HTTP1, is_large: None, limit: Against::Requests(BARE_ECHO) },
     Row { scenario: "echo", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
     Row { scenario: "put", protocol: None, is_large: Some(false), limit: Against::Appends },
@@ -42,6 +42,11 @@ const ROWS: [Row; 10] = [
     Row { scenario: "get", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
     Row { scenario: "list", protocol: HTTP1, is_large: None, limit: Against::Requests(HTTP_ECHO) },
     Row { scenario: "list", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
+    Row { scenario: "ddb-put", protocol: None, is_large: None, limit: Against::Appends },
+    Row { scenario: "ddb-get", protocol: HTTP1, is_large: None, limit: Against::Requests(HTTP_ECHO) },
+    Row { scenario: "ddb-get", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
+    Row { scenario: "ddb-query", protocol: HTTP1, is_large: None, limit: Against::Requests(HTTP_ECHO) },
+    Row { scenario: "ddb-query", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
 ];
 
 impl Row {
@@ -131,6 +136,9 @@ mod tests {
             ("list", "HTTP/2", mib, HTTP2_ECHO, 3 << 24),
             ("put", "HTTP/1.1", mib, DEVICE_WRITE, 4 << 4),
             ("put", "HTTP/2", small, "bare log append, 1 KiB x 64 writers", 6 << 24),
+            ("ddb-put", "HTTP/1.1", small, "bare log append, 1 KiB x 64 writers", 6 << 24),
+            ("ddb-get", "HTTP/1.1", small, HTTP_ECHO, 2 << 24),
+            ("ddb-query", "HTTP/2", small, HTTP2_ECHO, 3 << 24),
         ] {
             let fit = fit(&load(name, protocol, bytes), &limits()).expect("there are limits");
             assert_eq!((fit.limit.as_str(), fit.rate), (limit, Some(f64::from(rate))), "{name} {protocol}");

@@ -54,29 +54,19 @@ pub struct Signer {
 }
 
 /// What signing takes besides the request.
-struct Signs {
-    access_key: String,
+pub(super) struct Signs {
+    pub(super) access_key: String,
     key: SigningKey,
     /// `20130524T000000Z`.
-    date: String,
+    pub(super) date: String,
     /// `20130524/us-east-1/s3/aws4_request`.
-    scope: String,
+    pub(super) scope: String,
 }
 
 impl Signer {
     /// Makes heads for `host`; signs them as of `now` if there are credentials.
     pub fn new(host: &str, credentials: Option<&Credentials>, now: Timestamp) -> Signer {
-        let signs = credentials.map(|credentials| {
-            let date = String::from_utf8_lossy(&now.to_basic()).into_owned();
-            let day = &date[..8];
-            let Credentials { access_key, secret_key, region } = credentials;
-            Signs {
-                access_key: access_key.clone(),
-                key: SigningKey::derive(secret_key, day, region, "s3"),
-                scope: format!("{day}/{region}/s3/aws4_request"),
-                date,
-            }
-        });
+        let signs = credentials.map(|credentials| Signs::new(credentials, now, "s3"));
         Signer { host: host.to_owned(), signs, scratch: Vec::with_capacity(1 << 10) }
     }
 
@@ -107,8 +97,31 @@ impl Signer {
 }
 
 impl Signs {
-    fn signature(&self, scratch: &mut Vec<u8>, host: &str, call: &Call<'_>) -> [u8; 32] {
+    /// Signatures for `service` as of `now`.
+    pub(super) fn new(credentials: &Credentials, now: Timestamp, service: &str) -> Signs {
+        let date = String::from_utf8_lossy(&now.to_basic()).into_owned();
+        let day = &date[..8];
+        let Credentials { access_key, secret_key, region } = credentials;
+        Signs {
+            access_key: access_key.clone(),
+            key: SigningKey::derive(secret_key, day, region, service),
+            scope: format!("{day}/{region}/{service}/aws4_request"),
+            date,
+        }
+    }
+
+    /// The signature of the canonical request in `scratch`, which is used up.
+    pub(super) fn sign(&self, scratch: &mut Vec<u8>) -> [u8; 32] {
         let Signs { key, date, scope, .. } = self;
+        let digest = hash::sha256(scratch);
+        scratch.clear();
+        text(scratch, format_args!("{ALGORITHM}\n{date}\n{scope}\n"));
+        hex_append(scratch, &digest);
+        key.sign(scratch)
+    }
+
+    fn signature(&self, scratch: &mut Vec<u8>, host: &str, call: &Call<'_>) -> [u8; 32] {
+        let date = &self.date;
         let Call { method, path, query, payload, .. } = call;
         scratch.clear();
         text(
@@ -118,15 +131,11 @@ impl Signs {
                  {SIGNED_HEADERS}\n{payload}"
             ),
         );
-        let digest = hash::sha256(scratch);
-        scratch.clear();
-        text(scratch, format_args!("{ALGORITHM}\n{date}\n{scope}\n"));
-        hex_append(scratch, &digest);
-        key.sign(scratch)
+        self.sign(scratch)
     }
 }
 
-fn text(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+pub(super) fn text(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
     out.write_fmt(arguments).expect("a Vec takes all that is written to it");
 }
 

@@ -8,21 +8,62 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Handler, Limits, Request, ResponseHead, Shutdown};
-use http_types::StatusCode;
+use http_types::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const READ_BYTES: usize = 16 << 10;
 
+/// What is answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// So many letters.
+    Letters {
+        /// How many.
+        body_bytes: usize,
+        /// Without the appliance's HTTP.
+        is_bare: bool,
+    },
+    /// What GetItem answers for an item of this size, to whatever is asked.
+    Item {
+        /// By DynamoDB's rule: names and values.
+        item_bytes: usize,
+    },
+}
+
 #[derive(Clone)]
-struct Fixed(Bytes);
+struct Fixed {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Fixed {
+    fn letters(body_bytes: usize) -> Fixed {
+        Fixed { headers: HeaderMap::new(), body: vec![b'e'; body_bytes].into() }
+    }
+
+    /// The headers are those of AWS's replies; identifier and checksum are ready too.
+    fn item(item_bytes: usize) -> Fixed {
+        let key = "0123456789abcdef";
+        let value = "v".repeat(item_bytes.saturating_sub("pk".len() + key.len() + "v".len()));
+        let body = format!(r#"{{"Item":{{"pk":{{"S":"{key}"}},"v":{{"S":"{value}"}}}}}}"#);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+        let id = "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        headers.insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_static(id));
+        let sum = hash::crc32(body.as_bytes());
+        headers.insert(HeaderName::from_static("x-amz-crc32"), HeaderValue::from(sum));
+        Fixed { headers, body: body.into() }
+    }
+}
 
 impl Handler for Fixed {
     async fn call(&self, request: Request) {
         let Request { mut body, responder, .. } = request;
         while let Some(Ok(_)) = body.next().await {}
         // A client that left needs no answer.
-        let _sent: Result<(), http::SendError> =
-            responder.send(ResponseHead::new(StatusCode::OK), self.0.clone()).await;
+        let _sent: Result<(), http::SendError> = responder
+            .send(ResponseHead { status: StatusCode::OK, headers: self.headers.clone() }, self.body.clone())
+            .await;
     }
 }
 
@@ -30,15 +71,16 @@ impl Handler for Fixed {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn serve(core: Option<usize>, is_bare: bool, port: u16, body_bytes: usize) -> std::io::Result<()> {
+pub fn serve(core: Option<usize>, port: u16, answer: Answer) -> std::io::Result<()> {
     let config = ring::ReactorConfig { core, ..ring::ReactorConfig::default() };
     ring::Reactor::new(&config)?.block_on(async {
         let listener = ring::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         println!("zerobench echo ready on http://{}", listener.local_addr()?);
-        if is_bare {
-            return bare(listener, body_bytes).await;
-        }
-        let fixed = Fixed(vec![b'e'; body_bytes].into());
+        let fixed = match answer {
+            Answer::Letters { body_bytes, is_bare: true } => return bare(listener, body_bytes).await,
+            Answer::Letters { body_bytes, is_bare: false } => Fixed::letters(body_bytes),
+            Answer::Item { item_bytes } => Fixed::item(item_bytes),
+        };
         http::serve(listener, None, Limits::default(), fixed, Shutdown::new()).await;
         Ok(())
     })
