@@ -1,0 +1,129 @@
+//! Values and items: what builders make, what the check of stored bytes refuses.
+
+use std::cmp::Ordering;
+
+use super::*;
+use crate::number::Number;
+
+fn number(text: &str) -> Value {
+    Value::n(&Number::parse(text.as_bytes()).expect("a number"))
+}
+
+fn sample() -> Item {
+    let mut item = ItemBuilder::new();
+    item.set("z", ValueRef::S("text"));
+    item.attribute("m")
+        .begin_map()
+        .name("b")
+        .n(&Number::from(5))
+        .name("a")
+        .begin_list()
+        .null()
+        .bool(true)
+        .end_list()
+        .end_map();
+    item.attribute("s").set(Kind::Ss, [&b"b"[..], b"a", b"b"].into_iter());
+    item.set("z", ValueRef::B(&[1, 2]));
+    item.finish()
+}
+
+#[test]
+fn a_builder_sorts_and_keeps_the_later_of_two() {
+    let item = sample();
+    let names: Vec<&str> = item.as_ref().iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["m", "s", "z"]);
+    assert_eq!(item.as_ref().get("z"), Some(ValueRef::B(&[1, 2])));
+    assert_eq!(item.as_ref().get("y"), None);
+    let Some(ValueRef::Set(set)) = item.as_ref().get("s") else { panic!("a set") };
+    assert_eq!((set.len(), set.contains(b"a"), set.contains(b"c")), (2, true, false));
+    let Some(ValueRef::M(map)) = item.as_ref().get("m") else { panic!("a map") };
+    let Some(ValueRef::L(list)) = map.get("a") else { panic!("a list") };
+    assert_eq!((list.len(), list.get(1), list.get(2)), (2, Some(ValueRef::Bool(true)), None));
+    assert_eq!(Item::from_pairs(item.as_ref().iter()), item);
+    assert!(Item::empty().as_ref().is_empty());
+    assert_eq!(Item::empty(), ItemBuilder::new().finish());
+}
+
+#[test]
+fn values_compare_within_their_type_only() {
+    let (one, ten) = (number("1"), number("10"));
+    assert_eq!(one.as_ref().compare(&ten.as_ref()), Some(Ordering::Less));
+    assert_eq!(number("-1").as_ref().compare(&number("-10").as_ref()), Some(Ordering::Greater));
+    assert_eq!(ValueRef::S("b").compare(&ValueRef::S("ab")), Some(Ordering::Greater));
+    assert_eq!(ValueRef::S("1").compare(&one.as_ref()), None);
+    assert_eq!(ValueRef::Bool(true).compare(&ValueRef::Bool(false)), None);
+    assert_eq!(number("1.0"), one);
+    assert_ne!(ValueRef::S("a"), ValueRef::B(b"a"));
+}
+
+#[test]
+fn copies_of_parts_are_equal_to_the_parts() {
+    let item = sample();
+    for (_, value) in item.as_ref().iter() {
+        let copy = Value::from_ref(value);
+        assert_eq!(copy.as_ref(), value);
+        assert_eq!(copy.as_bytes(), value.encoded());
+        let mut builder = ValueBuilder::new();
+        builder.value(value);
+        assert_eq!(builder.finish(), copy);
+    }
+    assert_eq!(Value::set(Kind::Ns, std::iter::empty()), None);
+    let empty = Value::set(Kind::Bs, [&b""[..]].into_iter()).expect("it has a member");
+    assert_eq!(empty.as_bytes().len(), 1);
+    assert_eq!(Value::from_ref(empty.as_ref()), empty);
+}
+
+#[test]
+fn every_other_version_and_every_cut_is_corrupt() {
+    let item = sample();
+    let bytes = item.as_bytes();
+    assert!(ItemRef::new(bytes).is_ok());
+    let boundaries = [4, bytes.len()];
+    for length in 0..bytes.len() {
+        // An item may end behind any of its attributes; within one it may not.
+        let ends_between = boundaries.contains(&length)
+            || item
+                .as_ref()
+                .iter()
+                .scan(4, |at, (name, value)| {
+                    *at += 1 + name.len() + value.encoded().len();
+                    Some(*at)
+                })
+                .any(|end| end == length);
+        assert_eq!(ItemRef::new(&bytes[..length]).is_ok(), ends_between, "cut at {length}");
+    }
+    let mut other = bytes.to_vec();
+    other[0] = 2;
+    assert!(ItemRef::new(&other).is_err());
+}
+
+#[test]
+fn what_is_not_the_one_form_of_a_value_is_corrupt() {
+    let attribute = |value: &[u8]| [&[1, 0, 0, 0, 1, b'a'], value].concat();
+    let cases: [(&str, &[u8]); 14] = [
+        ("an unknown tag", &[13]),
+        ("a string that is not UTF-8", &[3, 1, 0xff]),
+        ("a length in two bytes that fits one", &[3, 0x81, 0, b'a']),
+        ("a length without end", &[3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        ("a length past the end", &[5, 9, 1]),
+        ("a number that is none", &[4, 2, 0xc0, 0]),
+        ("a number in a longer form", &[4, 5, 0xc0, 130, 11, 1, 0]),
+        ("an empty set", &[6, 0]),
+        ("a set of one empty member in the long form", &[6, 1, 0]),
+        ("a set that is not sorted", &[6, 4, 1, b'b', 1, b'a']),
+        ("a set with a member twice", &[8, 4, 1, b'a', 1, b'a']),
+        ("a set of numbers with another member", &[7, 2, 1, b'a']),
+        ("a map that is not sorted", &[10, 6, 0, 0, 0, 1, b'b', 0, 1, b'a', 0]),
+        ("a list that ends inside its last value", &[9, 2, 0, 0, 0, 3, 9]),
+    ];
+    for (what, value) in cases {
+        assert!(ItemRef::new(&attribute(value)).is_err(), "{what}");
+    }
+    let nested = |levels: usize| {
+        (1..levels).fold(vec![0], |inside: Vec<u8>, _| {
+            [&[9], &(inside.len() as u32).to_le_bytes()[..], &inside[..]].concat()
+        })
+    };
+    assert!(ItemRef::new(&attribute(&nested(DEPTH_MAX))).is_ok());
+    assert!(ItemRef::new(&attribute(&nested(DEPTH_MAX + 1))).is_err());
+}
