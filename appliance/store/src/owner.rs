@@ -551,6 +551,10 @@ impl Owner {
         counts.overlay_bytes.store(bytes, Ordering::Relaxed);
         counts.overlay_entries.store(entries, Ordering::Relaxed);
         counts.queued.store(self.queue.len() + self.parked.len(), Ordering::Relaxed);
+        let open = self.prepared.values().filter(|prepared| !prepared.content.resolved);
+        let open_since = open.map(|prepared| prepared.lsn).min().unwrap_or(Lsn::MAX);
+        // Before the batch of a prepare is durable: it sets out in a later turn than this, or is polled there first.
+        counts.open_since_lsn.store(open_since.0, Ordering::Release);
     }
 }
 

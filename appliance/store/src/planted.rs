@@ -45,6 +45,12 @@ pub(crate) enum Plant {
     ForgetEarly,
     /// The sweep after a start does not know what the log's tail names.
     SweepMissesLog,
+    /// Views of several shards are taken one after the other, whatever comes between.
+    CutNotInstant,
+    /// A walk goes on over intents that its view does not show.
+    IntentSkipped,
+    /// A transaction does not keep what it only checked.
+    HoldSkipped,
 }
 
 #[cfg(any(test, feature = "planted"))]
@@ -53,7 +59,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 17] = [
+    const ALL: [Plant; 20] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -71,6 +77,9 @@ mod switch {
         Plant::CarriedReferenceLost,
         Plant::ForgetEarly,
         Plant::SweepMissesLog,
+        Plant::CutNotInstant,
+        Plant::IntentSkipped,
+        Plant::HoldSkipped,
     ];
 
     thread_local! {

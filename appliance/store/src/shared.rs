@@ -51,6 +51,9 @@ pub(crate) struct ShardCounts {
     pub(crate) fold_micros: AtomicU64,
     pub(crate) applied_lsn: AtomicU64,
     pub(crate) log_stalls: AtomicU64,
+    /// The lowest batch with a prepare of a transaction that is not resolved here; the greatest number when there is none,
+    /// 0 as long as the owner has not said anything.
+    pub(crate) open_since_lsn: AtomicU64,
     /// The disk is nearly full, or a fold found it so.
     pub(crate) full: AtomicBool,
     /// What an earlier run left to nobody is still being given back.

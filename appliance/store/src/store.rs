@@ -27,7 +27,7 @@ use crate::tables::record_key;
 use crate::transact::{PrepareInfo, TransactFailure};
 use crate::tx::{NewBody, Operation, Outcome, Tx};
 use crate::tx_status::TxStatus;
-use crate::types::{DirectoryId, LogPosition, ShardId, TableId};
+use crate::types::{DirectoryId, LogPosition, Lsn, ShardId, TableId};
 use crate::view::View;
 use crate::warm::WarmPool;
 
@@ -161,6 +161,25 @@ impl Store {
     /// One consistent cut over all shards.
     pub fn view_all(&self) -> Result<Views<'_>, Fault> {
         Views::take(&self.core.shared)
+    }
+
+    /// One instant of some shards: whatever was acknowledged to anybody before something that one of the views shows is
+    /// shown too. `view_all` promises that only of transactions. A shard may be named twice.
+    /// Errors: as `view`; `Fault::InDoubt` when no such instant was found in many attempts.
+    pub fn view_instant(&self, shards: &[ShardId]) -> Result<Views<'_>, Fault> {
+        Views::take_instant(&self.core.shared, shards)
+    }
+
+    /// A batch up to which everything is settled: every view taken from now on shows all effects up to it, and what shows
+    /// later has a greater one, that of its prepare included. `next_sequence` begins with the number of its batch.
+    #[must_use]
+    pub fn settled_lsn(&self, shard: ShardId) -> Lsn {
+        let shared = self.core.shared.shard(shard);
+        // In this order: a prepare that is durable by the second look is open by the first, or was resolved before it and
+        // shows. One that comes between has a greater number than the first look's.
+        let durable = shared.durable_lsn.load(Ordering::Acquire);
+        let open = shared.counts.open_since_lsn.load(Ordering::Acquire);
+        Lsn(durable.min(open.saturating_sub(1)))
     }
 
     /// Keeps a body of a record of `owner` readable; call it in the turn of the view that gave the reference.

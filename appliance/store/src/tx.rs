@@ -11,6 +11,7 @@ use crate::body::SealedBody;
 use crate::fault::Fault;
 use crate::index::ReadTxn;
 use crate::overlay::Overlay;
+use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
 use crate::shared::ShardShared;
 use crate::tables::{DUE, record_key};
@@ -379,7 +380,7 @@ impl<'a> Tx<'a> {
     /// transaction over shards (`prepares`).
     pub(crate) fn take_effects(&mut self, prepares: bool) -> Result<Effects, Fault> {
         let holds = std::mem::take(&mut self.holds);
-        if prepares {
+        if prepares && !planted::is(Plant::HoldSkipped) {
             self.stage_held(holds)?;
         }
         let mut last: Vec<Staged> = Vec::with_capacity(self.staged.len());

@@ -16,10 +16,11 @@ use crate::fault::Fault;
 use crate::grace::Pinned;
 use crate::index::ReadTxn;
 use crate::overlay::{Cursor, Overlay};
+use crate::planted::{self, Plant};
 use crate::record::Record;
 use crate::shared::ShardShared;
 use crate::tables::record_key;
-use crate::types::{Lsn, TableId};
+use crate::types::{Lsn, ShardId, TableId};
 
 /// The overlays of a shard; replaced as a whole.
 pub(crate) struct Overlays {
@@ -59,6 +60,22 @@ impl<'s> View<'s> {
                 return Ok(View { overlays, txn, shard, at, commit });
             }
         }
+    }
+
+    /// The shard that it shows.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard.id
+    }
+
+    /// Whether a view taken now would show no later batch.
+    pub(crate) fn is_current(&self) -> bool {
+        self.shard.durable_lsn.load(Ordering::Acquire) == self.at.0
+    }
+
+    /// Shows the transactions up to `commit` from now on: as if it were taken again, if it is current.
+    pub(crate) fn advance_to(&mut self, commit: u64) {
+        self.commit = commit;
     }
 
     /// The last batch that the view shows.
@@ -140,6 +157,8 @@ pub struct Scan<'v> {
     in_doubt_stops: bool,
     /// The intent at which the walk stopped is not even decided.
     pub(crate) met_undecided: bool,
+    unseen_stops: bool,
+    met_unseen: bool,
 }
 
 impl<'v> Scan<'v> {
@@ -165,9 +184,15 @@ impl<'v> Scan<'v> {
             looked_at: Lsn::ZERO,
             in_doubt_stops: false,
             met_undecided: false,
+            unseen_stops: false,
+            met_unseen: false,
         };
         scan.seek(start);
         scan
+    }
+
+    pub(crate) fn shard(&self) -> ShardId {
+        self.layers.shard.id
     }
 
     /// Makes the walk answer `Fault::InDoubt` at intents.
@@ -175,8 +200,22 @@ impl<'v> Scan<'v> {
         self.in_doubt_stops = true;
     }
 
+    /// Makes the walk end in front of the first key with an effect of a transaction over shards that this view does not show
+    /// and a later one may. For readers that go on from where they stopped and would miss what turns up behind them: an
+    /// effect has the sequence of its prepare, but shows after the decision.
+    pub fn stop_at_unseen(&mut self) {
+        self.unseen_stops = !planted::is(Plant::IntentSkipped);
+    }
+
+    /// Whether the walk ended by `stop_at_unseen`; more may follow then.
+    #[must_use]
+    pub fn met_unseen(&self) -> bool {
+        self.met_unseen
+    }
+
     /// Goes on from another bound, in the same direction.
     pub fn seek(&mut self, start: Bound<&[u8]>) {
+        self.met_unseen = false;
         let start = match (start, self.direction) {
             (Bound::Included(key), _) => Bound::Included(record_key(self.table, key)),
             (Bound::Excluded(key), _) => Bound::Excluded(record_key(self.table, key)),
@@ -229,6 +268,12 @@ impl<'v> Scan<'v> {
             self.layers.shard.check_readable()?;
             return Ok(None);
         };
+        if self.unseen_stops && self.is_hidden(active_key == Some(key), frozen_key == Some(key)) {
+            self.met_unseen = true;
+        }
+        if self.met_unseen {
+            return Ok(None);
+        }
         self.examined += 1;
         let mut decided: Option<Option<&'v [u8]>> = None;
         if active_key == Some(key) {
@@ -261,6 +306,12 @@ impl<'v> Scan<'v> {
             }
             None => Ok(Some((&key[1..], None))),
         }
+    }
+
+    /// An intent stays where it was written when its resolution is in a later overlay, so both are asked.
+    fn is_hidden(&self, in_active: bool, in_frozen: bool) -> bool {
+        let hides = |cursor: &Cursor<'v>| cursor.hides(self.visible.at, self.visible.commit);
+        (in_active && hides(&self.active)) || (in_frozen && self.frozen.as_ref().is_some_and(hides))
     }
 
     /// Every unresolved intent is in the active overlay: freezing carries them there.

@@ -4,13 +4,14 @@
 mod harness;
 mod rig;
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::{TempDir, small_config};
-use rig::{Call, TABLE, call, run, yield_now};
+use rig::{TABLE, call, run, value_of, yield_now};
 use store::placement::{SLOT_COUNT, slot_of};
-use store::{Fault, Outcome, ShardId, TableSet, TransactFailure, Tx};
+use store::{Direction, Fault, Outcome, ShardId, Store, StoreConfig, TableSet, TransactFailure, Tx};
 
 #[test]
 fn every_shard_is_the_own_one_of_one_core() {
@@ -69,111 +70,142 @@ fn an_operation_looks_at_records_in_place_its_own_included() {
     .expect("opens");
 }
 
-#[test]
-fn an_operation_learns_that_a_key_in_doubt_is_not_decided() {
-    let dir = TempDir::new("undecided");
+/// Starts a transaction over both shards that stays open until the flag is set: the other core is kept inside of its part.
+/// Gives the shard of this core, on which it is prepared, and its outcome.
+async fn open_transaction(
+    store: &Store,
+    release: &Arc<AtomicBool>,
+) -> (ShardId, ring::Task<Result<Vec<()>, TransactFailure<()>>>) {
+    let own = store.own_shards().next().expect("one of two shards");
+    let other = store.shards().find(|shard| *shard != own).expect("two shards");
+    let part = |holds: bool| {
+        let release = Arc::clone(release);
+        call(move |tx: &mut Tx<'_>| {
+            while holds && !release.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            tx.put(TABLE, b"k", b"v", Vec::new(), false);
+            tx.hold(TABLE, b"held");
+            tx.hold(TABLE, b"held, absent");
+            Ok(Outcome::Commit(()))
+        })
+    };
+    let parts = vec![(own, part(false)), (other, part(true))];
+    let task = {
+        let store = store.clone();
+        ring::spawn(async move { store.transact(parts).await })
+    };
+    let held =
+        || call(|tx: &mut Tx<'_>| Ok(Outcome::Rollback(matches!(tx.get(TABLE, b"k"), Err(Fault::InDoubt)))));
+    while !store.submit(own, held()).await.expect("runs") {
+        yield_now().await;
+    }
+    (own, task)
+}
+
+fn undecided_config(dir: &TempDir) -> StoreConfig {
     let mut config = small_config(&dir.0, 2);
     config.bodyless = TableSet::range(TABLE, TABLE);
     config.limits.parked_count_max = 0;
-    run(config, 2, true, true, async |store| {
-        let other =
-            store.shards().find(|shard| store.own_shards().all(|own| own != *shard)).expect("two cores");
-        let own = store.own_shards().next().expect("one of two shards");
-        // Keeps the other core inside of its part, so that the transaction cannot be decided.
+    config
+}
+
+#[test]
+fn an_operation_learns_that_a_key_in_doubt_is_not_decided() {
+    let dir = TempDir::new("undecided");
+    run(undecided_config(&dir), 2, true, true, async |store| {
         let release = Arc::new(AtomicBool::new(false));
-        let part = |holds: bool| {
-            let release = Arc::clone(&release);
-            call(move |tx: &mut Tx<'_>| {
-                while holds && !release.load(Ordering::Acquire) {
-                    std::thread::yield_now();
-                }
-                tx.put(TABLE, b"k", b"v", Vec::new(), false);
-                Ok(Outcome::Commit(()))
-            })
-        };
-        let (held, holding) = (part(false), part(true));
-        let transacting = {
-            let store = store.clone();
-            ring::spawn(async move { store.transact(vec![(own, held), (other, holding)]).await })
-        };
-        let look = || {
-            Call(|tx: &mut Tx<'_>| -> Result<Outcome<(bool, bool)>, Fault> {
-                let doubt = matches!(tx.get(TABLE, b"k"), Err(Fault::InDoubt));
-                // What a later look finds says nothing about the doubt before.
-                tx.get(TABLE, b"another")?;
-                Ok(Outcome::Rollback((doubt, tx.met_undecided())))
-            })
-        };
-        loop {
-            match store.submit(own, look()).await.expect("runs") {
-                (false, undecided) => assert!(!undecided),
-                (true, undecided) => {
-                    assert!(undecided, "nobody has decided");
-                    break;
-                }
-            }
-            yield_now().await;
-        }
+        let (own, transacting) = open_transaction(&store, &release).await;
+        let look = call(|tx: &mut Tx<'_>| {
+            let doubt = matches!(tx.get(TABLE, b"k"), Err(Fault::InDoubt));
+            // What a later look finds says nothing about the doubt before.
+            tx.get(TABLE, b"another")?;
+            Ok(Outcome::Rollback((doubt, tx.met_undecided())))
+        });
+        assert_eq!(store.submit(own, look).await.expect("runs"), (true, true), "nobody has decided");
         // In a table without bodies too, where nothing else is looked up for a write of a key that was not read.
         let blind = store.submit(own, rig::Put::plain(b"k", b"blind")).await;
         assert!(matches!(blind, Err(Fault::InDoubt)), "the key belongs to a transaction");
         release.store(true, Ordering::Release);
-        let outcome: Result<Vec<()>, TransactFailure<()>> = transacting.await;
-        assert!(outcome.is_ok());
+        assert!(transacting.await.is_ok());
     })
     .expect("opens");
 }
 
-/// Two transactions, each of which checks what the other writes: at most one may commit, or both checks were for nothing.
 #[test]
-fn a_key_that_a_transaction_holds_is_not_written_beside_it() {
-    let dir = TempDir::new("hold");
-    run(small_config(&dir.0, 2), 1, true, true, async |store| {
-        type Part = Box<dyn FnMut(&mut Tx<'_>) -> Result<Outcome<()>, Fault> + Send>;
-        let check: fn(&'static [u8]) -> Part = |key| {
-            Box::new(move |tx| {
-                let absent = tx.get(TABLE, key)?.is_none();
-                tx.hold(TABLE, key);
-                Ok(if absent { Outcome::Commit(()) } else { Outcome::Rollback(()) })
-            })
-        };
-        let write: fn(&'static [u8]) -> Part = |key| {
-            Box::new(move |tx| {
-                tx.put(TABLE, key, b"written", Vec::new(), false);
-                Ok(Outcome::Commit(()))
-            })
-        };
-        let (left, right) = (ShardId(0), ShardId(1));
-        let mut committed = 0;
-        for round in 0..200 {
-            let one = vec![(left, Call(check(b"a"))), (right, Call(write(b"b")))];
-            let other = vec![(left, Call(write(b"a"))), (right, Call(check(b"b")))];
-            let begun = [one, other].map(|parts| {
-                let store = store.clone();
-                ring::spawn(async move { store.transact(parts).await })
-            });
-            for outcome in begun {
-                match outcome.await {
-                    Ok(_) => committed += 1,
-                    Err(TransactFailure::Conflict | TransactFailure::Cancelled(_)) => {}
-                    Err(TransactFailure::Fault(fault)) => panic!("{fault}"),
-                }
+fn a_walk_ends_before_what_may_turn_up_behind_it() {
+    let dir = TempDir::new("unseen");
+    run(undecided_config(&dir), 2, true, true, async |store| {
+        let own = store.own_shards().next().expect("one of two shards");
+        store.submit(own, rig::Put::plain(b"a", b"before")).await.expect("acknowledged");
+        let release = Arc::new(AtomicBool::new(false));
+        let (own, transacting) = open_transaction(&store, &release).await;
+        store.submit(own, rig::Put::plain(b"z", b"behind")).await.expect("acknowledged");
+        let walk = |stops: bool| {
+            let view = store.view(own).expect("view");
+            let mut scan = view.scan(TABLE, Bound::Unbounded, Direction::Forward);
+            if stops {
+                scan.stop_at_unseen();
             }
-            let [a, b] = [(left, &b"a"[..]), (right, b"b")].map(|(shard, key)| {
-                store.view(shard).expect("view").get(TABLE, key).expect("reads").is_some()
-            });
-            assert!(!(a && b), "round {round}: each saw the other's key absent, and both wrote");
-            for (shard, key) in [(left, &b"a"[..]), (right, b"b")] {
-                store.submit(shard, rig::Delete(vec![key.to_vec()])).await.expect("acknowledged");
+            let mut keys = Vec::new();
+            while let Some((key, _)) = scan.next().expect("reads") {
+                keys.push(String::from_utf8(key.to_vec()).expect("text"));
+            }
+            (keys.concat(), scan.met_unseen())
+        };
+        assert_eq!(walk(false), ("az".to_owned(), false));
+        assert_eq!(walk(true), ("a".to_owned(), true));
+        // The intent moves to the new overlay, and stays in the old one.
+        let folds = || store.status()[usize::from(own.0)].folds;
+        while folds() == 0 {
+            for number in 0..250_u8 {
+                store.submit(own, rig::Put::plain(b"z", &[number])).await.expect("acknowledged");
             }
         }
-        assert!(committed > 0, "every transaction was refused");
+        assert_eq!(walk(true), ("a".to_owned(), true));
+        let durable = || store.view(own).expect("view").lsn();
+        assert!(store.settled_lsn(own) < durable(), "a transaction is open");
+        release.store(true, Ordering::Release);
+        assert!(transacting.await.is_ok());
+        assert_eq!(walk(true), ("akz".to_owned(), false));
+        while store.settled_lsn(own) < durable() {
+            yield_now().await;
+        }
+    })
+    .expect("opens");
+}
+
+/// Without it two transactions that each check what the other writes would both commit.
+#[test]
+fn a_key_that_a_transaction_holds_is_not_written_until_it_is_decided() {
+    let dir = TempDir::new("hold");
+    run(undecided_config(&dir), 2, true, true, async |store| {
+        let own = store.own_shards().next().expect("one of two shards");
+        let write = || rig::Put::plain(b"held", b"written");
+        let in_view = || value_of(&store, own, b"held").expect("reads");
+        store.submit(own, rig::Put::plain(b"held", b"as it is")).await.expect("acknowledged");
+        let release = Arc::new(AtomicBool::new(false));
+        let (_, transacting) = open_transaction(&store, &release).await;
+        for key in [&b"held"[..], b"held, absent"] {
+            let refused = store.submit(own, rig::Put::plain(key, b"too early")).await;
+            assert!(matches!(refused, Err(Fault::InDoubt)), "a transaction rests on the key");
+            let transacted = vec![(own, rig::Put::plain(key, b"too early"))];
+            assert!(matches!(store.transact(transacted).await, Err(TransactFailure::Conflict)));
+        }
+        assert_eq!(in_view().as_deref(), Some(&b"as it is"[..]), "readers are not concerned");
+        release.store(true, Ordering::Release);
+        assert!(transacting.await.is_ok());
+        // The resolution may still be under way.
+        while matches!(store.submit(own, write()).await, Err(Fault::InDoubt)) {
+            yield_now().await;
+        }
+        assert_eq!(in_view().as_deref(), Some(&b"written"[..]));
         let alone = call(|tx: &mut Tx<'_>| {
-            tx.hold(TABLE, b"a");
+            tx.hold(TABLE, b"held");
             Ok(Outcome::Commit(()))
         });
-        store.submit(left, alone).await.expect("an operation by itself holds nothing");
-        store.submit(left, rig::Put::plain(b"a", b"free")).await.expect("the key is free");
+        store.submit(own, alone).await.expect("an operation by itself holds nothing");
+        store.submit(own, write()).await.expect("the key is free");
     })
     .expect("opens");
 }

@@ -77,6 +77,12 @@ const REFUSAL: Lab = Lab {
 };
 const PREPARED_BODY: Lab = Lab { test: "the_log_keeps_the_body_of_a_prepare_over_a_fold", ..FOLD_CUT_OFF };
 
+const INSTANT: Lab =
+    Lab { test: "merge::tests::a_write_between_two_views_of_an_instant_is_in_both_or_in_none", ..LOG_FLIPS };
+const UNSEEN: Lab =
+    Lab { binary: "door", test: "a_walk_ends_before_what_may_turn_up_behind_it", ..FOLD_CUT_OFF };
+const HELD: Lab = Lab { test: "a_key_that_a_transaction_holds_is_not_written_until_it_is_decided", ..UNSEEN };
+
 /// Which lab finds which fault.
 const CATCHES: [(&str, Lab); 23] = [
     ("SyncLeftOut", MODEL),
@@ -104,11 +110,14 @@ const CATCHES: [(&str, Lab); 23] = [
     ("IntentNotHeld", TRANSACTIONS),
 ];
 /// Faults that need one exact order of events: the test that stages it.
-const STAGED: [(&str, Lab); 4] = [
+const STAGED: [(&str, Lab); 7] = [
     ("ReplyBeforeDurable", REFUSAL),
     ("FreshTrusted", FOLD_CUT_OFF),
     ("IntentNotHeld", COMMITTED_KEY),
     ("CarriedReferenceLost", PREPARED_BODY),
+    ("CutNotInstant", INSTANT),
+    ("IntentSkipped", UNSEEN),
+    ("HoldSkipped", HELD),
 ];
 /// Seeds that a lab may need.
 const SEEDS: u64 = 4;

@@ -3,7 +3,7 @@
 //! Leaves to merge.rs: uniting several overlays and the index.
 
 use super::node::Node;
-use super::{Latest, Overlay, Seen, latest_in, seen_in};
+use super::{Latest, Overlay, Seen, hides_in, latest_in, seen_in};
 use crate::types::Lsn;
 
 /// See the file's head. Nodes inserted while the cursor moves may be met or not; those that a reader may see, that is of
@@ -65,6 +65,12 @@ impl<'a> Cursor<'a> {
     #[must_use]
     pub fn get(&self, at: Lsn, commit: u64) -> Option<Seen<'a>> {
         seen_in(self.node?, at, commit)
+    }
+
+    /// Whether the key it stands on has an intent that a reader of this instant does not see and a later one may.
+    #[must_use]
+    pub fn hides(&self, at: Lsn, commit: u64) -> bool {
+        self.node.is_some_and(|node| hides_in(node, at, commit))
     }
 
     /// `Overlay::latest` of the key it stands on.

@@ -261,6 +261,14 @@ fn seen_in(node: Node<'_>, at: Lsn, commit: u64) -> Option<Seen<'_>> {
     Some(Seen { lsn: version.lsn(), value: version.value(), fresh: node.is_fresh() })
 }
 
+/// Whether a reader of this instant passes an intent that may still come to count, or that counts for later readers.
+fn hides_in(node: Node<'_>, at: Lsn, commit: u64) -> bool {
+    let passed = node.versions().take_while(|version| !version.is_visible(at, commit));
+    // Of a plain version of a later batch nothing is hidden: its batch is not a part of the reader's instant.
+    let mut intents = passed.filter(|version| version.is_intent() && !version.is_aborted());
+    intents.next().is_some()
+}
+
 fn latest_in(node: Node<'_>) -> Option<Latest<'_>> {
     let version = node.versions().find(|version| !version.is_aborted())?;
     let kind = match (version.status(), version.value()) {
