@@ -6,3 +6,6 @@ pub mod authentication;
 pub mod constraint;
 pub mod error;
 pub mod reply;
+pub mod request;
+pub mod value;
+pub mod words;
