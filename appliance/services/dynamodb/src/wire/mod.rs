@@ -4,6 +4,7 @@
 
 pub mod authentication;
 pub mod constraint;
+pub mod describe;
 pub mod error;
 pub mod reply;
 pub mod request;
