@@ -3,6 +3,7 @@
 //! Leaves to wire: the words in which a refusal is said.
 
 pub mod arn;
+pub mod keys;
 pub mod limits;
 pub mod names;
 pub mod schema;

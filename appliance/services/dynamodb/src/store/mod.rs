@@ -30,10 +30,13 @@ pub mod stream;
 pub mod table;
 pub mod token;
 
-use store::TableId;
+use store::{TableId, TableSet};
 
 use crate::model::table::{IndexNumber, TableNumber};
 use hash::ItemHash;
+
+/// All tables of the store that this service has. None of their records has a body: items are their values.
+pub const BODYLESS: TableSet = TableSet::range(TableId(40), TableId(59));
 
 /// The items of all tables.
 pub const ITEMS: TableId = TableId(42);

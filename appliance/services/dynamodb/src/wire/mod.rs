@@ -4,9 +4,5 @@
 
 pub mod authentication;
 pub mod constraint;
-pub mod describe;
 pub mod error;
 pub mod reply;
-pub mod request;
-pub mod value;
-pub mod words;
