@@ -15,6 +15,7 @@ use plan::{Context, Plan, Reply};
 use store::{Fault, Timestamp};
 
 use crate::Config;
+use crate::json::Writer;
 use crate::model::table::Table;
 use crate::router::Operation;
 use crate::store::table::{TABLES, decode, table_key};
@@ -146,8 +147,8 @@ impl Call {
 
     /// Answers with a document.
     #[must_use]
-    pub fn document(&self, body: Vec<u8>) -> Plan {
-        Plan::Reply(self.form.document(body))
+    pub fn reply(&self, document: Writer) -> Plan {
+        Plan::Reply(self.form.document(document.into_bytes()))
     }
 
     /// Answers without a body.
@@ -177,39 +178,12 @@ mod tests {
     use http_types::HeaderMap;
 
     use super::*;
-    use crate::model::table::{
-        Billing, Epoch, IndexNumber, KeyAttribute, KeyShape, KeyType, TableNumber, Throughput,
-    };
+    use crate::model::table::Epoch;
     use crate::store::table::encode;
+    use crate::store::table::tests::plain_table;
 
     fn stored(epoch: u64) -> Vec<u8> {
-        let hash = KeyAttribute { name: "pk".into(), kind: KeyType::S };
-        encode(&Table {
-            number: TableNumber(7),
-            epoch: Epoch(epoch),
-            account: "111111111111".into(),
-            name: "t".into(),
-            id: "id".into(),
-            hash_key: [1; 16],
-            created: Timestamp(5),
-            key: KeyShape { hash: hash.clone(), sort: None },
-            definitions: vec![hash],
-            locals: Vec::new(),
-            globals: Vec::new(),
-            next_index: IndexNumber(1),
-            billing: Billing::PayPerRequest,
-            on_demand_since: None,
-            throughput: Throughput::default(),
-            throughput_changed: (None, None),
-            on_demand: None,
-            protected: false,
-            class: None,
-            encryption: None,
-            stream: None,
-            time_to_live: None,
-            time_to_live_changed: None,
-            tags: Vec::new(),
-        })
+        encode(&Table { epoch: Epoch(epoch), ..plain_table() })
     }
 
     #[test]

@@ -40,6 +40,17 @@ pub fn find_number(view: &View<'_>, number: TableNumber) -> Result<Option<Table>
     Ok(found.filter(|table| table.number == number))
 }
 
+/// The table with a number, as an operation finds it. Errors: as `Tx::get`.
+pub fn find_number_in(tx: &mut Tx<'_>, number: TableNumber) -> Result<Option<Table>, Fault> {
+    let key = tx.get_ref(FENCE, &fence_key(number), |record| {
+        record.map(|record| table_key_in_fence(record.value).map(<[u8]>::to_vec)).transpose()
+    })??;
+    let Some(key) = key else { return Ok(None) };
+    let found =
+        tx.get_ref(TABLES, &key, |record| record.map(|record| decode(record.value)).transpose())??;
+    Ok(found.filter(|table| table.number == number))
+}
+
 /// Another record that a change writes on every shard.
 #[derive(Clone, Debug)]
 pub struct Also {

@@ -12,6 +12,9 @@
 
 use store::{Fault, TableId, Timestamp, Tx};
 
+use crate::model::table::Table;
+use crate::value::{ItemRef, ValueRef};
+
 /// What is due, by time.
 pub const DUE: TableId = TableId(50);
 
@@ -55,7 +58,7 @@ pub fn entry_of(key: &[u8]) -> Result<(Timestamp, Entry<'_>), Fault> {
 }
 
 /// Moves the entry of an item from the time at which it was to expire to the one at which it is to now.
-pub fn move_time(tx: &mut Tx<'_>, item_key: &[u8], old: Option<Timestamp>, new: Option<Timestamp>) {
+fn move_time(tx: &mut Tx<'_>, item_key: &[u8], old: Option<Timestamp>, new: Option<Timestamp>) {
     if old == new {
         return;
     }
@@ -70,6 +73,33 @@ pub fn move_time(tx: &mut Tx<'_>, item_key: &[u8], old: Option<Timestamp>, new: 
 /// Enters a token that is forgotten at a time.
 pub fn enter_token(tx: &mut Tx<'_>, when: Timestamp, token_key: &[u8]) {
     tx.put(DUE, &entry_key(when, Entry::Token(token_key)), &[], Vec::new(), false);
+}
+
+/// When an item expires that says so under `attribute`: a number of seconds. What is no whole number says nothing.
+#[must_use]
+pub fn expiry(item: ItemRef<'_>, attribute: &str) -> Option<Timestamp> {
+    match item.get(attribute)? {
+        ValueRef::N(number) => time_of_seconds(number.number().to_i64()?),
+        _ => None,
+    }
+}
+
+/// The same of a value of ITEMS. Errors: `Fault::Corrupt`.
+pub fn expiry_of_stored(value: &[u8], attribute: &str) -> Result<Option<Timestamp>, Fault> {
+    Ok(expiry(ItemRef::new(value)?, attribute))
+}
+
+/// Moves the entry of an item with this key in ITEMS from what it said to what it says now.
+pub fn move_entry(
+    tx: &mut Tx<'_>,
+    table: &Table,
+    item_key: &[u8],
+    old: Option<ItemRef<'_>>,
+    new: Option<ItemRef<'_>>,
+) {
+    let Some(setting) = &table.time_to_live else { return };
+    let when = |item: Option<ItemRef<'_>>| expiry(item?, &setting.attribute);
+    move_time(tx, item_key, when(old), when(new));
 }
 
 /// The time that a number of seconds means, if it is one at which something can be due.

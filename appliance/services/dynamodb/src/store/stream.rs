@@ -17,10 +17,11 @@ use store::fields::{FieldReader, FieldWriter};
 use store::{Fault, TableId, Timestamp, Tx};
 
 use crate::model::names::is_tellable;
-use crate::model::table::{KeyShape, StreamSetting, StreamView, TableNumber};
+use crate::model::table::{KeyShape, StreamView, Table, TableNumber};
 use crate::store::table::{
     read_flag, read_key_attribute, read_option, read_view, view_code, write_key_attribute, write_option,
 };
+use crate::value::ItemRef;
 
 /// The records of streams.
 pub const STREAM: TableId = TableId(47);
@@ -42,7 +43,7 @@ pub enum Actor {
     /// A request.
     Client,
     /// The service, since the item had expired.
-    Expiry,
+    TimeToLive,
 }
 
 /// What a change was.
@@ -186,7 +187,7 @@ impl<'a> Change<'a> {
         });
         out.byte(match self.by {
             Actor::Client => 0,
-            Actor::Expiry => 1,
+            Actor::TimeToLive => 1,
         });
         out.number(self.created.0);
         out.byte(u8::from(self.has_old));
@@ -207,7 +208,7 @@ impl<'a> Change<'a> {
             },
             by: match input.byte()? {
                 0 => Actor::Client,
-                1 => Actor::Expiry,
+                1 => Actor::TimeToLive,
                 _ => return Err(input.damaged("was made by nobody known")),
             },
             created: Timestamp(input.number()?),
@@ -219,16 +220,18 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Writes the record of a change to the table's stream, if it has one that records. The key and the images are encoded
-/// items; a change that changes nothing is none. Errors: those of the store.
-pub fn append_images(
+/// Writes the record of a change to the table's stream, if it has one that records; a change that changes nothing is none.
+/// `key` holds the key attributes. Errors: those of the store.
+pub fn append(
     tx: &mut Tx<'_>,
-    stream: &StreamSetting,
-    key: &[u8],
-    old: Option<&[u8]>,
-    new: Option<&[u8]>,
+    table: &Table,
+    key: ItemRef<'_>,
+    old: Option<ItemRef<'_>>,
+    new: Option<ItemRef<'_>>,
     by: Actor,
 ) -> Result<(), Fault> {
+    let Some(stream) = &table.stream else { return Ok(()) };
+    let (key, old, new) = (key.as_bytes(), old.map(|old| old.as_bytes()), new.map(|new| new.as_bytes()));
     let event = match (old, new) {
         _ if !stream.enabled || old == new => return Ok(()),
         (None, _) => Event::Insert,
@@ -310,7 +313,7 @@ mod tests {
         for (event, by, new) in [
             (Event::Insert, Actor::Client, Some(&b"new"[..])),
             (Event::Modify, Actor::Client, Some(&b""[..])),
-            (Event::Remove, Actor::Expiry, None),
+            (Event::Remove, Actor::TimeToLive, None),
         ] {
             let change =
                 Change { event, by, created: Timestamp(1 << 41), key: b"key", new, has_old: new.is_none() };

@@ -6,7 +6,7 @@
 //! ```text
 //! TABLES    account (12 digits) | name     -> version 1 | fields of Table in the order in which `encode` writes them
 //! FENCE     table u32                      -> version 1 | epoch number | key in TABLES bytes
-//! DROPPED   table u32 [| index u16]        -> version 1 | when number | is it a local index byte
+//! DROPPED   table u32 [| index u16]        -> version 1 | when number | done byte | option (expiry attribute bytes)
 //! BACKFILL  table u32 | index u16          -> version 1 | done byte | cursor bytes (a key of ITEMS, or nothing)
 //!
 //! option    0, or 1 | the thing            list     count number | things
@@ -102,12 +102,37 @@ pub fn dropped_of(key: &[u8]) -> Result<(TableNumber, Option<IndexNumber>), Faul
     }
 }
 
-/// The value of DROPPED.
-#[must_use]
-pub fn encode_dropped(when: Timestamp) -> Vec<u8> {
-    let mut writer = FieldWriter::new(VERSION);
-    writer.number(when.0);
-    writer.into_bytes()
+/// What is left of a dropped table or index on one shard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dropped {
+    /// When it was dropped.
+    pub when: Timestamp,
+    /// Everything is swept; an index stays in the table's record until this is so on every shard.
+    pub done: bool,
+    /// The attribute that said when items expire, whose entries in DUE go with the items.
+    pub expiry: Option<Box<str>>,
+}
+
+impl Dropped {
+    /// The value of DROPPED.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = FieldWriter::new(VERSION);
+        writer.number(self.when.0);
+        writer.byte(u8::from(self.done));
+        write_option(&mut writer, self.expiry.as_ref(), write_text);
+        writer.into_bytes()
+    }
+
+    /// Reads a value of DROPPED. Errors: `Fault::Corrupt`.
+    pub fn decode(value: &[u8]) -> Result<Dropped, Fault> {
+        let mut reader = FieldReader::new(value, VERSION, "DynamoDB dropped")?;
+        Ok(Dropped {
+            when: Timestamp(reader.number()?),
+            done: read_flag(&mut reader)?,
+            expiry: read_option(&mut reader, read_text)?,
+        })
+    }
 }
 
 /// The key of how far an index has come.
@@ -600,6 +625,12 @@ pub(crate) mod tests {
             assert_eq!(dropped_of(&key).expect("a key"), (TableNumber(77), index));
         }
         assert!(dropped_of(b"abc").is_err());
+        let dropped = Dropped { when: Timestamp(300), done: false, expiry: Some("ttl".into()) };
+        let bytes = dropped.encode();
+        assert_eq!(Dropped::decode(&bytes).expect("decodes"), dropped);
+        for length in 0..bytes.len() {
+            assert!(Dropped::decode(&bytes[..length]).is_err(), "length {length}");
+        }
         let key = backfill_key(TableNumber(77), EXPIRY_TIMES);
         assert_eq!(backfill_of(&key).expect("a key"), (TableNumber(77), EXPIRY_TIMES));
         assert_eq!(name_of(&table_key("123456789012", "t.1")).expect("a name"), "t.1");

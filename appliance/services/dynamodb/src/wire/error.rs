@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use plan::BodyFailure;
 use store::Fault;
 
+use crate::json::{JsonError, Writer};
+use crate::value::Item;
+
 /// An exception of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorName {
@@ -170,12 +173,67 @@ pub struct Error {
     pub name: ErrorName,
     /// Its text; "" where the exception has none.
     pub message: Cow<'static, str>,
+    /// The item whose condition is false, if the request asked for it.
+    pub item: Option<Item>,
+    /// Of a transaction that was given up: what became of each action.
+    pub reasons: Vec<Reason>,
 }
+
+/// What became of one action of a transaction that was given up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reason {
+    /// Why; None where nothing was wrong with it.
+    pub failure: Option<(ReasonCode, Cow<'static, str>)>,
+    /// The item whose condition is false, if the action asked for it.
+    pub item: Option<Item>,
+}
+
+/// The code of a cancellation reason, and of an error within a batch of statements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReasonCode {
+    /// The condition is false.
+    ConditionalCheckFailed,
+    /// The items of one partition key are too many bytes.
+    ItemCollectionSizeLimitExceeded,
+    /// Another transaction holds the item.
+    TransactionConflict,
+    /// There is no room for it now.
+    ProvisionedThroughputExceeded,
+    /// Try again later.
+    ThrottlingError,
+    /// The action cannot be.
+    ValidationError,
+    /// INSERT of a key that is there.
+    DuplicateItem,
+}
+
+impl ReasonCode {
+    /// As it is spelled.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ReasonCode::ConditionalCheckFailed => "ConditionalCheckFailed",
+            ReasonCode::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceeded",
+            ReasonCode::TransactionConflict => "TransactionConflict",
+            ReasonCode::ProvisionedThroughputExceeded => "ProvisionedThroughputExceeded",
+            ReasonCode::ThrottlingError => "ThrottlingError",
+            ReasonCode::ValidationError => "ValidationError",
+            ReasonCode::DuplicateItem => "DuplicateItem",
+        }
+    }
+}
+
+/// The text for a false condition, be it of a write or of an action of a transaction.
+pub const CONDITION_FAILED: &str = "The conditional request failed";
+/// The text for an item that a transaction holds.
+pub const CONFLICT: &str = "Transaction is ongoing for the item";
+/// The text for an item collection that would be too large.
+pub const COLLECTION_TOO_LARGE: &str = "Collection size exceeded.";
 
 impl Error {
     /// An error with its words.
     pub fn new(name: ErrorName, message: impl Into<Cow<'static, str>>) -> Error {
-        Error { name, message: message.into() }
+        Error { name, message: message.into(), item: None, reasons: Vec::new() }
     }
 
     /// A ValidationException.
@@ -216,16 +274,51 @@ impl Error {
         Error::new(ErrorName::UnknownOperation, "")
     }
 
+    /// The condition of a write is false. `item`: as it is, if the request asked for it.
+    #[must_use]
+    pub fn condition_failed(item: Option<Item>) -> Error {
+        Error { item, ..Error::new(ErrorName::ConditionalCheckFailed, CONDITION_FAILED) }
+    }
+
+    /// A transaction was given up; one reason for each of its actions.
+    #[must_use]
+    pub fn cancelled(reasons: Vec<Reason>) -> Error {
+        let codes: Vec<&str> = reasons
+            .iter()
+            .map(|reason| reason.failure.as_ref().map_or("None", |(code, _)| code.name()))
+            .collect();
+        let text = format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        );
+        Error { reasons, ..Error::new(ErrorName::TransactionCanceled, text) }
+    }
+
     /// The document: the type, and the text where there is one.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let Spelling { namespace, name, member, .. } = self.name.spelling();
-        let mut out = format!("{{\"__type\":\"{namespace}#{name}\"");
+        let mut out = Writer::with_capacity(DOCUMENT_BYTES + self.message.len());
+        out.begin_object();
+        out.key("__type");
+        out.string(&format!("{namespace}#{name}"));
         if !self.message.is_empty() {
-            out.push_str(&format!(",\"{member}\":"));
-            quote(&mut out, &self.message);
+            out.key(member);
+            out.string(&self.message);
         }
-        out.push('}');
+        if !self.reasons.is_empty() {
+            out.key("CancellationReasons");
+            out.begin_array();
+            for reason in &self.reasons {
+                reason.write(&mut out);
+            }
+            out.end_array();
+        }
+        if let Some(item) = &self.item {
+            out.key("Item");
+            item.as_ref().write_json(&mut out);
+        }
+        out.end_object();
         out.into_bytes()
     }
 
@@ -236,20 +329,38 @@ impl Error {
     }
 }
 
-/// A text as JSON writes it.
-fn quote(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\n' => out.push_str("\\n"),
-            character if u32::from(character) < 0x20 => {
-                out.push_str(&format!("\\u{:04x}", u32::from(character)));
-            }
-            character => out.push(character),
+impl Reason {
+    /// An action with which something is wrong.
+    pub fn failed(code: ReasonCode, message: impl Into<Cow<'static, str>>) -> Reason {
+        Reason { failure: Some((code, message.into())), item: None }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.begin_object();
+        out.key("Code");
+        out.string(self.failure.as_ref().map_or("None", |(code, _)| code.name()));
+        if let Some(item) = &self.item {
+            out.key("Item");
+            item.as_ref().write_json(out);
+        }
+        if let Some((_, message)) = &self.failure {
+            out.key("Message");
+            out.string(message);
+        }
+        out.end_object();
+    }
+}
+
+/// Room for an error without its text.
+const DOCUMENT_BYTES: usize = 128;
+
+impl From<JsonError> for Error {
+    fn from(error: JsonError) -> Error {
+        match error {
+            JsonError::Syntax => Error::not_json(),
+            JsonError::Type(text) => Error::new(ErrorName::Serialization, text),
         }
     }
-    out.push('"');
 }
 
 impl From<Fault> for Error {

@@ -4,5 +4,9 @@
 
 pub mod authentication;
 pub mod constraint;
+pub mod describe;
 pub mod error;
 pub mod reply;
+pub mod request;
+pub mod value;
+pub mod words;

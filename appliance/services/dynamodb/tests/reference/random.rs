@@ -22,8 +22,8 @@ impl Random {
         self.below(100) < percent
     }
 
-    pub fn one_of<'t, T>(&mut self, choices: &'t [T]) -> &'t T {
-        &choices[self.below(choices.len())]
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
     }
 }
 
