@@ -3,17 +3,16 @@
 //! changed item, all in the operation that changes it, so that no batch holds one without the others.
 //! Leaves to item_write.rs: whether the item may change. To backfill.rs: entries of an index that is being filled.
 
-use store::{Fault, Timestamp, Tx};
+use store::{Fault, Tx};
 
 use super::capacity::{WriteCost, index_units};
 use super::entry::IndexOf;
 use crate::model::keys::Key;
-use crate::model::table::{IndexNumber, IndexState, Table, TimeToLive};
-use crate::store::due;
+use crate::model::table::{IndexNumber, IndexState, Table};
 use crate::store::index_key::place;
-use crate::store::stream::{Actor, append_images};
-use crate::store::{COLLECTIONS, ITEMS, STATS, TABLE_ITSELF, collection_key, stats_key};
-use crate::value::{ItemRef, ValueRef};
+use crate::store::stream::Actor;
+use crate::store::{COLLECTIONS, ITEMS, STATS, TABLE_ITSELF, collection_key, due, stats_key, stream};
+use crate::value::ItemRef;
 
 /// What an item was, where nothing but the item follows from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,20 +63,8 @@ pub fn put_effects(
             cost.indexes.push((index.index.number, units));
         }
     }
-    if let Some(setting) = &table.time_to_live {
-        let expiry = |item: Option<ItemRef<'_>>| item.and_then(|item| expiry(setting, item));
-        due::move_time(tx, key.store_key(), expiry(old), expiry(new));
-    }
-    if let Some(stream) = &table.stream {
-        append_images(
-            tx,
-            stream,
-            key.attributes().as_bytes(),
-            old.map(|old| old.as_bytes()),
-            new.map(|new| new.as_bytes()),
-            by,
-        )?;
-    }
+    due::move_entry(tx, table, key.store_key(), old, new);
+    stream::append(tx, table, key.attributes(), old, new, by)?;
     Ok(cost)
 }
 
@@ -148,15 +135,6 @@ fn move_entry(
         _ => moved,
     };
     Ok(index_units(old_bytes, new_bytes, moved, changed))
-}
-
-/// When an item expires: what its attribute says, if that is a whole number of seconds.
-#[must_use]
-pub fn expiry(setting: &TimeToLive, item: ItemRef<'_>) -> Option<Timestamp> {
-    match item.get(&setting.attribute)? {
-        ValueRef::N(number) => number.number().to_i64().and_then(due::time_of_seconds),
-        _ => None,
-    }
 }
 
 /// Adds to the totals of a table or an index.
