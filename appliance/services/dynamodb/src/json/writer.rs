@@ -144,6 +144,17 @@ impl Writer {
         self.follows = true;
     }
 
+    /// A place to go back to.
+    pub(crate) fn mark(&self) -> (usize, bool) {
+        (self.out.len(), self.follows)
+    }
+
+    /// Forgets what was written since.
+    pub(crate) fn rewind(&mut self, mark: (usize, bool)) {
+        self.out.truncate(mark.0);
+        self.follows = mark.1;
+    }
+
     /// Part of a value.
     pub(crate) fn inside(&mut self, json: &[u8]) {
         self.out.extend_from_slice(json);

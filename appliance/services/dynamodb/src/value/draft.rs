@@ -126,9 +126,7 @@ impl Draft {
                 _ => self.copy(ITEM_HEAD_BYTES as u32, self.here(), &mut out),
             }
         }
-        let size = self.aws_bytes.min(ITEM_AWS_BYTES_MAX).to_le_bytes();
-        out[1..ITEM_HEAD_BYTES].copy_from_slice(&size[..3]);
-        Item::from_encoded(out)
+        Item::from_parts(out, self.aws_bytes)
     }
 
     /// The value. All that was begun in it has ended.
@@ -519,9 +517,6 @@ fn name_of<'a>(bytes: &'a [u8], attribute: &Attribute) -> &'a [u8] {
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
-
-/// What fits the head of an item; larger ones say this.
-const ITEM_AWS_BYTES_MAX: u32 = 0xff_ffff;
 
 /// Past this the contents of values are left out, and only their sizes count: such an item is refused for its size in
 /// any case, and must not take the memory of 300 copies of itself before.

@@ -94,6 +94,12 @@ pub(super) fn contents(container: &[u8]) -> &[u8] {
     container.get(CONTAINER_HEAD_BYTES..).unwrap_or_default()
 }
 
+/// Says at `start`, where a list or map begins, that it ends with `out`.
+pub(super) fn put_total(out: &mut [u8], start: usize) {
+    let total = (out.len() - start - CONTAINER_HEAD_BYTES) as u32;
+    out[start + 1..start + CONTAINER_HEAD_BYTES].copy_from_slice(&total.to_le_bytes());
+}
+
 fn u32_of(bytes: &[u8]) -> Option<usize> {
     bytes.first_chunk().map(|total| u32::from_le_bytes(*total) as usize)
 }

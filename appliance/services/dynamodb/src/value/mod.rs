@@ -26,6 +26,7 @@ mod draft;
 mod encoding;
 mod json;
 mod owned;
+pub mod path;
 mod reference;
 
 pub use builder::{ItemBuilder, ValueBuilder};

@@ -134,7 +134,10 @@ impl Item {
         self.0
     }
 
-    pub(super) fn from_encoded(bytes: Vec<u8>) -> Item {
+    /// From an encoding whose size has still to be written into its head.
+    pub(super) fn from_parts(mut bytes: Vec<u8>, aws_bytes: u32) -> Item {
+        let size = aws_bytes.min(ITEM_AWS_BYTES_MAX).to_le_bytes();
+        bytes[1..ITEM_HEAD_BYTES].copy_from_slice(&size[..3]);
         Item(bytes)
     }
 }
@@ -144,3 +147,6 @@ impl fmt::Debug for Item {
         self.as_ref().fmt(f)
     }
 }
+
+/// What fits the head of an item; larger ones say this.
+const ITEM_AWS_BYTES_MAX: u32 = 0xff_ffff;
