@@ -5,6 +5,7 @@
 use plan::{Context, Plan};
 
 use crate::call::Shared;
+use crate::ops;
 use crate::wire::error::Error;
 
 /// Begins an operation with the decoded body of its request.
@@ -20,13 +21,27 @@ pub struct Operation {
     pub start: Start,
 }
 
-#[allow(dead_code, reason = "the first rows come with the first operations")]
 const fn row(name: &'static str, action: &'static str, start: Start) -> Operation {
     Operation { name, action, start }
 }
 
 /// Every operation that is built. The most frequent ones come first: the table is searched in its order.
-pub static OPERATIONS: &[Operation] = &[];
+pub static OPERATIONS: &[Operation] = &[
+    row("DescribeTable", "dynamodb:DescribeTable", ops::describe_table::start),
+    row("CreateTable", "dynamodb:CreateTable", ops::create_table::start),
+    row("DeleteTable", "dynamodb:DeleteTable", ops::delete_table::start),
+    row("ListTables", "dynamodb:ListTables", ops::list_tables::start),
+    row("TagResource", "dynamodb:TagResource", ops::tags::tag),
+    row("UntagResource", "dynamodb:UntagResource", ops::tags::untag),
+    row("ListTagsOfResource", "dynamodb:ListTagsOfResource", ops::tags::list),
+    row(
+        "DescribeContinuousBackups",
+        "dynamodb:DescribeContinuousBackups",
+        ops::describe_table::continuous_backups,
+    ),
+    row("DescribeLimits", "dynamodb:DescribeLimits", ops::describe_table::limits),
+    row("DescribeEndpoints", "dynamodb:DescribeEndpoints", ops::describe_table::endpoints),
+];
 
 /// The names of `DynamoDB_20120810`, built or not.
 const TABLE_TARGETS: &[&str] = &[

@@ -11,8 +11,9 @@ use plan::{Context, Plan};
 use store::{Direction, Fault, Operation, Outcome, ShardId, TableId, TransactFailure, Tx, View};
 
 use crate::model::table::{Epoch, Table, TableNumber};
+use crate::store::pending::DROPPED;
 use crate::store::table::{
-    DROPPED, FENCE, TABLES, decode, encode, encode_fence, fence_key, table_key, table_key_in_fence,
+    FENCE, TABLES, decode, encode, encode_fence, fence_key, table_key, table_key_in_fence,
 };
 
 /// Transactions that are tried before a change is given up: about six seconds with the waits between them.

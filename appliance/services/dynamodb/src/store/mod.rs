@@ -25,6 +25,7 @@
 pub mod due;
 pub mod hash;
 pub mod index_key;
+pub mod pending;
 pub mod sort_key;
 pub mod stream;
 pub mod table;

@@ -1,17 +1,15 @@
-//! The record of a table, its fence, and what is left to do after a change: keys and codecs.
+//! The record of a table, and its fence: keys and codecs.
 //! Invariant: TABLES and FENCE say the same on every shard, since only transactions over all shards write them; reading
 //! undoes writing, and damaged bytes are `Fault::Corrupt`.
-//! Leaves to engine/change_table.rs: when these records change.
+//! Leaves to engine/change_table.rs: when these records change. To pending.rs: what is left to do after a change.
 //!
 //! ```text
 //! TABLES    account (12 digits) | name     -> version 1 | fields of Table in the order in which `encode` writes them
 //! FENCE     table u32                      -> version 1 | epoch number | key in TABLES bytes
-//! DROPPED   table u32 [| index u16]        -> version 1 | when number | done byte | option (expiry attribute bytes)
-//! BACKFILL  table u32 | index u16          -> version 1 | done byte | cursor bytes (a key of ITEMS, or nothing)
 //!
 //! option    0, or 1 | the thing            list     count number | things
 //! ```
-//! Numbers in keys are big-endian. `index` 0xffff in BACKFILL is the entering of expiry times.
+//! Numbers in keys are big-endian.
 
 use store::fields::{FieldReader, FieldWriter};
 use store::{Fault, TableId, Timestamp};
@@ -25,14 +23,6 @@ use crate::model::table::{
 pub const TABLES: TableId = TableId(40);
 /// The epoch under which writes of a table are decided.
 pub const FENCE: TableId = TableId(41);
-/// Tables and indexes whose records are still to be taken away.
-pub const DROPPED: TableId = TableId(51);
-/// How far the filling of an index has come.
-pub const BACKFILL: TableId = TableId(52);
-
-/// In BACKFILL: not an index, but the entering of the expiry times of items that are there already.
-pub const EXPIRY_TIMES: IndexNumber = IndexNumber(u16::MAX);
-
 const VERSION: u8 = 1;
 /// Digits of an account in a key.
 const ACCOUNT_BYTES: usize = 12;
@@ -79,105 +69,6 @@ pub fn table_key_in_fence(value: &[u8]) -> Result<&[u8], Fault> {
     let mut reader = FieldReader::new(value, VERSION, "DynamoDB fence")?;
     reader.number()?;
     reader.bytes()
-}
-
-/// The key of what is left of a dropped table, or of a dropped index of a table.
-#[must_use]
-pub fn dropped_key(table: TableNumber, index: Option<IndexNumber>) -> Vec<u8> {
-    let mut key = table.0.to_be_bytes().to_vec();
-    if let Some(index) = index {
-        key.extend_from_slice(&index.0.to_be_bytes());
-    }
-    key
-}
-
-/// What a key of DROPPED names. Errors: `Fault::Corrupt`.
-pub fn dropped_of(key: &[u8]) -> Result<(TableNumber, Option<IndexNumber>), Fault> {
-    match *key {
-        [a, b, c, d] => Ok((TableNumber(u32::from_be_bytes([a, b, c, d])), None)),
-        [a, b, c, d, e, f] => {
-            Ok((TableNumber(u32::from_be_bytes([a, b, c, d])), Some(IndexNumber(u16::from_be_bytes([e, f])))))
-        }
-        _ => Err(Fault::corrupt(format!("a key of DROPPED has {} bytes", key.len()))),
-    }
-}
-
-/// What is left of a dropped table or index on one shard.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dropped {
-    /// When it was dropped.
-    pub when: Timestamp,
-    /// Everything is swept; an index stays in the table's record until this is so on every shard.
-    pub done: bool,
-    /// The attribute that said when items expire, whose entries in DUE go with the items.
-    pub expiry: Option<Box<str>>,
-}
-
-impl Dropped {
-    /// The value of DROPPED.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = FieldWriter::new(VERSION);
-        writer.number(self.when.0);
-        writer.byte(u8::from(self.done));
-        write_option(&mut writer, self.expiry.as_ref(), write_text);
-        writer.into_bytes()
-    }
-
-    /// Reads a value of DROPPED. Errors: `Fault::Corrupt`.
-    pub fn decode(value: &[u8]) -> Result<Dropped, Fault> {
-        let mut reader = FieldReader::new(value, VERSION, "DynamoDB dropped")?;
-        Ok(Dropped {
-            when: Timestamp(reader.number()?),
-            done: read_flag(&mut reader)?,
-            expiry: read_option(&mut reader, read_text)?,
-        })
-    }
-}
-
-/// The key of how far an index has come.
-#[must_use]
-pub fn backfill_key(table: TableNumber, index: IndexNumber) -> [u8; 6] {
-    let mut key = [0; 6];
-    key[..4].copy_from_slice(&table.0.to_be_bytes());
-    key[4..].copy_from_slice(&index.0.to_be_bytes());
-    key
-}
-
-/// What a key of BACKFILL names. Errors: `Fault::Corrupt`.
-pub fn backfill_of(key: &[u8]) -> Result<(TableNumber, IndexNumber), Fault> {
-    match *key {
-        [a, b, c, d, e, f] => {
-            Ok((TableNumber(u32::from_be_bytes([a, b, c, d])), IndexNumber(u16::from_be_bytes([e, f]))))
-        }
-        _ => Err(Fault::corrupt(format!("a key of BACKFILL has {} bytes", key.len()))),
-    }
-}
-
-/// How far the filling of an index has come on one shard.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Progress {
-    /// Everything is filled.
-    pub done: bool,
-    /// The last key of ITEMS that was looked at; empty before the first.
-    pub cursor: Vec<u8>,
-}
-
-impl Progress {
-    /// The value of BACKFILL.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = FieldWriter::new(VERSION);
-        writer.byte(u8::from(self.done));
-        writer.bytes(&self.cursor);
-        writer.into_bytes()
-    }
-
-    /// Reads a value of BACKFILL. Errors: `Fault::Corrupt`.
-    pub fn decode(value: &[u8]) -> Result<Progress, Fault> {
-        let mut reader = FieldReader::new(value, VERSION, "DynamoDB back-fill")?;
-        Ok(Progress { done: read_flag(&mut reader)?, cursor: reader.bytes()?.to_vec() })
-    }
 }
 
 /// The value of a table's record.
@@ -401,7 +292,7 @@ fn read_time(input: &mut FieldReader<'_>) -> Result<Option<Timestamp>, Fault> {
     clippy::borrowed_box,
     reason = "it is handed to write_option and write_list, which lend what they hold"
 )]
-fn write_text(out: &mut FieldWriter, text: &Box<str>) {
+pub(super) fn write_text(out: &mut FieldWriter, text: &Box<str>) {
     out.bytes(text.as_bytes());
 }
 
@@ -608,31 +499,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn fences_progress_and_dropped_keys_come_back() {
+    fn a_fence_says_its_epoch_and_its_record() {
         let fence = encode_fence(Epoch(1 << 40), b"key");
         assert_eq!(decode_fence(&fence).expect("decodes"), Epoch(1 << 40));
         assert_eq!(table_key_in_fence(&fence).expect("decodes"), b"key");
         assert!(table_key_in_fence(&fence[..fence.len() - 1]).is_err());
         assert!(decode_fence(&[]).is_err());
-        let progress = Progress { done: true, cursor: vec![3; 200] };
-        let bytes = progress.encode();
-        assert_eq!(Progress::decode(&bytes).expect("decodes"), progress);
-        for length in 0..bytes.len() {
-            assert!(Progress::decode(&bytes[..length]).is_err(), "length {length}");
-        }
-        for index in [None, Some(IndexNumber(513))] {
-            let key = dropped_key(TableNumber(77), index);
-            assert_eq!(dropped_of(&key).expect("a key"), (TableNumber(77), index));
-        }
-        assert!(dropped_of(b"abc").is_err());
-        let dropped = Dropped { when: Timestamp(300), done: false, expiry: Some("ttl".into()) };
-        let bytes = dropped.encode();
-        assert_eq!(Dropped::decode(&bytes).expect("decodes"), dropped);
-        for length in 0..bytes.len() {
-            assert!(Dropped::decode(&bytes[..length]).is_err(), "length {length}");
-        }
-        let key = backfill_key(TableNumber(77), EXPIRY_TIMES);
-        assert_eq!(backfill_of(&key).expect("a key"), (TableNumber(77), EXPIRY_TIMES));
         assert_eq!(name_of(&table_key("123456789012", "t.1")).expect("a name"), "t.1");
         assert!(name_of(b"123456789012").is_err());
     }

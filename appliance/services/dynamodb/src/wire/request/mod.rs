@@ -3,6 +3,8 @@
 //! by the checks that follow, in AWS's order.
 //! Leaves to ops: those checks that need the table.
 
+pub mod table;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
