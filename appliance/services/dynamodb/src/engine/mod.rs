@@ -1,8 +1,13 @@
 //! What happens to items: writes, reads, pages, transactions, and what goes on in the background.
 
 pub mod apply;
+pub mod batch;
 pub mod capacity;
 pub mod change_table;
 pub mod entry;
+pub mod item_write;
+pub mod page;
+pub mod range;
 pub mod read;
+pub mod transact;
 pub mod walk;
