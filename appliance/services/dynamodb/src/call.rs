@@ -15,6 +15,7 @@ use plan::{Context, Plan, Reply};
 use store::{Fault, Timestamp};
 
 use crate::Config;
+use crate::expression::Cache;
 use crate::json::Writer;
 use crate::model::table::Table;
 use crate::router::Operation;
@@ -45,6 +46,8 @@ pub struct Call {
 pub struct Core {
     /// The tables that it has read.
     pub tables: KnownTables,
+    /// The expressions that it has parsed.
+    pub expressions: RefCell<Cache>,
 }
 
 /// Tables that one core has decoded. A stored value is always read anew; only its decoding is saved, and only while the

@@ -27,6 +27,16 @@ const fn row(name: &'static str, action: &'static str, start: Start) -> Operatio
 
 /// Every operation that is built. The most frequent ones come first: the table is searched in its order.
 pub static OPERATIONS: &[Operation] = &[
+    row("GetItem", "dynamodb:GetItem", ops::get_item::start),
+    row("PutItem", "dynamodb:PutItem", ops::put_item::start),
+    row("UpdateItem", "dynamodb:UpdateItem", ops::update_item::start),
+    row("Query", "dynamodb:Query", ops::query::start),
+    row("DeleteItem", "dynamodb:DeleteItem", ops::delete_item::start),
+    row("BatchGetItem", "dynamodb:BatchGetItem", ops::batch_get_item::start),
+    row("BatchWriteItem", "dynamodb:BatchWriteItem", ops::batch_write_item::start),
+    row("TransactWriteItems", "dynamodb:TransactWriteItems", ops::transact_write_items::start),
+    row("TransactGetItems", "dynamodb:TransactGetItems", ops::transact_get_items::start),
+    row("Scan", "dynamodb:Scan", ops::scan::start),
     row("DescribeTable", "dynamodb:DescribeTable", ops::describe_table::start),
     row("CreateTable", "dynamodb:CreateTable", ops::create_table::start),
     row("DeleteTable", "dynamodb:DeleteTable", ops::delete_table::start),

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use plan::BodyFailure;
 use store::Fault;
 
+use crate::engine::item_write::Refusal;
+use crate::expression::ExpressionError;
 use crate::json::{JsonError, Writer};
 use crate::value::Item;
 
@@ -359,6 +361,31 @@ impl From<JsonError> for Error {
         match error {
             JsonError::Syntax => Error::not_json(),
             JsonError::Type(text) => Error::new(ErrorName::Serialization, text),
+        }
+    }
+}
+
+impl From<ExpressionError> for Error {
+    fn from(error: ExpressionError) -> Error {
+        Error::validation(error.into_message())
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Update(error) => Error::validation(error.message()),
+            Refusal::TooLarge { update: false } => {
+                Error::validation("Item size has exceeded the maximum allowed size")
+            }
+            Refusal::TooLarge { update: true } => {
+                Error::validation("Item size to update has exceeded the maximum allowed size")
+            }
+            Refusal::Key(error) => error.into(),
+            Refusal::Collection => {
+                Error::new(ErrorName::ItemCollectionSizeLimitExceeded, COLLECTION_TOO_LARGE)
+            }
+            Refusal::Conflict => Error::new(ErrorName::TransactionConflict, CONFLICT),
         }
     }
 }

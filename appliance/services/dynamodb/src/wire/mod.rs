@@ -3,9 +3,11 @@
 //! uses, which is the one that its regions have had in common.
 
 pub mod authentication;
+pub mod capacity;
 pub mod constraint;
 pub mod describe;
 pub mod error;
+pub mod key;
 pub mod reply;
 pub mod request;
 pub mod value;

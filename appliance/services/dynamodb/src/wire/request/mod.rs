@@ -3,7 +3,13 @@
 //! by the checks that follow, in AWS's order.
 //! Leaves to ops: those checks that need the table.
 
+pub mod batch;
+pub mod expressions;
+pub mod item;
+pub mod legacy;
+pub mod page;
 pub mod table;
+pub mod transact;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

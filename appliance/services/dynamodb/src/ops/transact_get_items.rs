@@ -1,0 +1,123 @@
+//! TransactGetItems: several items as they were at one moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use plan::{Context, Plan};
+
+use super::get_item::projection_of;
+use super::item;
+use super::transact_write_items::{TOO_LARGE, TWICE, action_constraints, dump, settle_keys};
+use crate::call::Shared;
+use crate::engine::capacity::read_units;
+use crate::engine::transact::{Got, transact_get};
+use crate::json::Writer;
+use crate::model::keys::Key;
+use crate::model::limits::TRANSACT_COUNT_MAX;
+use crate::model::table::Table;
+use crate::value::Item;
+use crate::value::path::Projection;
+use crate::wire::capacity::{Consumed, HalfUnits, Purpose, write_consumed_list};
+use crate::wire::constraint::Violations;
+use crate::wire::error::Error;
+use crate::wire::request::expressions::Kinds;
+use crate::wire::request::transact::{Action as Sent, TransactGet};
+use crate::wire::words::ReturnCapacity;
+
+/// Not verified on AWS.
+const ONE_KIND: &str = "TransactItems can only contain Get";
+/// What a transaction costs more than plain operations.
+const FACTOR: u64 = 2;
+
+/// One Get after the checks that need no table.
+struct Asked {
+    table_name: Box<str>,
+    key: Item,
+    projection: Option<Projection>,
+}
+
+/// Begins it, and ends it too: a read takes no step.
+pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
+    let request = TransactGet::decode(body)?;
+    let capacity = constraints(&request)?;
+    let sent = request.actions.map(|actions| actions.list).unwrap_or_default();
+    let asked = sent.into_iter().map(|action| check(&call, action)).collect::<Result<Vec<_>, _>>()?;
+    let mut tables: Vec<(&str, Arc<Table>)> = Vec::new();
+    let mut places = Vec::with_capacity(asked.len());
+    for get in &asked {
+        let place = match tables.iter().position(|(name, _)| *name == &*get.table_name) {
+            Some(place) => place,
+            None => {
+                tables.push((&get.table_name, call.table(cx, &get.table_name)?));
+                tables.len() - 1
+            }
+        };
+        places.push(place);
+    }
+    let keys: Vec<Result<Key, Error>> = asked
+        .iter()
+        .zip(&places)
+        .map(|(get, place)| Ok(Key::exact(&tables[*place].1, get.key.as_ref())?))
+        .collect();
+    let mut seen = HashSet::with_capacity(keys.len());
+    if !keys.iter().flatten().all(|key| seen.insert(key.store_key().to_vec())) {
+        return Err(Error::validation(TWICE));
+    }
+    let keys = settle_keys(keys)?;
+    let items = match transact_get(cx, &keys)? {
+        Got::Items(items) => items,
+        Got::TooLarge => return Err(Error::validation(TOO_LARGE)),
+    };
+    let mut consumed: Vec<Consumed> =
+        tables.iter().map(|(_, table)| Consumed::new(Arc::clone(table), Purpose::Read)).collect();
+    let mut out = Writer::new();
+    out.begin_object();
+    out.key("Responses");
+    out.begin_array();
+    for ((get, place), item) in asked.iter().zip(&places).zip(&items) {
+        let bytes = item.as_ref().map_or(0, |item| u64::from(item.as_ref().aws_bytes()));
+        consumed[*place].units.0 += HalfUnits::whole(read_units(bytes) * FACTOR).0;
+        out.begin_object();
+        if let Some(item) = item {
+            out.key("Item");
+            match &get.projection {
+                Some(projection) => projection.write_json(item.as_ref(), &mut out),
+                None => item.as_ref().write_json(&mut out),
+            }
+        }
+        out.end_object();
+    }
+    out.end_array();
+    write_consumed_list(capacity, &consumed, &mut out);
+    out.end_object();
+    Ok(call.reply(out))
+}
+
+/// The member constraints.
+fn constraints(request: &TransactGet<'_>) -> Result<ReturnCapacity, Error> {
+    let mut violations = Violations::new();
+    let capacity = violations.word("returnConsumedCapacity", request.capacity.as_deref());
+    violations.required("transactItems", request.actions.is_some());
+    if let Some(actions) = &request.actions {
+        let echo = dump("TransactGetItem", actions.count);
+        violations.count("transactItems", &echo, actions.count, 1, TRANSACT_COUNT_MAX);
+        for (place, action) in actions.list.iter().enumerate() {
+            action_constraints(&mut violations, place, action);
+        }
+    }
+    violations.finish()?;
+    Ok(capacity.unwrap_or_default())
+}
+
+/// The checks of one Get that need no table.
+fn check(call: &Shared, sent: Sent<'_>) -> Result<Asked, Error> {
+    let Some(request) = sent.request else { return Err(Error::validation(ONE_KIND)) };
+    let (_, mut request) = *request;
+    let key = item::present(request.key.take())?;
+    request.expressions.check_placeholders(Kinds::PROJECTION)?;
+    let mut binder = request.expressions.binder();
+    let projection = projection_of(call, &request.expressions, None, &mut binder)?;
+    binder.finish()?;
+    let table_name = request.table_name.unwrap_or_default();
+    Ok(Asked { table_name: Box::from(&*table_name), key, projection })
+}
