@@ -9,6 +9,9 @@ pub mod call;
 pub mod config;
 pub mod engine;
 pub mod expression;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod json;
 pub mod model;
 pub mod number;

@@ -255,7 +255,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The byte here.
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 

@@ -6,6 +6,8 @@
 
 mod arithmetic;
 mod digits;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod exact;
 
 use std::fmt;
 

@@ -1,7 +1,6 @@
-//! What numbers keep to, shown by tables and by random pairs against a slow second implementation.
+//! What numbers keep to, shown by tables and by random pairs against exact.rs.
 
-use std::cmp::Ordering;
-
+use super::exact::Long;
 use super::*;
 
 fn number(text: &str) -> Number {
@@ -177,73 +176,6 @@ fn integers_come_back_as_integers() {
     }
     for text in ["1.5", "9223372036854775808", "1e125", "1e-130"] {
         assert_eq!(number(text).to_i64(), None, "{text}");
-    }
-}
-
-/// A number as 256 decimal places, which is more than any has: order and sums digit by digit.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Long {
-    negative: bool,
-    /// From 10^127 down to 10^-171.
-    places: Vec<u8>,
-}
-
-const TOP: i32 = 127;
-const PLACE_COUNT: usize = 300;
-
-impl Long {
-    fn of(text: &str) -> Long {
-        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let mut places = vec![0; PLACE_COUNT];
-        let top = TOP + 1 - whole.len() as i32;
-        for (index, digit) in whole.bytes().chain(fraction.bytes()).enumerate() {
-            places[(top + index as i32) as usize] = digit - b'0';
-        }
-        Long { negative: negative && places.iter().any(|place| *place != 0), places }
-    }
-
-    fn sum(&self, other: &Long) -> Long {
-        let digit = |long: &Long, place: usize| {
-            let digit = i32::from(long.places[place]);
-            if long.negative { -digit } else { digit }
-        };
-        let mut sums: Vec<i32> =
-            (0..PLACE_COUNT).map(|place| digit(self, place) + digit(other, place)).collect();
-        let negative = sums.iter().find(|sum| **sum != 0).is_some_and(|sum| *sum < 0);
-        let mut carry = 0;
-        for sum in sums.iter_mut().rev() {
-            let value = if negative { -*sum } else { *sum } + carry;
-            *sum = value.rem_euclid(10);
-            carry = value.div_euclid(10);
-        }
-        assert_eq!(carry, 0, "there is room above");
-        Long { negative, places: sums.iter().map(|sum| *sum as u8).collect() }
-    }
-
-    /// Its text, and what `Number` must say of it.
-    fn verdict(&self) -> Result<String, NumberError> {
-        let Some(first) = self.places.iter().position(|place| *place != 0) else { return Ok("0".to_owned()) };
-        let last = self.places.iter().rposition(|place| *place != 0).expect("one is not zero");
-        let exponent = TOP - first as i32;
-        if last - first >= 38 || exponent > 125 {
-            return Err(NumberError::Overflow);
-        }
-        if exponent < -130 {
-            return Err(NumberError::Underflow);
-        }
-        let digits: String = self.places[first..=last].iter().map(|place| char::from(b'0' + place)).collect();
-        let sign = if self.negative { "-" } else { "" };
-        Ok(format!("{sign}{digits}e{}", TOP - last as i32))
-    }
-
-    fn compare(&self, other: &Long) -> Ordering {
-        match (self.negative, other.negative) {
-            (false, false) => self.places.cmp(&other.places),
-            (true, true) => other.places.cmp(&self.places),
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-        }
     }
 }
 

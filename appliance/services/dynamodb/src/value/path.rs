@@ -7,6 +7,8 @@
 //! Leaves to edit.rs: changes. To projection.rs: parts of items.
 
 mod edit;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod model;
 mod projection;
 
 use super::encoding::{self, TAG_L, TAG_M};
