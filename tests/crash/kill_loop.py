@@ -2,7 +2,7 @@
 
 Each writer owns its keys and does one request at a time on them, so for every key the journal knows the last acknowledged
 state and the requests since whose outcome is open. After each restart every key is read and listed: it must show the last
-acknowledged state or an open one, whole; what a read has shown must still be there. A kill counts only when it left at
+acknowledged state or an open one, whole; what a read has shown must still be there. Tables are loaded beside it, see kill_tables.py. A kill counts only when it left at
 least 8 writes without their reply and 100 were acknowledged since the last one. A failure prints the seed.
 
 `--plant NAME` runs a binary that was built with the feature `planted` and has that fault: then a finding is what is wanted,
@@ -21,8 +21,11 @@ import time
 import urllib.parse
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import kill_tables  # noqa: E402
+from zctest import dynamodbraw  # noqa: E402
 from zctest.s3raw import Client  # noqa: E402
 from zctest.server import Server, binary  # noqa: E402
 
@@ -166,6 +169,10 @@ class Loop:
         key, secret = self.server.credentials()
         return Client(self.server.host, self.server.port, key, secret, timeout=REPLY_SECONDS_MAX)
 
+    def table_client(self) -> dynamodbraw.Client:
+        key, secret = self.server.credentials()
+        return dynamodbraw.Client(self.server.host, self.server.port, key, secret, timeout=REPLY_SECONDS_MAX)
+
 
 def shown(tag: str) -> str:
     """A state as `identify` names it."""
@@ -247,11 +254,14 @@ def main() -> int:
     loop = Loop(options.seed, arguments, options.plant)
     states: dict[str, dict[str, list[str]]] = {}
     kills = acknowledged = read = restarts = verified = open_writes = 0
+    journals = [kill_tables.Journal(number) for number in range(kill_tables.WRITERS)]
+    total = kill_tables.Sum()
     begun = time.monotonic()
     failure = None
     try:
         loop.server.start()
         assert loop.client().request("PUT", f"/{BUCKET}")[0] == 200
+        kill_tables.make_table(loop.table_client())
         if options.plant and not loop.server.has_plant():
             raise SystemExit(f"kill loop: {binary()} does not plant {options.plant}")
         while kills < options.kills and failure is None and time.monotonic() - begun < options.minutes * 60:
@@ -264,6 +274,8 @@ def main() -> int:
                     kept[key] = allowed
                 writer.states = states[name] = kept
                 writer.sequence = int(time.time() * 1000)
+            writers += [kill_tables.TableWriter(number, journal, total, loop) for number, journal in enumerate(journals)]
+            for writer in writers:
                 writer.start()
             time.sleep(loop.random.uniform(0.05, 0.4))
             deadline = time.monotonic() + LOAD_SECONDS_MAX
@@ -299,6 +311,9 @@ def main() -> int:
             count, failure = check_all(loop, states)
             read += count
             if failure is None:
+                count, failure = kill_tables.check_all(loop.table_client(), journals, total)
+                read += count
+            if failure is None:
                 abort_uploads(loop)
         if failure is None and options.plant is None and kills < options.kills:
             failure = f"only {kills} of {options.kills} kills in {options.minutes} minutes"
@@ -314,7 +329,7 @@ def main() -> int:
     seconds = time.monotonic() - begun
     print(
         f"kill loop ({options.backend}): {kills} kills, {acknowledged} writes acknowledged, {open_writes} cut off, "
-        f"{restarts} recoveries, {verified} offline checks, {read} keys read back, {seconds:.0f} s, seed {options.seed}"
+        f"{restarts} recoveries, {verified} offline checks, {read} keys and items read back, {seconds:.0f} s, seed {options.seed}"
     )
     if options.plant:
         print(f"kill loop: {options.plant} was {f'caught: {failure[:300]}' if failure else 'NOT CAUGHT: this lab proves nothing about it'}")
