@@ -70,7 +70,9 @@ pub use store::{BodyOwner, BodyWriter, Pin, Store};
 pub use tables::FIRST_SERVICE_TABLE;
 pub use transact::TransactFailure;
 pub use tx::{Body, NewBody, Operation, Outcome, OwnedRecord, ScanEnd, Tx};
-pub use types::{DirectoryId, Extent, ExtentId, LogPosition, Lsn, ShardId, TableId, TableSet, Timestamp};
+pub use types::{
+    DirectoryId, Extent, ExtentId, LogPosition, Lsn, ShardId, TableId, TableSet, Timestamp, VALUE_BYTES_MAX,
+};
 pub use view::{Direction, Scan, View};
 
 type Reporter = Box<dyn Fn(&str) + Send + Sync>;

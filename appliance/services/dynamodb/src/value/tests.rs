@@ -127,3 +127,58 @@ fn what_is_not_the_one_form_of_a_value_is_corrupt() {
     assert!(ItemRef::new(&attribute(&nested(DEPTH_MAX))).is_ok());
     assert!(ItemRef::new(&attribute(&nested(DEPTH_MAX + 1))).is_err());
 }
+
+#[test]
+fn the_item_that_grows_most_is_a_value_that_the_store_takes() {
+    const AWS_BYTES_MAX: u32 = crate::model::limits::ITEM_BYTES_MAX;
+    let set = |kind, members: &[&[u8]]| Value::set(kind, members.iter().copied()).expect("it has a member");
+    let strings =
+        |members: &[&str]| set(Kind::Ss, &members.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
+    let container = |is_map: bool| {
+        let mut value = ValueBuilder::new();
+        if is_map {
+            value.begin_map().end_map()
+        } else {
+            value.begin_list().end_list()
+        };
+        value.finish()
+    };
+    // The encodings that are longest beside what AWS counts.
+    let elements = [
+        strings(&["", "a"]),
+        strings(&["a"]),
+        strings(&[""]),
+        set(Kind::Bs, &[b"", b"\0"]),
+        set(Kind::Ns, &[&[0x80]]),
+        Value::s(""),
+        Value::s("a"),
+        number("0"),
+        number("1"),
+        Value::null(),
+        container(false),
+        container(true),
+    ];
+    let mut longest = 0;
+    for element in &elements {
+        let element = element.as_ref();
+        let mut item = ItemBuilder::new();
+        let mut left = AWS_BYTES_MAX - 2 - 3;
+        // Short names make it a little worse still, as long as there are any.
+        let one = (0..128u8).map(|byte| vec![byte]);
+        let two = (0..128u8).flat_map(|a| (0..128u8).map(move |b| vec![a, b]));
+        for name in one.chain(two) {
+            left -= name.len() as u32 + element.aws_bytes();
+            item.set(str::from_utf8(&name).expect("ASCII"), element);
+        }
+        let list = item.attribute("zzz").begin_list();
+        for _ in 0..left / (1 + element.aws_bytes()) {
+            list.value(element);
+        }
+        list.end_list();
+        let item = item.finish();
+        assert!(item.as_ref().aws_bytes() > AWS_BYTES_MAX - 8, "it is as large as an item may be");
+        longest = longest.max(item.as_bytes().len());
+    }
+    // What the stream's record of the item adds, its keys among it, fits beside it.
+    assert!(longest + 8_192 < store::VALUE_BYTES_MAX, "{longest} bytes");
+}

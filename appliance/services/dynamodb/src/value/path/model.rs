@@ -9,16 +9,9 @@ use super::{Edit, EditError, Projection, Step, edit, find};
 use crate::number::Number;
 use crate::value::{Item, ItemBuilder, ItemRef, Value, ValueBuilder};
 
-/// What a round has shown.
-pub(crate) struct Shown {
-    /// The edits were valid.
-    pub(crate) is_done: bool,
-    /// The projection found something.
-    pub(crate) is_found: bool,
-}
-
 /// One item, some edits and a projection, as drawn: `below(end)` draws a number below `end`.
-pub(crate) fn round(below: &mut dyn FnMut(u64) -> u64) -> Shown {
+/// Gives whether the edits were valid, and whether the projection found something.
+pub(crate) fn round(below: &mut dyn FnMut(u64) -> u64) -> (bool, bool) {
     let mut draw = Draws { below };
     let tree = draw.map(4);
     let item = tree.item();
@@ -47,7 +40,7 @@ pub(crate) fn round(below: &mut dyn FnMut(u64) -> u64) -> Shown {
     let wanted = model_project(&tree, &paths).item();
     assert_eq!(projected, wanted, "{tree:?}, {paths:?}");
     assert_eq!(projection.aws_bytes(item.as_ref()), wanted.as_ref().aws_bytes());
-    Shown { is_done, is_found: !wanted.as_ref().is_empty() }
+    (is_done, !wanted.as_ref().is_empty())
 }
 
 /// A value of the model.
