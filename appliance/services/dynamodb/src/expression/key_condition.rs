@@ -20,13 +20,13 @@ pub struct KeyCondition {
 }
 
 #[derive(Clone)]
-pub(super) struct Clause {
+pub(crate) struct Clause {
     pub name: Box<str>,
     pub test: ClauseTest,
 }
 
 #[derive(Clone)]
-pub(super) enum ClauseTest {
+pub(crate) enum ClauseTest {
     Compare(Comparator, Value),
     Between(Value, Value),
     BeginsWith(Value),
@@ -65,7 +65,7 @@ pub enum SortTest {
 }
 
 impl KeyCondition {
-    pub(super) fn new(clauses: Vec<Clause>) -> KeyCondition {
+    pub(crate) fn new(clauses: Vec<Clause>) -> KeyCondition {
         KeyCondition { clauses }
     }
 

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use super::condition::Condition;
+use super::overlap::check_paths;
 use super::parse::update::{Action, UpdateProgram, Verb};
 use super::program::{Operand, OperandId, PathId, Program, Test, ValueSlot};
 use super::resolve::Bound;
 use super::update::Update;
+use super::{ExpressionError, Kind};
 use crate::value::Value;
-use crate::value::path::Step;
+use crate::value::path::{Path, Step};
 
 /// A condition or an update in the making.
 #[derive(Default)]
@@ -56,5 +58,13 @@ impl Maker {
     pub fn into_update(self, legacy: bool) -> Update {
         let program = UpdateProgram { terms: self.program.terms, actions: self.actions };
         Update::new(Arc::new(program), self.bound, legacy)
+    }
+
+    /// Checks that no two actions get in each other's way.
+    pub fn check_targets(&self) -> Result<(), ExpressionError> {
+        let paths = &self.bound.paths;
+        let targets: Vec<&Path> =
+            self.actions.iter().map(|action| paths[action.target.0 as usize].as_slice()).collect();
+        check_paths(Kind::Update, &targets)
     }
 }
