@@ -27,11 +27,13 @@ pub use config::Config;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ::store::ShardId;
 use bytes::Bytes;
 use http_types::Method;
 use plan::{Context, Plan, Reply, Request, Service, Started};
 
 use crate::call::{Call, Core, Shared, settle};
+use crate::engine::tick::Background;
 use crate::router::{Named, Operation};
 use crate::wire::authentication;
 use crate::wire::error::Error;
@@ -47,13 +49,14 @@ const TARGET: &str = "x-amz-target";
 pub struct Dynamo {
     config: Rc<Config>,
     core: Rc<Core>,
+    background: Rc<Background>,
 }
 
 impl Dynamo {
     /// A service with this configuration.
     #[must_use]
     pub fn new(config: Config) -> Dynamo {
-        Dynamo { config: Rc::new(config), core: Rc::default() }
+        Dynamo { config: Rc::new(config), core: Rc::default(), background: Rc::default() }
     }
 
     fn call(&self, cx: &Context<'_>, request: &mut Request, operation: &'static Operation) -> Option<Shared> {
@@ -115,6 +118,10 @@ impl Service for Dynamo {
 
     fn refuse(&self, request: &Request, error: aws::ErrorReply) -> Reply {
         Form::of(&request.head.headers).error(&Error::from(error))
+    }
+
+    fn tick(&self, cx: &mut Context<'_>, shard: ShardId) -> Option<Plan> {
+        self.background.tick(cx, shard)
     }
 
     /// The order is: is it the protocol at all, does the target name what is built; who asks comes afterwards.

@@ -98,7 +98,8 @@ fn template(call: &Shared, name: &str, request: &TableRequest<'_>) -> Result<Tab
     let mut locals = indexes(request.locals.as_deref(), "LocalSecondaryIndexes", local)?;
     schema::check_indexes(&locals, &globals)?;
     for index in request.globals.iter().flatten() {
-        check_index_throughput(index, billing)?;
+        let name = index.name.as_deref().unwrap_or_default();
+        check_index_units(name, index.throughput.is_some(), billing)?;
     }
     schema::check_all_used(&definitions, &key, &locals, &globals)?;
     let mut next_index = 1;
@@ -160,16 +161,15 @@ pub fn neither_units() -> Error {
 }
 
 /// Refuses units of an index that its table's billing mode does not have, and the lack of those that it must have.
-pub fn check_index_throughput(index: &RawIndex<'_>, billing: Billing) -> Result<(), Error> {
-    let name = index.name.as_deref().unwrap_or_default();
-    match (billing, index.throughput) {
-        (Billing::Provisioned, None) => {
+pub fn check_index_units(name: &str, has_units: bool, billing: Billing) -> Result<(), Error> {
+    match (billing, has_units) {
+        (Billing::Provisioned, false) => {
             Err(Error::invalid_values(&format!("ProvisionedThroughput must be specified for index: {name}")))
         }
-        (Billing::PayPerRequest, Some(_)) => Err(Error::invalid_values(&format!(
+        (Billing::PayPerRequest, true) => Err(Error::invalid_values(&format!(
             "ProvisionedThroughput should not be specified for index: {name} when BillingMode is PAY_PER_REQUEST"
         ))),
-        (Billing::Provisioned, Some(_)) | (Billing::PayPerRequest, None) => Ok(()),
+        (Billing::Provisioned, true) | (Billing::PayPerRequest, false) => Ok(()),
     }
 }
 

@@ -49,7 +49,7 @@ pub fn attribute(name: &str, kind: KeyType) -> KeyAttribute {
 /// A table with a partition key `pk` (a string) and maybe a sort key `sk`.
 pub fn table(name: &str, sort: Option<KeyType>) -> Table {
     Table {
-        number: TableNumber(name.bytes().fold(7, |sum, byte| sum * 31 + u32::from(byte))),
+        number: TableNumber(name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(byte))),
         epoch: Epoch(0),
         account: MAIN.into(),
         name: name.into(),

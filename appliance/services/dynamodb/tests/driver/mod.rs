@@ -170,6 +170,12 @@ impl World {
         ran
     }
 
+    /// The first plan that is due on any shard.
+    pub fn tick_once(&self) -> Option<Plan> {
+        let shards: Vec<_> = self.store.shards().collect();
+        shards.into_iter().find_map(|shard| self.with_context(|cx| self.service.tick(cx, shard)))
+    }
+
     /// Lends what a service gets.
     pub fn with_context<T>(&self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let mut verifier = self.verifier.borrow_mut();
