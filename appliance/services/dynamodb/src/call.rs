@@ -16,7 +16,7 @@ use store::{Fault, Timestamp};
 
 use crate::Config;
 use crate::expression::Cache;
-use crate::json::Writer;
+use crate::json::{Scratch, Writer};
 use crate::model::table::Table;
 use crate::router::Operation;
 use crate::store::table::{TABLES, decode, table_key};
@@ -48,6 +48,8 @@ pub struct Core {
     pub tables: KnownTables,
     /// The expressions that it has parsed.
     pub expressions: RefCell<Cache>,
+    /// The buffers that decoding takes.
+    pub scratch: RefCell<Scratch>,
 }
 
 /// Tables that one core has decoded. A stored value is always read anew; only its decoding is saved, and only while the

@@ -436,6 +436,16 @@ fn hostile_sizes_and_depths_are_refused_and_not_held() {
             assert_eq!((answer.status, answer.error().as_str()), (400, "ValidationException"), "{operation}");
             assert!(answer.body.len() < 64 << 10, "{operation}: {} bytes", answer.body.len());
         }
+        // Transactions of more than 4 MB.
+        let put = |text: &str| {
+            format!("{{\"Put\":{{\"TableName\":\"tab\",\"Item\":{{\"a\":{{\"S\":\"{text}\"}}}}}}}}")
+        };
+        let put = put(&"x".repeat(350_000));
+        for (count, error) in [(12, "ValidationException"), (11, "ResourceNotFoundException")] {
+            let answer =
+                send("TransactWriteItems", format!("{{\"TransactItems\":[{}]}}", many(&put, count))).await;
+            assert_eq!(answer.error(), error, "{count} puts");
+        }
         // A body of more than 16 MiB.
         let answer = send("PutItem", " ".repeat(dynamodb::BODY_BYTES_MAX + 1)).await;
         assert_eq!((answer.status, answer.body.len()), (413, 0));

@@ -7,7 +7,7 @@ use plan::{Context, Plan};
 
 use super::get_item::projection_of;
 use super::item::well_formed;
-use crate::call::{Shared, settle};
+use crate::call::{Call, Shared, settle};
 use crate::engine::batch::batch_get;
 use crate::engine::capacity::read_units;
 use crate::json::Writer;
@@ -25,7 +25,7 @@ use crate::wire::request::item::table_name;
 use crate::wire::words::ReturnCapacity;
 
 /// What is asked of one table.
-struct Asked {
+pub struct Asked {
     name: Box<str>,
     keys: Vec<Item>,
     consistent: bool,
@@ -49,9 +49,7 @@ struct FoundTable {
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let request = BatchGet::decode(body)?;
-    let capacity = constraints(&request)?;
-    let asked = asked(&call, request)?;
+    let (asked, capacity) = check(&call, body)?;
     let mut keys = Vec::new();
     let mut found = Found { places: Vec::new(), tables: Vec::with_capacity(asked.len()) };
     // Every table is found before a key of any of them is looked at.
@@ -72,6 +70,13 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
             outcome.map_err(Error::from).map(|read_count| call.reply(found.reply(read_count, capacity)));
         settle(&call, outcome)
     }))
+}
+
+/// The checks that need no table.
+pub fn check(call: &Call, body: &[u8]) -> Result<(Vec<Asked>, ReturnCapacity), Error> {
+    let request = BatchGet::decode(&call.core.scratch, body)?;
+    let capacity = constraints(&request)?;
+    Ok((asked(call, request)?, capacity))
 }
 
 /// The member constraints.
@@ -105,8 +110,8 @@ fn constraints(request: &BatchGet<'_>) -> Result<ReturnCapacity, Error> {
     Ok(capacity.unwrap_or_default())
 }
 
-/// The checks that need no table, table by table.
-fn asked(call: &Shared, request: BatchGet<'_>) -> Result<Vec<Asked>, Error> {
+/// The checks of what is asked of each table.
+fn asked(call: &Call, request: BatchGet<'_>) -> Result<Vec<Asked>, Error> {
     let entries = request.tables.map(|tables| tables.entries.into_list()).unwrap_or_default();
     check_styles(&entries)?;
     let mut all = Vec::with_capacity(entries.len());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plan::{Context, Plan};
 
 use super::item::{check_size, key_of, rekey, well_formed};
-use crate::call::{Shared, settle};
+use crate::call::{Call, Shared, settle};
 use crate::engine::batch::{Wrote, batch_write};
 use crate::engine::item_write::{Action, Done, ItemWrite};
 use crate::json::{Read, Writer};
@@ -33,6 +33,14 @@ const NEITHER: &str = "Supplied WriteRequest must contain exactly one of PutRequ
 /// Not verified on AWS.
 const ALL_LATER: &str = "The level of configured provisioned throughput for one or more tables was exceeded. Consider \
                          increasing your provisioning level with the UpdateTable API.";
+
+/// The request after the checks that need no table.
+pub struct Checked {
+    /// By the name that the request has for the table.
+    asked: Vec<(Box<str>, Vec<Asked>)>,
+    capacity: ReturnCapacity,
+    collection: ReturnCollection,
+}
 
 /// What one request of the batch does: a Put, or the Delete of a key.
 enum Asked {
@@ -68,14 +76,7 @@ struct Batch {
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let request = BatchWrite::decode(body)?;
-    let (capacity, collection) = constraints(&request)?;
-    let entries = request.tables.map(|tables| tables.entries.into_list()).unwrap_or_default();
-    let mut asked = Vec::with_capacity(entries.len());
-    for (name, requests) in entries {
-        let requests = requests.list.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
-        asked.push((name, requests));
-    }
+    let Checked { asked, capacity, collection } = check(&call, body)?;
     let mut batch = Batch { tables: Vec::new(), requests: Vec::new(), capacity, collection };
     for (name, _) in &asked {
         batch.tables.push((name.clone(), call.table(cx, name)?));
@@ -105,6 +106,19 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
         let outcome = outcome.and_then(|wrote| Ok(call.reply(batch.reply(&keys, wrote)?)));
         settle(&call, outcome)
     }))
+}
+
+/// The checks that need no table.
+pub fn check(call: &Call, body: &[u8]) -> Result<Checked, Error> {
+    let request = BatchWrite::decode(&call.core.scratch, body)?;
+    let (capacity, collection) = constraints(&request)?;
+    let entries = request.tables.map(|tables| tables.entries.into_list()).unwrap_or_default();
+    let mut asked = Vec::with_capacity(entries.len());
+    for (name, requests) in entries {
+        let requests = requests.list.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
+        asked.push((name, requests));
+    }
+    Ok(Checked { asked, capacity, collection })
 }
 
 /// The member constraints.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use plan::{Context, Plan};
 
-use crate::call::{Shared, settle};
+use crate::call::{Call, Shared, settle};
 use crate::engine::item_write::{Action, Done, ItemWrite, Written, write};
 use crate::expression::{Binder, Condition, Kind, updated_attributes};
 use crate::json::{Read, Writer};
@@ -18,6 +18,7 @@ use crate::value::path::Step;
 use crate::value::{Item, ItemRef};
 use crate::wire::capacity::{Consumed, Purpose, write_collection, write_consumed};
 use crate::wire::error::Error;
+use crate::wire::request::Text;
 use crate::wire::request::item::{ItemRequest, Shape, Wanted};
 use crate::wire::words::{ReturnCapacity, ReturnCollection, ReturnOnFailure, ReturnValues};
 
@@ -37,17 +38,20 @@ pub fn present(read: Option<Read<Item>>) -> Result<Item, Error> {
     read.map_or_else(|| Err(Error::internal()), well_formed)
 }
 
-/// Refuses expressions beside older parameters.
+/// Refuses expressions beside older parameters, and values in these that are not well formed.
 pub fn check_styles(request: &ItemRequest<'_>) -> Result<(), Error> {
     match &request.legacy {
-        Some(legacy) => request.expressions.check_styles(&legacy.given()),
+        Some(legacy) => {
+            request.expressions.check_styles(&legacy.given())?;
+            super::legacy::check_values(legacy)
+        }
         None => Ok(()),
     }
 }
 
 /// The condition of a write, in either style.
 pub fn condition(
-    call: &Shared,
+    call: &Call,
     request: &ItemRequest<'_>,
     wanted: &Wanted,
     binder: &mut Binder<'_>,
@@ -120,32 +124,41 @@ fn check_keeps_key(table: &Table, update: &crate::expression::Update) -> Result<
     }
 }
 
-/// Looks the table up, writes, and answers. `key` is the request's, where it has one.
-pub fn write_item(
-    call: Shared,
-    cx: &mut Context<'_>,
-    table_name: &str,
-    action: Action,
-    key: Option<&Item>,
-    condition: Option<Condition>,
-    wanted: Wanted,
-) -> Result<Plan, Error> {
-    let table = call.table(cx, table_name)?;
-    let key = key_of(&table, &action, key.map(Item::as_ref), Error::from)?;
-    let collection_key = (wanted.collection == ReturnCollection::Size && !table.locals.is_empty())
-        .then(|| Item::from_ref(key.attributes()));
-    let mut item_write = ItemWrite::new(table, key, action);
-    item_write.condition = condition;
-    item_write.return_old = matches!(wanted.values, ReturnValues::AllOld | ReturnValues::UpdatedOld);
-    item_write.return_new = matches!(wanted.values, ReturnValues::AllNew | ReturnValues::UpdatedNew);
-    item_write.return_old_on_failure = wanted.on_failure == ReturnOnFailure::AllOld;
-    Ok(write(cx, item_write, rekey(&call, Error::from), move |_, outcome| {
-        let outcome = outcome.and_then(|(table, written)| {
-            let done = done(written)?;
-            Ok(reply(&call, table, &wanted, &done, collection_key.as_ref()))
-        });
-        settle(&call, outcome)
-    }))
+/// A write after the checks that need no table.
+pub struct Asked<'a> {
+    /// `TableName`
+    pub table_name: Text<'a>,
+    /// What is to become of the item.
+    pub action: Action,
+    /// `Key`, where the request has one.
+    pub key: Option<Item>,
+    /// What must hold.
+    pub condition: Option<Condition>,
+    /// What is answered.
+    pub wanted: Wanted,
+}
+
+impl Asked<'_> {
+    /// Looks the table up, writes, and answers.
+    pub fn begin(self, call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
+        let Asked { table_name, action, key, condition, wanted } = self;
+        let table = call.table(cx, &table_name)?;
+        let key = key_of(&table, &action, key.as_ref().map(Item::as_ref), Error::from)?;
+        let collection_key = (wanted.collection == ReturnCollection::Size && !table.locals.is_empty())
+            .then(|| Item::from_ref(key.attributes()));
+        let mut item_write = ItemWrite::new(table, key, action);
+        item_write.condition = condition;
+        item_write.return_old = matches!(wanted.values, ReturnValues::AllOld | ReturnValues::UpdatedOld);
+        item_write.return_new = matches!(wanted.values, ReturnValues::AllNew | ReturnValues::UpdatedNew);
+        item_write.return_old_on_failure = wanted.on_failure == ReturnOnFailure::AllOld;
+        Ok(write(cx, item_write, rekey(&call, Error::from), move |_, outcome| {
+            let outcome = outcome.and_then(|(table, written)| {
+                let done = done(written)?;
+                Ok(reply(&call, table, &wanted, &done, collection_key.as_ref()))
+            });
+            settle(&call, outcome)
+        }))
+    }
 }
 
 /// Finds the table of a write anew and checks the write against it.
@@ -171,7 +184,7 @@ fn done(written: Written) -> Result<Box<Done>, Error> {
 }
 
 fn reply(
-    call: &Shared,
+    call: &Call,
     table: Arc<Table>,
     wanted: &Wanted,
     done: &Done,
@@ -206,8 +219,8 @@ fn reply(
 }
 
 /// What a request on one item is, so far.
-pub fn decode(body: &[u8], shape: Shape) -> Result<(ItemRequest<'_>, Wanted), Error> {
-    let request = ItemRequest::decode(body, shape)?;
+pub fn decode<'a>(call: &Call, body: &'a [u8], shape: Shape) -> Result<(ItemRequest<'a>, Wanted), Error> {
+    let request = ItemRequest::decode(&call.core.scratch, body, shape)?;
     let wanted = request.constraints(shape)?;
     Ok((request, wanted))
 }

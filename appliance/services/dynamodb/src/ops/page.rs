@@ -9,7 +9,7 @@ use crate::call::{Call, Shared, settle};
 use crate::engine::capacity::read_units;
 use crate::engine::page::{Page, PageError, PageRequest as Walk, Show, page};
 use crate::engine::range::StartError;
-use crate::expression::{Binder, Condition, Kind};
+use crate::expression::{Binder, Condition, KeyCondition, Kind};
 use crate::json::{Read, Writer};
 use crate::model::table::{Index, IndexState, Projected, Table};
 use crate::value::Item;
@@ -17,12 +17,13 @@ use crate::value::path::{Projection, Step};
 use crate::wire::capacity::{Consumed, HalfUnits, Purpose, write_consumed};
 use crate::wire::error::Error;
 use crate::wire::key::NO_MATCH;
-use crate::wire::request::page::{PageRequest, Wanted};
+use crate::wire::request::Text;
+use crate::wire::request::page::{PageRequest, Shape, Wanted};
 use crate::wire::value::{is_about_content, value_error};
 use crate::wire::words::{ReturnCapacity, Select};
 
 /// `ExclusiveStartKey`, if it is well formed.
-pub fn start_key(read: Option<Read<Item>>) -> Result<Option<Item>, Error> {
+fn start_key(read: Option<Read<Item>>) -> Result<Option<Item>, Error> {
     let Some(read) = read else { return Ok(None) };
     match read.error {
         None => Ok(Some(read.value)),
@@ -35,7 +36,7 @@ pub fn start_key(read: Option<Read<Item>>) -> Result<Option<Item>, Error> {
 }
 
 /// The filter, in either style.
-pub fn filter(
+fn filter(
     call: &Call,
     request: &PageRequest<'_>,
     wanted: &Wanted,
@@ -61,11 +62,7 @@ pub struct Chosen {
 }
 
 /// The projection, in either style.
-pub fn chosen(
-    call: &Call,
-    request: &PageRequest<'_>,
-    binder: &mut Binder<'_>,
-) -> Result<Option<Chosen>, Error> {
+fn chosen(call: &Call, request: &PageRequest<'_>, binder: &mut Binder<'_>) -> Result<Option<Chosen>, Error> {
     if let Some(text) = request.expressions.projection.as_deref() {
         let mut cache = call.core.expressions.borrow_mut();
         let (projection, paths) = binder.projection(&mut cache, text)?;
@@ -185,6 +182,85 @@ pub fn shows(table: &Table, index: &Index, name: &str) -> bool {
         Projected::All => true,
         Projected::KeysOnly => is_key(),
         Projected::Include(names) => is_key() || names.iter().any(|included| **included == *name),
+    }
+}
+
+/// A request for a page after the checks that need no table.
+pub struct Asked<'a> {
+    /// `TableName`
+    pub table_name: Text<'a>,
+    /// `IndexName`
+    pub index_name: Option<Text<'a>>,
+    /// `ConsistentRead`
+    pub consistent: bool,
+    /// `ScanIndexForward`
+    pub forward: bool,
+    /// `ExclusiveStartKey`
+    pub start: Option<Item>,
+    /// What must hold of an item that is shown.
+    pub filter: Option<Condition>,
+    /// Whether that came as an expression.
+    pub has_filter_expression: bool,
+    /// What is shown of it.
+    pub chosen: Option<Chosen>,
+    /// `Select`, `Limit` and what is to be told.
+    pub wanted: Wanted,
+    /// Of a Query.
+    pub key_condition: Option<KeyCondition>,
+    /// Of a Scan.
+    pub segment: Option<(u32, u32)>,
+}
+
+/// The checks that need no table.
+pub fn check<'a>(call: &Call, body: &'a [u8], shape: Shape) -> Result<Asked<'a>, Error> {
+    let mut request = PageRequest::decode(&call.core.scratch, body, shape)?;
+    let wanted = request.constraints(shape)?;
+    if let Some(legacy) = &request.legacy {
+        request.expressions.check_styles(&legacy.given())?;
+        super::legacy::check_values(legacy)?;
+    }
+    let start = start_key(request.start.take())?;
+    let segment = request.segments()?;
+    request.expressions.check_placeholders(shape.kinds())?;
+    let mut binder = request.expressions.binder();
+    let key_condition = match shape {
+        Shape::Query => Some(key_condition(call, &request, &mut binder)?),
+        Shape::Scan => None,
+    };
+    let filter = filter(call, &request, &wanted, &mut binder)?;
+    let chosen = chosen(call, &request, &mut binder)?;
+    binder.finish()?;
+    Ok(Asked {
+        consistent: request.consistent,
+        forward: request.forward,
+        has_filter_expression: request.expressions.filter.is_some(),
+        table_name: request.table_name.unwrap_or_default(),
+        index_name: request.index_name,
+        start,
+        filter,
+        chosen,
+        wanted,
+        key_condition,
+        segment,
+    })
+}
+
+const NO_KEY_CONDITION: &str =
+    "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
+
+/// The condition on the key, in either style.
+fn key_condition(
+    call: &Call,
+    request: &PageRequest<'_>,
+    binder: &mut Binder<'_>,
+) -> Result<KeyCondition, Error> {
+    if let Some(text) = request.expressions.key_condition.as_deref() {
+        let mut cache = call.core.expressions.borrow_mut();
+        return Ok(binder.key_condition(&mut cache, text)?);
+    }
+    match request.legacy.as_deref().and_then(|legacy| legacy.key_conditions.as_ref()) {
+        Some(conditions) => super::legacy::key_conditions(conditions),
+        None => Err(Error::validation(NO_KEY_CONDITION)),
     }
 }
 

@@ -2,76 +2,49 @@
 
 use plan::{Context, Plan};
 
-use super::page;
+use super::page::{self, Asked};
 use crate::call::{Call, Shared};
 use crate::engine::page::PageRequest as Walk;
 use crate::engine::range::Range;
-use crate::expression::{Binder, Condition, KeyCondition};
+use crate::expression::Condition;
 use crate::model::table::KeyAttribute;
 use crate::value::path::Step;
 use crate::wire::error::Error;
-use crate::wire::request::page::{PageRequest, Shape};
-
-const NO_KEY_CONDITION: &str =
-    "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
+use crate::wire::request::page::Shape;
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let mut request = PageRequest::decode(body, Shape::Query)?;
-    let wanted = request.constraints(Shape::Query)?;
-    if let Some(legacy) = &request.legacy {
-        request.expressions.check_styles(&legacy.given())?;
-        super::legacy::check_values(legacy)?;
-    }
-    let start = page::start_key(request.start.take())?;
-    request.expressions.check_placeholders(Shape::Query.kinds())?;
-    let mut binder = request.expressions.binder();
-    let key_condition = key_condition(&call, &request, &mut binder)?;
-    let filter = page::filter(&call, &request, &wanted, &mut binder)?;
-    let chosen = page::chosen(&call, &request, &mut binder)?;
-    binder.finish()?;
-
-    let table = call.table(cx, request.table_name.as_deref().unwrap_or_default())?;
-    let index = page::index(&table, request.index_name.as_deref(), request.consistent)?;
+    let asked = check(&call, body)?;
+    let table = call.table(cx, &asked.table_name)?;
+    let index = page::index(&table, asked.index_name.as_deref(), asked.consistent)?;
     let table_hash = std::slice::from_ref(&table.key.hash);
     let (hash, sort): (&[KeyAttribute], &[KeyAttribute]) = match index {
         Some((index, _)) => (&index.hash, &index.sort),
         None => (table_hash, table.key.sort.as_slice()),
     };
-    let test = key_condition.bind(hash, sort)?;
-    if let Some(filter) = &filter {
-        check_filter(filter, hash, sort, request.expressions.filter.is_some())?;
+    // A Query without a key condition was refused before.
+    let test = asked.key_condition.ok_or_else(Error::internal)?.bind(hash, sort)?;
+    if let Some(filter) = &asked.filter {
+        check_filter(filter, hash, sort, asked.has_filter_expression)?;
     }
-    let (show, fetches) = page::show(&table, index, wanted.select, chosen)?;
-    let index = index.map(|(index, _)| index.number);
+    let (show, fetches) = page::show(&table, index, asked.wanted.select, asked.chosen)?;
     let walk = Walk {
         range: Range::Query(test),
-        forward: request.forward,
-        limit: wanted.limit,
-        index,
-        start,
-        filter,
+        forward: asked.forward,
+        limit: asked.wanted.limit,
+        index: index.map(|(index, _)| index.number),
+        start: asked.start,
+        filter: asked.filter,
         show,
         fetches,
         table,
     };
-    Ok(page::read(call, cx, walk, request.consistent, wanted.select, wanted.capacity))
+    Ok(page::read(call, cx, walk, asked.consistent, asked.wanted.select, asked.wanted.capacity))
 }
 
-/// The condition on the key, in either style.
-fn key_condition(
-    call: &Call,
-    request: &PageRequest<'_>,
-    binder: &mut Binder<'_>,
-) -> Result<KeyCondition, Error> {
-    if let Some(text) = request.expressions.key_condition.as_deref() {
-        let mut cache = call.core.expressions.borrow_mut();
-        return Ok(binder.key_condition(&mut cache, text)?);
-    }
-    match request.legacy.as_deref().and_then(|legacy| legacy.key_conditions.as_ref()) {
-        Some(conditions) => super::legacy::key_conditions(conditions),
-        None => Err(Error::validation(NO_KEY_CONDITION)),
-    }
+/// The checks that need no table.
+pub fn check<'a>(call: &Call, body: &'a [u8]) -> Result<Asked<'a>, Error> {
+    page::check(call, body, Shape::Query)
 }
 
 /// What is part of the key belongs into the key condition.

@@ -2,43 +2,34 @@
 
 use plan::{Context, Plan};
 
-use super::page;
-use crate::call::Shared;
+use super::page::{self, Asked};
+use crate::call::{Call, Shared};
 use crate::engine::page::PageRequest as Walk;
 use crate::engine::range::Range;
 use crate::wire::error::Error;
-use crate::wire::request::page::{PageRequest, Shape};
+use crate::wire::request::page::Shape;
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let mut request = PageRequest::decode(body, Shape::Scan)?;
-    let wanted = request.constraints(Shape::Scan)?;
-    if let Some(legacy) = &request.legacy {
-        request.expressions.check_styles(&legacy.given())?;
-        super::legacy::check_values(legacy)?;
-    }
-    let start = page::start_key(request.start.take())?;
-    let segment = request.segments()?;
-    request.expressions.check_placeholders(Shape::Scan.kinds())?;
-    let mut binder = request.expressions.binder();
-    let filter = page::filter(&call, &request, &wanted, &mut binder)?;
-    let chosen = page::chosen(&call, &request, &mut binder)?;
-    binder.finish()?;
-
-    let table = call.table(cx, request.table_name.as_deref().unwrap_or_default())?;
-    let index = page::index(&table, request.index_name.as_deref(), request.consistent)?;
-    let (show, fetches) = page::show(&table, index, wanted.select, chosen)?;
-    let index = index.map(|(index, _)| index.number);
+    let asked = check(&call, body)?;
+    let table = call.table(cx, &asked.table_name)?;
+    let index = page::index(&table, asked.index_name.as_deref(), asked.consistent)?;
+    let (show, fetches) = page::show(&table, index, asked.wanted.select, asked.chosen)?;
     let walk = Walk {
-        range: Range::Scan { segment },
+        range: Range::Scan { segment: asked.segment },
         forward: true,
-        limit: wanted.limit,
-        index,
-        start,
-        filter,
+        limit: asked.wanted.limit,
+        index: index.map(|(index, _)| index.number),
+        start: asked.start,
+        filter: asked.filter,
         show,
         fetches,
         table,
     };
-    Ok(page::read(call, cx, walk, request.consistent, wanted.select, wanted.capacity))
+    Ok(page::read(call, cx, walk, asked.consistent, asked.wanted.select, asked.wanted.capacity))
+}
+
+/// The checks that need no table.
+pub fn check<'a>(call: &Call, body: &'a [u8]) -> Result<Asked<'a>, Error> {
+    page::check(call, body, Shape::Scan)
 }

@@ -8,7 +8,7 @@ use plan::{Context, Plan};
 use super::get_item::projection_of;
 use super::item;
 use super::transact_write_items::{TOO_LARGE, TWICE, action_constraints, dump, settle_keys};
-use crate::call::Shared;
+use crate::call::{Call, Shared};
 use crate::engine::capacity::read_units;
 use crate::engine::transact::{Got, transact_get};
 use crate::json::Writer;
@@ -30,7 +30,7 @@ const ONE_KIND: &str = "TransactItems can only contain Get";
 const FACTOR: u64 = 2;
 
 /// One Get after the checks that need no table.
-struct Asked {
+pub struct Asked {
     table_name: Box<str>,
     key: Item,
     projection: Option<Projection>,
@@ -38,10 +38,7 @@ struct Asked {
 
 /// Begins it, and ends it too: a read takes no step.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let request = TransactGet::decode(body)?;
-    let capacity = constraints(&request)?;
-    let sent = request.actions.map(|actions| actions.list).unwrap_or_default();
-    let asked = sent.into_iter().map(|action| check(&call, action)).collect::<Result<Vec<_>, _>>()?;
+    let (asked, capacity) = check(&call, body)?;
     let mut tables: Vec<(&str, Arc<Table>)> = Vec::new();
     let mut places = Vec::with_capacity(asked.len());
     for get in &asked {
@@ -93,6 +90,15 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
     Ok(call.reply(out))
 }
 
+/// The checks that need no table.
+pub fn check(call: &Call, body: &[u8]) -> Result<(Vec<Asked>, ReturnCapacity), Error> {
+    let request = TransactGet::decode(&call.core.scratch, body)?;
+    let capacity = constraints(&request)?;
+    let sent = request.actions.map(|actions| actions.list).unwrap_or_default();
+    let asked = sent.into_iter().map(|action| check_get(call, action)).collect::<Result<Vec<_>, _>>()?;
+    Ok((asked, capacity))
+}
+
 /// The member constraints.
 fn constraints(request: &TransactGet<'_>) -> Result<ReturnCapacity, Error> {
     let mut violations = Violations::new();
@@ -109,8 +115,8 @@ fn constraints(request: &TransactGet<'_>) -> Result<ReturnCapacity, Error> {
     Ok(capacity.unwrap_or_default())
 }
 
-/// The checks of one Get that need no table.
-fn check(call: &Shared, sent: Sent<'_>) -> Result<Asked, Error> {
+/// The checks of one Get.
+fn check_get(call: &Call, sent: Sent<'_>) -> Result<Asked, Error> {
     let Some(request) = sent.request else { return Err(Error::validation(ONE_KIND)) };
     let (_, mut request) = *request;
     let key = item::present(request.key.take())?;

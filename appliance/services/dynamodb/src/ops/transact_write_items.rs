@@ -9,13 +9,13 @@ use plan::{Context, Plan};
 use super::batch_write_item::write_collection_map;
 use super::item::{self, check_size, key_of, rekey};
 use super::update_item;
-use crate::call::{Shared, settle};
+use crate::call::{Call, Shared, settle};
 use crate::engine::capacity::{WriteCost, read_units};
 use crate::engine::item_write::{Action, ItemWrite, Refusal};
 use crate::engine::transact::{self, Token, Transacted, transact_write};
 use crate::expression::Condition;
 use crate::json::Writer;
-use crate::model::limits::TRANSACT_COUNT_MAX;
+use crate::model::limits::{TRANSACT_BYTES_MAX, TRANSACT_COUNT_MAX};
 use crate::model::table::Table;
 use crate::store::token::token_key;
 use crate::value::Item;
@@ -41,8 +41,16 @@ const TOKEN_CHARACTERS_MAX: usize = 36;
 /// What a transaction costs more than plain operations.
 const FACTOR: u64 = 2;
 
-/// One action after the checks that need no table.
-struct Checked {
+/// The request after the checks that need no table.
+pub struct Checked {
+    actions: Vec<CheckedAction>,
+    token: Option<Token>,
+    capacity: ReturnCapacity,
+    collection: ReturnCollection,
+}
+
+/// One action after them.
+struct CheckedAction {
     table_name: Box<str>,
     action: Action,
     key: Option<Item>,
@@ -62,24 +70,9 @@ struct Asked {
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let request = TransactWrite::decode(body)?;
-    let (capacity, collection, on_failure) = constraints(&request)?;
-    let sent = request.actions.map(|actions| actions.list).unwrap_or_default();
-    let token = request
-        .token
-        .as_deref()
-        .map(|token| Token { key: token_key(call.account_id(), token), digest: digest(&sent) });
-    let mut checked = Vec::with_capacity(sent.len());
-    for (action, on_failure) in sent.into_iter().zip(on_failure) {
-        checked.push(check(&call, action, on_failure)?);
-    }
-    for action in &checked {
-        if let Action::Put(new) = &action.action {
-            check_size(new.as_ref())?;
-        }
-    }
+    let Checked { actions, token, capacity, collection } = check(&call, body)?;
     let mut asked = Asked { tables: Vec::new(), places: Vec::new(), keys: Vec::new(), capacity, collection };
-    for action in &checked {
+    for action in &actions {
         let place = asked.tables.iter().position(|(name, _)| *name == action.table_name);
         let place = match place {
             Some(place) => place,
@@ -90,7 +83,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
         };
         asked.places.push(place);
     }
-    let writes = writes(&asked, checked)?;
+    let writes = writes(&asked, actions)?;
     if collection == ReturnCollection::Size {
         asked.keys = writes.iter().map(|write| Item::from_ref(write.key.attributes())).collect();
     }
@@ -98,6 +91,32 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
         let outcome = outcome.and_then(|ended| Ok(call.reply(asked.reply(ended)?)));
         settle(&call, outcome)
     }))
+}
+
+/// The checks that need no table.
+pub fn check(call: &Call, body: &[u8]) -> Result<Checked, Error> {
+    let request = TransactWrite::decode(&call.core.scratch, body)?;
+    let (capacity, collection, on_failure) = constraints(&request)?;
+    let sent = request.actions.map(|actions| actions.list).unwrap_or_default();
+    let token = request
+        .token
+        .as_deref()
+        .map(|token| Token { key: token_key(call.account_id(), token), digest: digest(&sent) });
+    let mut actions = Vec::with_capacity(sent.len());
+    for (action, on_failure) in sent.into_iter().zip(on_failure) {
+        actions.push(check_action(call, action, on_failure)?);
+    }
+    let mut bytes = 0;
+    for action in &actions {
+        if let Action::Put(new) = &action.action {
+            check_size(new.as_ref())?;
+            bytes += u64::from(new.as_ref().aws_bytes());
+        }
+    }
+    if bytes > TRANSACT_BYTES_MAX {
+        return Err(Error::validation(TOO_LARGE));
+    }
+    Ok(Checked { actions, token, capacity, collection })
 }
 
 type Constrained = (ReturnCapacity, ReturnCollection, Vec<ReturnOnFailure>);
@@ -155,8 +174,8 @@ pub fn action_constraints(violations: &mut Violations, place: usize, action: &Se
     violations.word(&path("returnValuesOnConditionCheckFailure"), word).unwrap_or_default()
 }
 
-/// The checks of one action that need no table.
-fn check(call: &Shared, sent: Sent<'_>, on_failure: ReturnOnFailure) -> Result<Checked, Error> {
+/// The checks of one action.
+fn check_action(call: &Call, sent: Sent<'_>, on_failure: ReturnOnFailure) -> Result<CheckedAction, Error> {
     let (1, Some(request)) = (sent.count, sent.request) else { return Err(Error::validation(ONE_KIND)) };
     let (verb, mut request): (Verb, ItemRequest<'_>) = *request;
     let new = request.item.take().map(item::well_formed).transpose()?;
@@ -173,11 +192,11 @@ fn check(call: &Shared, sent: Sent<'_>, on_failure: ReturnOnFailure) -> Result<C
     let condition = item::condition(call, &request, &Wanted::default(), &mut binder)?;
     binder.finish()?;
     let table_name = request.table_name.unwrap_or_default();
-    Ok(Checked { table_name: Box::from(&*table_name), action, key, condition, on_failure })
+    Ok(CheckedAction { table_name: Box::from(&*table_name), action, key, condition, on_failure })
 }
 
 /// The writes, once every key is found to fit its table and to be there once.
-fn writes(asked: &Asked, checked: Vec<Checked>) -> Result<Vec<ItemWrite>, Error> {
+fn writes(asked: &Asked, checked: Vec<CheckedAction>) -> Result<Vec<ItemWrite>, Error> {
     let keys: Vec<_> = checked
         .iter()
         .zip(&asked.places)

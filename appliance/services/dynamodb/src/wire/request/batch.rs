@@ -1,10 +1,12 @@
 //! The requests of the two batches.
 //! Invariant: no more of a list is kept than a batch may hold; what is beyond is counted only.
 
+use std::cell::RefCell;
+
 use super::expressions::{Expressions, Kinds};
 use super::legacy::Legacy;
-use super::{Entries, Text, decode};
-use crate::json::{self, JsonError, Read, Reader};
+use super::{Entries, Text, decode_with};
+use crate::json::{self, JsonError, Read, Reader, Scratch};
 use crate::model::limits::{BATCH_GET_COUNT_MAX, BATCH_WRITE_COUNT_MAX};
 use crate::value::Item;
 
@@ -74,9 +76,9 @@ impl<T> Counted<T> {
 
 impl<'a> BatchGet<'a> {
     /// Decodes a body.
-    pub fn decode(body: &'a [u8]) -> Result<BatchGet<'a>, JsonError> {
+    pub fn decode(scratch: &RefCell<Scratch>, body: &'a [u8]) -> Result<BatchGet<'a>, JsonError> {
         let mut request = BatchGet::default();
-        decode(body, "BatchGetItemInput", &mut |name, r| {
+        decode_with(scratch, body, "BatchGetItemInput", &mut |name, r| {
             match name {
                 "RequestItems" => {
                     request.tables = Some(read_tables(
@@ -150,9 +152,9 @@ pub struct WriteRequest {
 
 impl<'a> BatchWrite<'a> {
     /// Decodes a body.
-    pub fn decode(body: &'a [u8]) -> Result<BatchWrite<'a>, JsonError> {
+    pub fn decode(scratch: &RefCell<Scratch>, body: &'a [u8]) -> Result<BatchWrite<'a>, JsonError> {
         let mut request = BatchWrite::default();
-        decode(body, "BatchWriteItemInput", &mut |name, r| {
+        decode_with(scratch, body, "BatchWriteItemInput", &mut |name, r| {
             match name {
                 "RequestItems" => {
                     request.tables = Some(read_tables(

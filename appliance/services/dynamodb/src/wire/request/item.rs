@@ -1,10 +1,12 @@
 //! The requests of the operations on one item, which are also the actions of transactions.
 //! Invariant: as of the module.
 
+use std::cell::RefCell;
+
 use super::expressions::{Expressions, Kinds};
 use super::legacy::Legacy;
-use super::{Text, decode};
-use crate::json::{self, JsonError, Read, Reader};
+use super::{Text, decode_with};
+use crate::json::{self, JsonError, Read, Reader, Scratch};
 use crate::value::Item;
 use crate::wire::constraint::Violations;
 use crate::wire::error::Error;
@@ -97,9 +99,13 @@ impl Shape {
 
 impl<'a> ItemRequest<'a> {
     /// Decodes a body.
-    pub fn decode(body: &'a [u8], shape: Shape) -> Result<ItemRequest<'a>, JsonError> {
+    pub fn decode(
+        scratch: &RefCell<Scratch>,
+        body: &'a [u8],
+        shape: Shape,
+    ) -> Result<ItemRequest<'a>, JsonError> {
         let mut request = ItemRequest::default();
-        decode(body, shape.name(), &mut |name, r| request.member(shape, name, r))?;
+        decode_with(scratch, body, shape.name(), &mut |name, r| request.member(shape, name, r))?;
         Ok(request)
     }
 

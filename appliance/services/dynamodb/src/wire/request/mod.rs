@@ -12,9 +12,10 @@ pub mod table;
 pub mod transact;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::json::{JsonError, Reader};
+use crate::json::{JsonError, Reader, Scratch};
 
 /// How a map from names to attribute values is called in errors about types.
 pub const ATTRIBUTE_MAP: &str =
@@ -97,6 +98,26 @@ pub fn decode<'a>(
     reader.structure(shape, each)?;
     reader.finish()
 }
+
+/// The same with buffers that stay from request to request, for the operations on items.
+pub fn decode_with<'a>(
+    scratch: &RefCell<Scratch>,
+    body: &'a [u8],
+    shape: &'static str,
+    each: &mut dyn FnMut(&str, &mut Reader<'a>) -> Result<bool, JsonError>,
+) -> Result<(), JsonError> {
+    if body.len() > SCRATCH_BODY_BYTES_MAX {
+        return decode(body, shape, each);
+    }
+    let mut reader = Reader::with_scratch(body, scratch.take())?;
+    reader.structure(shape, each)?;
+    let (ended, buffers) = reader.finish_with_scratch();
+    scratch.replace(buffers);
+    ended
+}
+
+/// The buffers that a longer body needs are not kept.
+const SCRATCH_BODY_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,13 @@
 //! The requests of Query and Scan.
 //! Invariant: as of the module.
 
+use std::cell::RefCell;
+
 use super::expressions::{Expressions, Kinds};
 use super::item::table_name;
 use super::legacy::Legacy;
-use super::{Text, decode};
-use crate::json::{self, JsonError, Read, Reader};
+use super::{Text, decode_with};
+use crate::json::{self, JsonError, Read, Reader, Scratch};
 use crate::value::Item;
 use crate::wire::constraint::Violations;
 use crate::wire::error::Error;
@@ -77,7 +79,11 @@ const SEGMENT_COUNT_MAX: i64 = 1_000_000;
 
 impl<'a> PageRequest<'a> {
     /// Decodes a body.
-    pub fn decode(body: &'a [u8], shape: Shape) -> Result<PageRequest<'a>, JsonError> {
+    pub fn decode(
+        scratch: &RefCell<Scratch>,
+        body: &'a [u8],
+        shape: Shape,
+    ) -> Result<PageRequest<'a>, JsonError> {
         let mut request = PageRequest {
             table_name: None,
             index_name: None,
@@ -96,7 +102,7 @@ impl<'a> PageRequest<'a> {
             Shape::Query => "QueryInput",
             Shape::Scan => "ScanInput",
         };
-        decode(body, name, &mut |name, r| request.member(shape, name, r))?;
+        decode_with(scratch, body, name, &mut |name, r| request.member(shape, name, r))?;
         Ok(request)
     }
 

@@ -1,10 +1,12 @@
 //! The requests of the two transactions.
 //! Invariant: no more actions are kept than a transaction may have; what is beyond is counted only.
 
+use std::cell::RefCell;
+
 use super::batch::Counted;
 use super::item::{ItemRequest, Shape};
-use super::{Text, decode};
-use crate::json::{JsonError, Reader};
+use super::{Text, decode_with};
+use crate::json::{JsonError, Reader, Scratch};
 use crate::model::limits::TRANSACT_COUNT_MAX;
 
 /// `TransactWriteItemsInput`
@@ -81,9 +83,9 @@ pub struct Action<'a> {
 
 impl<'a> TransactWrite<'a> {
     /// Decodes a body.
-    pub fn decode(body: &'a [u8]) -> Result<TransactWrite<'a>, JsonError> {
+    pub fn decode(scratch: &RefCell<Scratch>, body: &'a [u8]) -> Result<TransactWrite<'a>, JsonError> {
         let mut request = TransactWrite::default();
-        decode(body, "TransactWriteItemsInput", &mut |name, r| {
+        decode_with(scratch, body, "TransactWriteItemsInput", &mut |name, r| {
             match name {
                 "TransactItems" => {
                     request.actions = Some(Counted::read(r, TRANSACT_COUNT_MAX, |r| {
@@ -109,9 +111,9 @@ impl<'a> TransactWrite<'a> {
 
 impl<'a> TransactGet<'a> {
     /// Decodes a body.
-    pub fn decode(body: &'a [u8]) -> Result<TransactGet<'a>, JsonError> {
+    pub fn decode(scratch: &RefCell<Scratch>, body: &'a [u8]) -> Result<TransactGet<'a>, JsonError> {
         let mut request = TransactGet::default();
-        decode(body, "TransactGetItemsInput", &mut |name, r| {
+        decode_with(scratch, body, "TransactGetItemsInput", &mut |name, r| {
             match name {
                 "TransactItems" => {
                     request.actions = Some(Counted::read(r, TRANSACT_COUNT_MAX, |r| {
