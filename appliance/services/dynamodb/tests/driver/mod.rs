@@ -260,6 +260,26 @@ where
     F: FnOnce(World) -> Fut,
     Fut: Future<Output = ()>,
 {
+    with_worlds_at(directory, work, async |_| ());
+}
+
+/// Runs `first` on one core and `second` on the other, over one new store; it is closed when both have ended.
+pub fn with_worlds<F, Fut, S>(name: &str, first: F, second: S)
+where
+    F: FnOnce(World) -> Fut,
+    Fut: Future<Output = ()>,
+    S: AsyncFnOnce(World) + Send + 'static,
+{
+    let directory = TempDir::new(name);
+    with_worlds_at(&directory.0, first, second);
+}
+
+fn with_worlds_at<F, Fut, S>(directory: &Path, first: F, second: S)
+where
+    F: FnOnce(World) -> Fut,
+    Fut: Future<Output = ()>,
+    S: AsyncFnOnce(World) + Send + 'static,
+{
     let mut settings = StoreConfig::new(directory.to_path_buf(), 2, Arc::new(RealDisk));
     settings.map_bytes_total = 4 << 30;
     settings.ballast_bytes = 1 << 20;
@@ -267,18 +287,18 @@ where
     settings.limits.fold_entries = 200;
     settings.bodyless = dynamodb::store::BODYLESS;
     let opened = Arc::new(Opened::open(settings, true, seed()).expect("opens"));
-    let cores = opened.core_count(2);
-    let (started, stopped) = (Arc::new(Barrier::new(cores)), Arc::new(Barrier::new(cores)));
+    assert_eq!(opened.core_count(2), 2, "a shard for each core");
+    let (started, stopped) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let stop = Arc::new(AtomicBool::new(false));
-    let mut others = Vec::new();
-    for core in 1..cores {
+    let other = {
         let (opened, started, stopped) = (Arc::clone(&opened), Arc::clone(&started), Arc::clone(&stopped));
         let stop = Arc::clone(&stop);
-        others.push(std::thread::spawn(move || {
+        std::thread::spawn(move || {
             let mut reactor = reactor();
             reactor.block_on(async {
-                let store = opened.start_core(core, cores, seed()).expect("starts");
+                let store = opened.start_core(1, 2, seed()).expect("starts");
                 started.wait();
+                second(world(store.clone())).await;
                 while !stop.load(Ordering::Acquire) {
                     ring::sleep(std::time::Duration::from_millis(1)).await;
                 }
@@ -286,22 +306,20 @@ where
             });
             drop(reactor);
             stopped.wait();
-        }));
-    }
+        })
+    };
     let mut reactor = reactor();
     reactor.block_on(async {
-        let store = opened.start_core(0, cores, seed()).expect("starts");
+        let store = opened.start_core(0, 2, seed()).expect("starts");
         started.wait();
         opened.finish_recovery(&store).await;
-        work(world(store.clone())).await;
+        first(world(store.clone())).await;
         store.drain().await;
         stop.store(true, Ordering::Release);
     });
     drop(reactor);
     stopped.wait();
-    for other in others {
-        other.join().expect("core ended well");
-    }
+    other.join().expect("the other core ended well");
     Arc::into_inner(opened).expect("every core has let go").close();
 }
 
