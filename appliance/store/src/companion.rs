@@ -130,6 +130,8 @@ impl Companions {
             match punched {
                 Ok(extents) if extents.is_empty() => {}
                 Ok(extents) => tell(&this.shared, this.shard, Message::Punched(extents)),
+                // The index is lost, which the shard has said by now.
+                Err(_) if this.shared.shard(this.shard).check_readable().is_err() => {}
                 // Space that cannot be given back now is tried again after the next fold; nothing is wrong with the data.
                 Err(fault) => crate::report(&format!("{}: giving space back failed: {fault}", this.shard)),
             }

@@ -44,7 +44,9 @@ impl ReclaimState {
         let dead = read_dead(shared, shard)?;
         let reclaimed = self.reclaimer.punch(&dead);
         // What is done is told even if the rest fails: entries of `DEAD` that stay for ever would hide later ones.
-        if let Err(fault) = self.tidy_segments(shared, shard, report) {
+        if let Err(fault) = self.tidy_segments(shared, shard, report)
+            && shared.shard(shard).check_readable().is_ok()
+        {
             crate::report(&format!(
                 "{shard}: giving space back failed, tried again after the next fold: {fault}"
             ));
