@@ -6,13 +6,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::body::{Adopted, SealedBody};
+use crate::counter;
 use crate::effect::{BLOB_HEAD_BYTES, append_put, blob_head, encode_delete};
 use crate::overlay::Entry;
 use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
 use crate::tables::{DEAD, OUTBOX, PREPARED, dead_key, record_key};
-use crate::transact::{PrepareInfo, Prepared, PreparedContent, PreparedEffect};
+use crate::transact::{Change, PrepareInfo, Prepared, PreparedContent, PreparedEffect};
 use crate::tx::{Body, Effects, StagedRecord};
 use crate::tx_status::{TxState, TxStatus};
 use crate::types::{Extent, ExtentId, INLINE_BYTES_MAX, LogPosition, Lsn};
@@ -34,8 +35,9 @@ impl Owner {
                 EFFECT_OVERHEAD_BYTES + 2 * staged.key.len() + record
             })
             .sum();
+        let held: usize = effects.held.iter().map(|key| EFFECT_OVERHEAD_BYTES + key.len()).sum();
         let replaced: usize = effects.replaced.iter().map(extent_count).sum();
-        written + replaced * EFFECT_OVERHEAD_BYTES
+        written + held + replaced * EFFECT_OVERHEAD_BYTES
     }
 
     pub(crate) fn fits(&mut self, effects: &Effects, prepare: Option<&PrepareInfo>) -> bool {
@@ -53,9 +55,8 @@ impl Owner {
         let effects: usize = prepared
             .effects()
             .map(|(effect, bodies)| {
-                let value = effect.value.as_ref().map_or(0, |(value, _)| value.len());
                 let references: usize = bodies.iter().map(reference_bytes).sum();
-                EFFECT_OVERHEAD_BYTES + effect.key.len() + value + references
+                EFFECT_OVERHEAD_BYTES + effect.key.len() + effect.change.value().len() + references
             })
             .sum();
         let adopted = prepared.content.adopted.len() * EFFECT_OVERHEAD_BYTES;
@@ -69,6 +70,11 @@ impl Owner {
         }
         let mut named = HashSet::new();
         for staged in effects.staged {
+            if staged.change.is_some() {
+                let sums = staged.record.map_or(Ok([0, 0]), |record| counter::decode(&record.value));
+                self.write_counter(&staged.key, sums.expect("`Tx::add` encoded it"));
+                continue;
+            }
             match staged.record {
                 Some(record) => {
                     let bodies = self.place_bodies(record.bodies, &mut named);
@@ -90,25 +96,30 @@ impl Owner {
         let mut adopted = Vec::new();
         let mut listed = Vec::new();
         for staged in effects.staged {
-            let value = match staged.record {
-                Some(StagedRecord { value, bodies: record_bodies }) => {
+            let change = match (staged.change, staged.record) {
+                (Some(change), _) => Change::Add(change),
+                (None, Some(StagedRecord { value, bodies: record_bodies })) => {
                     let new =
                         record_bodies.iter().map(|body| matches!(body, Body::New(_))).collect::<Vec<_>>();
                     let placed = self.place_bodies(record_bodies, &mut named);
-                    let count = placed.len() as u16;
+                    let body_count = placed.len() as u16;
                     adopted.extend(
                         placed.iter().zip(new).filter(|(_, new)| *new).flat_map(|(body, _)| extents(body)),
                     );
                     bodies.extend(placed);
-                    Some((value, count))
+                    Change::Put { value, body_count }
                 }
-                None => None,
+                (None, None) => Change::Delete,
             };
-            listed.push(PreparedEffect { key: staged.key, fresh: staged.fresh, value });
+            listed.push(PreparedEffect { key: staged.key, fresh: staged.fresh, change });
+        }
+        for key in effects.held {
+            listed.push(PreparedEffect { key, fresh: false, change: Change::Hold });
         }
         for extent in released(&effects.replaced, &named) {
-            let value = Some((extent.data_bytes.to_le_bytes().to_vec(), 0));
-            listed.push(PreparedEffect { key: record_key(DEAD, &dead_key(extent.id)), fresh: true, value });
+            let change = Change::Put { value: extent.data_bytes.to_le_bytes().to_vec(), body_count: 0 };
+            let key = record_key(DEAD, &dead_key(extent.id));
+            listed.push(PreparedEffect { key, fresh: true, change });
         }
         let content = PreparedContent {
             resolved: false,
@@ -155,9 +166,12 @@ impl Owner {
             return;
         }
         for (effect, bodies) in prepared.effects() {
-            match &effect.value {
-                Some((value, _)) => self.write_put(&effect.key, value, bodies, effect.fresh),
-                None => self.write_delete(&effect.key),
+            match &effect.change {
+                Change::Put { value, .. } => self.write_put(&effect.key, value, bodies, effect.fresh),
+                Change::Delete => self.write_delete(&effect.key),
+                Change::Add(change) => self.resolve_add(&effect.key, *change),
+                // Free since the decision: nothing was to be written.
+                Change::Hold => {}
             }
         }
         // The bodies belong to the plain records now; the marker only answers other participants' recovery.
@@ -195,6 +209,7 @@ impl Owner {
     }
 
     fn write_put(&mut self, key: &[u8], value: &[u8], bodies: &[BodyRef], fresh: bool) {
+        self.overwrite_counter(key);
         for segment in bodies.iter().filter_map(log_segment) {
             self.log_reference_low = self.log_reference_low.min(segment);
         }
@@ -207,6 +222,7 @@ impl Owner {
     }
 
     fn write_delete(&mut self, key: &[u8]) {
+        self.overwrite_counter(key);
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         encode_delete(key, &mut scratch);
@@ -255,9 +271,8 @@ impl Prepared {
     pub(crate) fn effects(&self) -> impl Iterator<Item = (&PreparedEffect, &[BodyRef])> {
         let mut next = 0;
         self.content.effects.iter().map(move |effect| {
-            let count = effect.value.as_ref().map_or(0, |(_, count)| usize::from(*count));
             let start = next;
-            next += count;
+            next += effect.change.body_count();
             // A PREPARED record whose counts do not fit its bodies was refused when it was decoded.
             (effect, self.bodies.get(start..next).unwrap_or(&[]))
         })
@@ -268,13 +283,18 @@ impl Prepared {
 pub(crate) fn insert_intents(overlay: &mut crate::overlay::OverlayWriter, prepared: &Prepared) {
     let status: &Arc<TxStatus> = &prepared.status;
     for (effect, bodies) in prepared.effects() {
-        match &effect.value {
-            Some((value, _)) => {
+        match &effect.change {
+            Change::Put { value, .. } => {
                 let mut record = Vec::new();
                 Record::encode(value, bodies, &mut record);
                 overlay.insert(&effect.key, prepared.lsn, Entry::IntentPut { value: &record, status });
             }
-            None => overlay.insert(&effect.key, prepared.lsn, Entry::IntentDelete { status }),
+            Change::Delete => overlay.insert(&effect.key, prepared.lsn, Entry::IntentDelete { status }),
+            // Once it is decided the key is anybody's, and what came after may be in this overlay already.
+            Change::Hold if status.state() != TxState::Pending => {}
+            Change::Hold => overlay.insert(&effect.key, prepared.lsn, Entry::Hold { status }),
+            // Comes with the resolution, whatever others add meanwhile.
+            Change::Add(_) => {}
         }
     }
 }

@@ -5,9 +5,12 @@
 //! item = 1 blob   | length u32 | bytes                                        bodies that effects of this batch point to
 //!      | 2 put    | fresh u8 | key_length u16 | record_length u32 | key | record
 //!      | 3 delete | key_length u16 | key
+//!      | 4 counter | key_length u16 | record 18 bytes | key      a put, or a delete when both sums are 0
 //! ```
-//! Keys carry their table byte. Numbers are little-endian.
+//! Keys carry their table byte. Numbers are little-endian. The record of a counter lies at a place that is known when its
+//! item is appended, so that later adds of the batch change it there.
 
+use crate::counter;
 use crate::fault::Fault;
 use crate::log::BatchBuilder;
 use crate::record::{BodyRef, Reader, Record};
@@ -15,9 +18,12 @@ use crate::record::{BodyRef, Reader, Record};
 const BLOB: u8 = 1;
 const PUT: u8 = 2;
 const DELETE: u8 = 3;
+const COUNTER: u8 = 4;
 
 /// Bytes in front of a blob's own bytes.
 pub(crate) const BLOB_HEAD_BYTES: usize = 5;
+/// Bytes in front of a counter's record.
+pub(crate) const COUNTER_HEAD_BYTES: usize = 3;
 
 /// One effect as replay sees it.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub(crate) enum Effect<'a> {
     Put { key: &'a [u8], record: &'a [u8], fresh: bool },
     /// The key has none.
     Delete { key: &'a [u8] },
+    /// The key has this record of a counter, or none.
+    Counter { key: &'a [u8], record: &'a [u8] },
 }
 
 /// Appends the head of a blob; its bytes follow.
@@ -71,6 +79,14 @@ pub(crate) fn encode_delete(key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
 }
 
+/// Appends what a counter is after this batch.
+pub(crate) fn encode_counter(key: &[u8], record: &[u8; counter::RECORD_BYTES], out: &mut Vec<u8>) {
+    out.push(COUNTER);
+    out.extend_from_slice(&(key.len() as u16).to_le_bytes());
+    out.extend_from_slice(record);
+    out.extend_from_slice(key);
+}
+
 /// Walks the effects of a payload in order; blobs are skipped.
 pub(crate) struct Items<'a> {
     reader: Reader<'a>,
@@ -105,6 +121,11 @@ impl<'a> Items<'a> {
                     let key_bytes = usize::from(self.reader.u16()?);
                     return Ok(Some(Effect::Delete { key: self.reader.take(key_bytes)? }));
                 }
+                COUNTER => {
+                    let key_bytes = usize::from(self.reader.u16()?);
+                    let record = self.reader.take(counter::RECORD_BYTES)?;
+                    return Ok(Some(Effect::Counter { key: self.reader.take(key_bytes)?, record }));
+                }
                 kind => return Err(Fault::corrupt(format!("log item kind {kind} is not known"))),
             }
         }
@@ -122,10 +143,14 @@ mod tests {
         payload.extend_from_slice(&blob_head(3));
         payload.extend_from_slice(b"abc");
         encode_delete(b"\x10other", &mut payload);
+        let total = counter::encode_record([7, -7]);
+        encode_counter(b"\x10total", &total, &mut payload);
         let mut items = Items::new(&payload);
         let put = Effect::Put { key: b"\x10key", record: b"record", fresh: true };
         assert_eq!(items.next_effect().expect("valid"), Some(put));
         assert_eq!(items.next_effect().expect("valid"), Some(Effect::Delete { key: b"\x10other" }));
+        let counter = Effect::Counter { key: b"\x10total", record: &total };
+        assert_eq!(items.next_effect().expect("valid"), Some(counter));
         assert_eq!(items.next_effect().expect("valid"), None);
     }
 
@@ -135,6 +160,11 @@ mod tests {
         encode_put(b"\x10key", b"record", false, &mut payload);
         for length in 1..payload.len() {
             assert!(Items::new(&payload[..length]).next_effect().is_err(), "length {length}");
+        }
+        payload.clear();
+        encode_counter(b"\x10key", &counter::encode_record([1, 1]), &mut payload);
+        for length in 1..payload.len() {
+            assert!(Items::new(&payload[..length]).next_effect().is_err(), "length {length} of a counter");
         }
     }
 }

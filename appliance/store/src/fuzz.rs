@@ -52,6 +52,10 @@ pub fn records(data: &[u8]) {
         match effect {
             Effect::Put { key, record, fresh } => effect::encode_put(key, record, fresh, &mut again),
             Effect::Delete { key } => effect::encode_delete(key, &mut again),
+            Effect::Counter { key, record } => {
+                let record = record.try_into().expect("a counter's record has its length");
+                effect::encode_counter(key, record, &mut again);
+            }
         }
         effects.push(effect);
     }

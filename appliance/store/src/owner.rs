@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use crate::ahead::Ahead;
 use crate::companion::Companions;
 use crate::config::OwnerLimits;
+use crate::counter::Counting;
 use crate::fault::Fault;
 use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
 use crate::message::{Job, Message, Waiter};
@@ -59,6 +60,7 @@ pub(crate) struct Owner {
     pub(crate) active_since: Option<Instant>,
     pub(crate) log_bytes_since_freeze: u64,
     pub(crate) filling: Option<BatchBuilder>,
+    pub(crate) counting: Counting,
     /// An operation did not fit any more; room comes with the next batch.
     filling_is_full: bool,
     /// Messages handled since the last batch set out.
@@ -126,6 +128,7 @@ impl Owner {
             active_since: has_entries.then(ring::now),
             log_bytes_since_freeze: start.replayed_bytes,
             filling: None,
+            counting: Counting::default(),
             filling_is_full: false,
             filling_operations: 0,
             pace: Pace::default(),
@@ -331,7 +334,7 @@ impl Owner {
         let (shard, active, frozen) = (self.shard(), self.overlay.overlay(), self.frozen.as_deref());
         let mut undecided = false;
         let prepares = job.prepare_info().is_some();
-        let ran = Tx::new(shard, active, frozen, inputs).and_then(|mut tx| {
+        let ran = Tx::new(shard, active, frozen, &self.counting, inputs).and_then(|mut tx| {
             let effects =
                 job.run(&mut tx).and_then(|commits| commits.then(|| tx.take_effects(prepares)).transpose());
             undecided = tx.met_undecided();
@@ -433,6 +436,7 @@ impl Owner {
         if let Err(fault) = self.shard().check_writable() {
             // What the batch holds is not written any more, and nobody may wait for it for ever.
             self.filling = None;
+            self.counting.clear();
             let why: Arc<str> = Arc::from(fault.to_string());
             for waiter in std::mem::take(&mut self.waiting_filling) {
                 waiter.complete(Err(Fault::Unknown(Arc::clone(&why))));
@@ -443,7 +447,8 @@ impl Owner {
         self.write(batch);
     }
 
-    fn write(&mut self, batch: BatchBuilder) {
+    fn write(&mut self, mut batch: BatchBuilder) {
+        self.counting.seal(&mut batch, &mut self.overlay);
         let lsn = batch.lsn();
         self.in_flight = Some(lsn);
         self.filling_operations = 0;
@@ -514,6 +519,7 @@ impl Owner {
         self.shard().stop_writes(&format!("log write failed: {fault}"));
         let why: Arc<str> = Arc::from(fault.to_string());
         self.filling = None;
+        self.counting.clear();
         self.in_flight_is_proof = false;
         let waiting = std::mem::take(&mut self.waiting_in_flight);
         for waiter in waiting.into_iter().chain(std::mem::take(&mut self.waiting_filling)) {

@@ -51,6 +51,8 @@ pub(crate) enum Plant {
     IntentSkipped,
     /// A transaction does not keep what it only checked.
     HoldSkipped,
+    /// The adds of a batch stay in memory.
+    CounterLost,
 }
 
 #[cfg(any(test, feature = "planted"))]
@@ -59,7 +61,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 20] = [
+    const ALL: [Plant; 21] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -80,6 +82,7 @@ mod switch {
         Plant::CutNotInstant,
         Plant::IntentSkipped,
         Plant::HoldSkipped,
+        Plant::CounterLost,
     ];
 
     thread_local! {

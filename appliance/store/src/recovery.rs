@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::StoreConfig;
+use crate::counter;
 use crate::effect::{Effect, Items};
 use crate::fault::Fault;
 use crate::fold::applied;
@@ -179,6 +180,7 @@ fn replay(
                 writer.insert(key, lsn, Entry::Put { value: record, fresh });
             }
             Effect::Delete { key } => writer.insert(key, lsn, Entry::Delete),
+            Effect::Counter { key, record } => writer.insert(key, lsn, counter::entry(record)),
         }
     }
     Ok(())

@@ -15,19 +15,30 @@
 //! an ordinary record: the log, the fold and recovery treat it like any other, its bodies included.
 //!
 //! ```text
-//! PREPARED value = version u8 (1) | state u8 (0 prepared, 1 resolved) | participant_count u16 | shard u16*
+//! PREPARED value = version u8 (2) | state u8 (0 prepared, 1 resolved) | participant_count u16 | shard u16*
 //!                | adopted_count u32 | (shard u16 | segment u64 | offset u32 | data_bytes u32)* | effect_count u32
-//!                | effect*: fresh u8 | key_length u16 | key | has_value u8 | [value_length u32 | value | body_count u16]
+//!                | effect*: fresh u8 | key_length u16 | key | kind u8 | ...
+//!                     0 delete
+//!                     1 put     value_length u32 | value | body_count u16
+//!                     2 add     first i64 | second i64      applied when the transaction is resolved; nobody is kept out
+//!                     3 hold                                nothing is written; the key is held until the decision
 //! ```
+//! Version 1 has the kinds 0 and 1 only; it is read, never written.
 
 use std::sync::Arc;
 
+use crate::counter;
 use crate::fault::Fault;
 use crate::record::{BodyRef, Reader};
 use crate::tx_status::TxStatus;
 use crate::types::{Extent, ExtentId, Lsn, ShardId};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_ADDS: u8 = 1;
+const DELETE: u8 = 0;
+const PUT: u8 = 1;
+const ADD: u8 = 2;
+const HOLD: u8 = 3;
 
 /// Why a transaction over shards did not happen.
 #[derive(Debug)]
@@ -54,8 +65,37 @@ pub(crate) struct PreparedEffect {
     /// With its table byte.
     pub(crate) key: Vec<u8>,
     pub(crate) fresh: bool,
-    /// Value and number of bodies; nothing for a deletion.
-    pub(crate) value: Option<(Vec<u8>, u16)>,
+    pub(crate) change: Change,
+}
+
+/// What a prepared effect does to its key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    Put {
+        value: Vec<u8>,
+        body_count: u16,
+    },
+    Delete,
+    /// To a counter.
+    Add([i64; 2]),
+    /// Nothing; the key stays as it is.
+    Hold,
+}
+
+impl Change {
+    pub(crate) fn value(&self) -> &[u8] {
+        match self {
+            Change::Put { value, .. } => value,
+            Change::Delete | Change::Add(_) | Change::Hold => &[],
+        }
+    }
+
+    pub(crate) fn body_count(&self) -> usize {
+        match self {
+            Change::Put { body_count, .. } => usize::from(*body_count),
+            Change::Delete | Change::Add(_) | Change::Hold => 0,
+        }
+    }
 }
 
 /// A transaction that this shard has prepared and not resolved.
@@ -97,14 +137,19 @@ impl PreparedContent {
             out.push(u8::from(effect.fresh));
             out.extend_from_slice(&(effect.key.len() as u16).to_le_bytes());
             out.extend_from_slice(&effect.key);
-            match &effect.value {
-                None => out.push(0),
-                Some((value, bodies)) => {
-                    out.push(1);
+            match &effect.change {
+                Change::Delete => out.push(DELETE),
+                Change::Put { value, body_count } => {
+                    out.push(PUT);
                     out.extend_from_slice(&(value.len() as u32).to_le_bytes());
                     out.extend_from_slice(value);
-                    out.extend_from_slice(&bodies.to_le_bytes());
+                    out.extend_from_slice(&body_count.to_le_bytes());
                 }
+                Change::Add(change) => {
+                    out.push(ADD);
+                    out.extend_from_slice(&counter::encode(*change));
+                }
+                Change::Hold => out.push(HOLD),
             }
         }
         out
@@ -112,7 +157,8 @@ impl PreparedContent {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<PreparedContent, Fault> {
         let mut reader = Reader { rest: bytes };
-        if reader.u8()? != VERSION {
+        let version = reader.u8()?;
+        if version != VERSION && version != VERSION_WITHOUT_ADDS {
             return Err(Fault::corrupt("a prepared transaction has an unknown version".into()));
         }
         let resolved = reader.u8()? == 1;
@@ -133,13 +179,19 @@ impl PreparedContent {
             let fresh = reader.u8()? == 1;
             let key_bytes = usize::from(reader.u16()?);
             let key = reader.take(key_bytes)?.to_vec();
-            let value = if reader.u8()? == 1 {
-                let value_bytes = reader.u32()? as usize;
-                Some((reader.take(value_bytes)?.to_vec(), reader.u16()?))
-            } else {
-                None
+            let change = match (reader.u8()?, version) {
+                (PUT, _) => {
+                    let value_bytes = reader.u32()? as usize;
+                    Change::Put { value: reader.take(value_bytes)?.to_vec(), body_count: reader.u16()? }
+                }
+                (DELETE, _) => Change::Delete,
+                (ADD, VERSION) => Change::Add(counter::decode(reader.take(counter::VALUE_BYTES)?)?),
+                (HOLD, VERSION) => Change::Hold,
+                (kind, _) => {
+                    return Err(Fault::corrupt(format!("a prepared effect has the unknown kind {kind}")));
+                }
             };
-            effects.push(PreparedEffect { key, fresh, value });
+            effects.push(PreparedEffect { key, fresh, change });
         }
         Ok(PreparedContent { resolved, participants, adopted, effects })
     }
@@ -148,6 +200,30 @@ impl PreparedContent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn effect(key: &[u8], fresh: bool, change: Change) -> PreparedEffect {
+        PreparedEffect { key: key.to_vec(), fresh, change }
+    }
+
+    #[test]
+    fn a_transaction_that_version_1_prepared_is_read() {
+        // Written by the version before counters: shards 0 and 7, one extent, a put with two bodies, a delete.
+        let bytes =
+            b"\x01\0\x02\0\0\0\x07\0\x01\0\0\0\x01\0\x04\0\0\0\0\0\0\0\0\x20\0\0\x70\x11\x01\0\x02\0\0\0\
+              \x01\x02\0\x10a\x01\x03\0\0\0one\x02\0\0\x02\0\x10b\0";
+        let content = PreparedContent::decode(bytes).expect("decodes");
+        assert_eq!(content.participants, [ShardId(0), ShardId(7)]);
+        assert_eq!(content.adopted.len(), 1);
+        let expected = [
+            effect(b"\x10a", true, Change::Put { value: b"one".to_vec(), body_count: 2 }),
+            effect(b"\x10b", false, Change::Delete),
+        ];
+        assert_eq!(content.effects, expected);
+        let mut with_an_add = bytes.to_vec();
+        *with_an_add.last_mut().expect("not empty") = ADD;
+        with_an_add.extend_from_slice(&[0; counter::VALUE_BYTES]);
+        assert!(PreparedContent::decode(&with_an_add).is_err(), "version 1 knows no adds");
+    }
 
     #[test]
     fn a_prepared_transaction_round_trips_and_its_truncations_are_faults() {
@@ -159,8 +235,10 @@ mod tests {
                 data_bytes: 70_000,
             }],
             effects: vec![
-                PreparedEffect { key: b"\x10a".to_vec(), fresh: true, value: Some((b"one".to_vec(), 2)) },
-                PreparedEffect { key: b"\x10b".to_vec(), fresh: false, value: None },
+                effect(b"\x10a", true, Change::Put { value: b"one".to_vec(), body_count: 2 }),
+                effect(b"\x10b", false, Change::Delete),
+                effect(b"\x10c", false, Change::Add([-1, i64::MAX])),
+                effect(b"\x10d", false, Change::Hold),
             ],
         };
         let bytes = content.encode();

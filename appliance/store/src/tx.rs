@@ -3,11 +3,12 @@
 //! none of its effects exist. The bodies that its effects no longer name are released with them.
 //! Leaves to owner.rs: putting the effects into a batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::body::SealedBody;
+use crate::counter::{self, Counting};
 use crate::fault::Fault;
 use crate::index::ReadTxn;
 use crate::overlay::Overlay;
@@ -110,6 +111,8 @@ pub(crate) struct Staged {
     /// Nothing: the key is deleted.
     pub(crate) record: Option<StagedRecord>,
     pub(crate) fresh: bool,
+    /// What was added to a counter; the record is then what it comes to.
+    pub(crate) change: Option<[i64; 2]>,
 }
 
 pub(crate) struct StagedRecord {
@@ -120,6 +123,8 @@ pub(crate) struct StagedRecord {
 /// What an operation leaves behind.
 pub(crate) struct Effects {
     pub(crate) staged: Vec<Staged>,
+    /// Keys that belong to the transaction over shards until it is decided.
+    pub(crate) held: Vec<Vec<u8>>,
     /// Bodies of the records that the staged writes replace or remove.
     pub(crate) replaced: Vec<BodyRef>,
 }
@@ -137,6 +142,7 @@ pub struct Tx<'a> {
     shard: &'a ShardShared,
     active: &'a Overlay,
     frozen: Option<&'a Overlay>,
+    counting: &'a Counting,
     txn: ReadTxn<'a>,
     staged: Vec<Staged>,
     /// Keys that stay as they are until the transaction is decided.
@@ -157,6 +163,7 @@ impl<'a> Tx<'a> {
         shard: &'a ShardShared,
         active: &'a Overlay,
         frozen: Option<&'a Overlay>,
+        counting: &'a Counting,
         inputs: TxInputs,
     ) -> Result<Tx<'a>, Fault> {
         Ok(Tx {
@@ -164,6 +171,7 @@ impl<'a> Tx<'a> {
             shard,
             active,
             frozen,
+            counting,
             staged: Vec::new(),
             holds: Vec::new(),
             read: Vec::new(),
@@ -252,6 +260,9 @@ impl<'a> Tx<'a> {
         budget_examined: u64,
         each: &mut dyn FnMut(&[u8], Record<'_>) -> ControlFlow<()>,
     ) -> Result<ScanEnd, Fault> {
+        if self.counting.of_table(table).next().is_some() {
+            self.looked_at = self.looked_at.max(self.inputs.lsn);
+        }
         let own = self.own_writes(table, start, direction);
         let mut own = own.iter().peekable();
         let layers = Layers { active: self.active, frozen: self.frozen, shard: self.shard, txn: &self.txn };
@@ -319,12 +330,24 @@ impl<'a> Tx<'a> {
         let key = record_key(table, key);
         assert!(bodies.is_empty() || !self.shard.is_bodyless(&key), "a body in table {}", table.0);
         let record = StagedRecord { value: value.to_vec(), bodies };
-        self.staged.push(Staged { key, record: Some(record), fresh });
+        self.staged.push(Staged { key, record: Some(record), fresh, change: None });
+    }
+
+    /// Sets the value of a counter, to which `change` was added; nothing when it has come to nothing.
+    pub(crate) fn stage_counter(
+        &mut self,
+        table: TableId,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+        change: [i64; 2],
+    ) {
+        let record = value.map(|value| StagedRecord { value, bodies: Vec::new() });
+        self.staged.push(Staged { key: record_key(table, key), record, fresh: false, change: Some(change) });
     }
 
     /// Removes the record of a key, if there is one.
     pub fn delete(&mut self, table: TableId, key: &[u8]) {
-        self.staged.push(Staged { key: record_key(table, key), record: None, fresh: false });
+        self.staged.push(Staged { key: record_key(table, key), record: None, fresh: false, change: None });
     }
 
     /// Keeps the key as it is until the transaction over shards in which this operation takes part is decided, for a
@@ -379,38 +402,20 @@ impl<'a> Tx<'a> {
     /// Takes out the last write of each key, and the bodies of what they replace. The keys that are held count in a
     /// transaction over shards (`prepares`).
     pub(crate) fn take_effects(&mut self, prepares: bool) -> Result<Effects, Fault> {
-        let holds = std::mem::take(&mut self.holds);
-        if prepares && !planted::is(Plant::HoldSkipped) {
-            self.stage_held(holds)?;
+        let staged = last_of_each(std::mem::take(&mut self.staged));
+        let mut held = std::mem::take(&mut self.holds);
+        if !prepares || planted::is(Plant::HoldSkipped) {
+            held.clear();
         }
-        let mut last: Vec<Staged> = Vec::with_capacity(self.staged.len());
-        let mut places: std::collections::HashMap<Vec<u8>, usize> = std::collections::HashMap::new();
-        let staged = std::mem::take(&mut self.staged);
-        let few = staged.len() <= 8;
-        for write in staged {
-            let place = if few {
-                last.iter().position(|other| other.key == write.key)
-            } else {
-                places.get(&write.key).copied()
-            };
-            match place {
-                Some(place) => {
-                    let fresh = last[place].fresh;
-                    last[place] = Staged { fresh, ..write };
-                }
-                None => {
-                    if !few {
-                        places.insert(write.key.clone(), last.len());
-                    }
-                    last.push(write);
-                }
-            }
+        // What is written is held by that.
+        held.retain(|key| staged.iter().all(|write| write.key != *key));
+        held.sort_unstable();
+        held.dedup();
+        for key in &held {
+            self.check_free(key)?;
         }
         let mut replaced = Vec::new();
-        for write in &last {
-            if write.fresh {
-                continue;
-            }
+        for write in staged.iter().filter(|write| !write.fresh && write.change.is_none()) {
             if self.shard.is_bodyless(&write.key) {
                 self.check_free(&write.key)?;
                 continue;
@@ -426,7 +431,7 @@ impl<'a> Tx<'a> {
                 },
             }
         }
-        Ok(Effects { staged: last, replaced })
+        Ok(Effects { staged, held, replaced })
     }
 
     /// Errors: `Fault::InDoubt` when a transaction holds the key. Every intent that is not resolved is in the active
@@ -441,23 +446,12 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// A key that is written as it is belongs to the transaction as if it were changed.
-    fn stage_held(&mut self, holds: Vec<Vec<u8>>) -> Result<(), Fault> {
-        for key in holds {
-            if self.staged.iter().any(|staged| staged.key == key) {
-                continue;
-            }
-            let record = self.get_committed(&key)?.map(|record| StagedRecord {
-                value: record.value.to_vec(),
-                bodies: record.bodies.into_iter().map(Body::Kept).collect(),
-            });
-            self.staged.push(Staged { key, record, fresh: false });
-        }
-        Ok(())
-    }
-
     /// The record under a whole key, apart from what this operation wrote itself.
     fn get_committed(&mut self, key: &[u8]) -> Result<Option<Record<'_>>, Fault> {
+        if let Some(counter) = self.counting.get(key) {
+            self.looked_at = self.looked_at.max(self.inputs.lsn);
+            return Ok(counter);
+        }
         for overlay in [Some(self.active), self.frozen].into_iter().flatten() {
             let Some(latest) = overlay.latest(key) else { continue };
             if latest.is_held() {
@@ -470,24 +464,27 @@ impl<'a> Tx<'a> {
         self.shard.index().get(&self.txn, key)?.map(Record::decode).transpose()
     }
 
+    /// What this operation wrote, and what the filling batch has made of counters, which no overlay has yet.
     fn own_writes(
         &self,
         table: TableId,
         start: Bound<&[u8]>,
         direction: Direction,
     ) -> Vec<(Vec<u8>, Option<Record<'_>>)> {
+        let is_inside = |key: &[u8]| match (start, direction) {
+            (Bound::Unbounded, _) => true,
+            (Bound::Included(bound), Direction::Forward) => key >= bound,
+            (Bound::Excluded(bound), Direction::Forward) => key > bound,
+            (Bound::Included(bound), Direction::Backward) => key <= bound,
+            (Bound::Excluded(bound), Direction::Backward) => key < bound,
+        };
         let mut own = BTreeMap::new();
+        for (key, record) in self.counting.of_table(table).filter(|(key, _)| is_inside(&key[1..])) {
+            own.insert(key[1..].to_vec(), record);
+        }
         for staged in self.staged.iter().filter(|staged| staged.key[0] == table.0) {
-            let key = &staged.key[1..];
-            let inside = match (start, direction) {
-                (Bound::Unbounded, _) => true,
-                (Bound::Included(bound), Direction::Forward) => key >= bound,
-                (Bound::Excluded(bound), Direction::Forward) => key > bound,
-                (Bound::Included(bound), Direction::Backward) => key <= bound,
-                (Bound::Excluded(bound), Direction::Backward) => key < bound,
-            };
-            if inside {
-                own.insert(key.to_vec(), staged.record.as_ref().map(staged_record));
+            if is_inside(&staged.key[1..]) {
+                own.insert(staged.key[1..].to_vec(), staged.record.as_ref().map(staged_record));
             }
         }
         match direction {
@@ -495,6 +492,34 @@ impl<'a> Tx<'a> {
             Direction::Backward => own.into_iter().rev().collect(),
         }
     }
+}
+
+/// The last write of each key, at the place of the first. What is added to a counter after it was put or deleted is a put.
+fn last_of_each(staged: Vec<Staged>) -> Vec<Staged> {
+    let mut last: Vec<Staged> = Vec::with_capacity(staged.len());
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+    let few = staged.len() <= 8;
+    for write in staged {
+        let place = if few {
+            last.iter().position(|other| other.key == write.key)
+        } else {
+            places.get(&write.key).copied()
+        };
+        match place {
+            Some(place) => {
+                let Staged { fresh, change: before, .. } = last[place];
+                let change = write.change.zip(before).map(|(change, before)| counter::added(before, change));
+                last[place] = Staged { fresh, change, ..write };
+            }
+            None => {
+                if !few {
+                    places.insert(write.key.clone(), last.len());
+                }
+                last.push(write);
+            }
+        }
+    }
+    last
 }
 
 fn due_key(at: Timestamp, table: TableId, key: &[u8]) -> Vec<u8> {

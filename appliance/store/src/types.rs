@@ -52,13 +52,20 @@ impl TableSet {
     /// The keyspaces from `first` to `last`, both included.
     #[must_use]
     pub const fn range(first: TableId, last: TableId) -> TableSet {
-        let mut words = [0; 4];
-        let mut table = first.0 as usize;
-        while table <= last.0 as usize {
-            words[table / 64] |= 1 << (table % 64);
+        let mut set = TableSet::EMPTY;
+        let mut table = first.0 as u16;
+        while table <= last.0 as u16 {
+            set = set.with(TableId(table as u8));
             table += 1;
         }
-        TableSet(words)
+        set
+    }
+
+    /// The set with one keyspace more.
+    #[must_use]
+    pub const fn with(mut self, table: TableId) -> TableSet {
+        self.0[table.0 as usize / 64] |= 1 << (table.0 % 64);
+        self
     }
 
     /// Whether the set has this keyspace.

@@ -3,9 +3,13 @@
 mod harness;
 mod rig;
 
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use harness::{TempDir, small_config};
-use rig::{Call, call, run};
-use store::{Fault, Outcome, ShardId, Store, TableId, TransactFailure, Tx};
+use rig::{Call, call, open_transaction, run};
+use store::{Direction, Fault, Outcome, ShardId, Store, TableId, TransactFailure, Tx};
 
 const TOTALS: TableId = TableId(17);
 const SHARD: ShardId = ShardId(0);
@@ -58,6 +62,11 @@ fn many_adds_beside_each_other_are_all_counted() {
             assert_eq!(one.await.expect("runs")[0], number);
         }
         assert_eq!(shown(&store, SHARD, b"k"), [500, 499 * 500 / 2]);
+        let status = &store.status()[0];
+        assert!(
+            status.overlay_entries <= status.batches && status.batches < 100,
+            "a batch holds a counter once: {status:?}"
+        );
     })
     .expect("opens");
 }
@@ -104,6 +113,78 @@ fn a_transaction_over_shards_adds_on_each_or_on_none() {
             store.submit(ShardId(shard), add(b"other", [1, 1], false)).await.expect("runs");
         }
         assert_eq!([shown(&store, ShardId(0), b"k"), shown(&store, ShardId(1), b"k")], [[1, 10], [2, 20]]);
+    })
+    .expect("opens");
+}
+
+/// An item whose total others add to must not keep them waiting.
+#[test]
+fn an_open_transaction_keeps_nobody_from_adding_to_what_it_adds_to() {
+    let dir = TempDir::new("counter-open");
+    let mut config = small_config(&dir.0, 2);
+    // Who would have to wait is told.
+    config.limits.parked_count_max = 0;
+    run(config, 2, true, true, async |store| {
+        let release = Arc::new(AtomicBool::new(false));
+        let (own, transacting) = open_transaction(&store, &release, |tx| {
+            tx.add(TOTALS, b"k", [1, 10]).expect("nobody holds it");
+        })
+        .await;
+        assert_eq!(store.submit(own, add(b"k", [1, 5], false)).await.expect("nobody waits"), [1, 5]);
+        // The counter goes through a fold while the transaction is open.
+        let folds = || store.status()[usize::from(own.0)].folds;
+        while folds() == 0 {
+            for number in 0..250_u8 {
+                store.submit(own, rig::Put::plain(b"z", &[number])).await.expect("acknowledged");
+            }
+        }
+        assert_eq!(shown(&store, own, b"k"), [1, 5], "the transaction is not decided");
+        release.store(true, Ordering::Release);
+        assert!(transacting.await.is_ok());
+        while shown(&store, own, b"k") == [1, 5] {
+            rig::yield_now().await;
+        }
+        assert_eq!(shown(&store, own, b"k"), [2, 15]);
+    })
+    .expect("opens");
+}
+
+#[test]
+fn an_operation_meets_counters_of_its_own_batch_in_a_walk() {
+    let dir = TempDir::new("counter-walk");
+    run(small_config(&dir.0, 1), 1, true, true, async |store| {
+        store.submit(SHARD, add(b"b", [1, 1], false)).await.expect("runs");
+        store.submit(SHARD, add(b"d", [4, 4], false)).await.expect("runs");
+        // All of one turn, and so of one batch: the counters are in no overlay yet.
+        let changes = [(&b"a"[..], 1), (b"b", 1), (b"c", 1), (b"d", -4)].map(|(key, change)| {
+            let store = store.clone();
+            ring::spawn(async move { store.submit(SHARD, add(key, [change, change], false)).await })
+        });
+        let walk = {
+            let store = store.clone();
+            ring::spawn(async move {
+                let walk = call(|tx: &mut Tx<'_>| {
+                    let mut met = Vec::new();
+                    let start = Bound::Included(&b"b"[..]);
+                    tx.scan(TOTALS, start, Direction::Forward, 100, &mut |key, record| {
+                        met.push((key.to_vec(), store::counter::decode(record.value).expect("a counter")));
+                        ControlFlow::Continue(())
+                    })?;
+                    Ok(Outcome::Rollback(met))
+                });
+                store.submit(SHARD, walk).await
+            })
+        };
+        let batches = store.status()[0].batches;
+        let met = walk.await.expect("runs");
+        assert_eq!(met, [(b"b".to_vec(), [2, 2]), (b"c".to_vec(), [1, 1])]);
+        assert_eq!(store.status()[0].batches, batches + 1, "one batch for all");
+        for change in changes {
+            change.await.expect("runs");
+        }
+        let view = store.view(SHARD).expect("view");
+        assert_eq!(met.len(), 2);
+        assert!(view.get(TOTALS, b"d").expect("reads").is_none());
     })
     .expect("opens");
 }

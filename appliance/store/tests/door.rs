@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::{TempDir, small_config};
-use rig::{TABLE, call, run, value_of, yield_now};
+use rig::{TABLE, call, open_transaction, run, value_of, yield_now};
 use store::placement::{SLOT_COUNT, slot_of};
-use store::{Direction, Fault, Outcome, ShardId, Store, StoreConfig, TableSet, TransactFailure, Tx};
+use store::{Direction, Fault, Outcome, ShardId, StoreConfig, TableSet, TransactFailure, Tx};
 
 #[test]
 fn every_shard_is_the_own_one_of_one_core() {
@@ -70,37 +70,9 @@ fn an_operation_looks_at_records_in_place_its_own_included() {
     .expect("opens");
 }
 
-/// Starts a transaction over both shards that stays open until the flag is set: the other core is kept inside of its part.
-/// Gives the shard of this core, on which it is prepared, and its outcome.
-async fn open_transaction(
-    store: &Store,
-    release: &Arc<AtomicBool>,
-) -> (ShardId, ring::Task<Result<Vec<()>, TransactFailure<()>>>) {
-    let own = store.own_shards().next().expect("one of two shards");
-    let other = store.shards().find(|shard| *shard != own).expect("two shards");
-    let part = |holds: bool| {
-        let release = Arc::clone(release);
-        call(move |tx: &mut Tx<'_>| {
-            while holds && !release.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
-            tx.put(TABLE, b"k", b"v", Vec::new(), false);
-            tx.hold(TABLE, b"held");
-            tx.hold(TABLE, b"held, absent");
-            Ok(Outcome::Commit(()))
-        })
-    };
-    let parts = vec![(own, part(false)), (other, part(true))];
-    let task = {
-        let store = store.clone();
-        ring::spawn(async move { store.transact(parts).await })
-    };
-    let held =
-        || call(|tx: &mut Tx<'_>| Ok(Outcome::Rollback(matches!(tx.get(TABLE, b"k"), Err(Fault::InDoubt)))));
-    while !store.submit(own, held()).await.expect("runs") {
-        yield_now().await;
-    }
-    (own, task)
+fn hold_two(tx: &mut Tx<'_>) {
+    tx.hold(TABLE, b"held");
+    tx.hold(TABLE, b"held, absent");
 }
 
 fn undecided_config(dir: &TempDir) -> StoreConfig {
@@ -115,7 +87,7 @@ fn an_operation_learns_that_a_key_in_doubt_is_not_decided() {
     let dir = TempDir::new("undecided");
     run(undecided_config(&dir), 2, true, true, async |store| {
         let release = Arc::new(AtomicBool::new(false));
-        let (own, transacting) = open_transaction(&store, &release).await;
+        let (own, transacting) = open_transaction(&store, &release, hold_two).await;
         let look = call(|tx: &mut Tx<'_>| {
             let doubt = matches!(tx.get(TABLE, b"k"), Err(Fault::InDoubt));
             // What a later look finds says nothing about the doubt before.
@@ -139,7 +111,7 @@ fn a_walk_ends_before_what_may_turn_up_behind_it() {
         let own = store.own_shards().next().expect("one of two shards");
         store.submit(own, rig::Put::plain(b"a", b"before")).await.expect("acknowledged");
         let release = Arc::new(AtomicBool::new(false));
-        let (own, transacting) = open_transaction(&store, &release).await;
+        let (own, transacting) = open_transaction(&store, &release, hold_two).await;
         store.submit(own, rig::Put::plain(b"z", b"behind")).await.expect("acknowledged");
         let walk = |stops: bool| {
             let view = store.view(own).expect("view");
@@ -185,7 +157,7 @@ fn a_key_that_a_transaction_holds_is_not_written_until_it_is_decided() {
         let in_view = || value_of(&store, own, b"held").expect("reads");
         store.submit(own, rig::Put::plain(b"held", b"as it is")).await.expect("acknowledged");
         let release = Arc::new(AtomicBool::new(false));
-        let (_, transacting) = open_transaction(&store, &release).await;
+        let (_, transacting) = open_transaction(&store, &release, hold_two).await;
         for key in [&b"held"[..], b"held, absent"] {
             let refused = store.submit(own, rig::Put::plain(key, b"too early")).await;
             assert!(matches!(refused, Err(Fault::InDoubt)), "a transaction rests on the key");

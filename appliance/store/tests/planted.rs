@@ -84,7 +84,7 @@ const UNSEEN: Lab =
 const HELD: Lab = Lab { test: "a_key_that_a_transaction_holds_is_not_written_until_it_is_decided", ..UNSEEN };
 
 /// Which lab finds which fault.
-const CATCHES: [(&str, Lab); 23] = [
+const CATCHES: [(&str, Lab); 24] = [
     ("SyncLeftOut", MODEL),
     ("SyncLeftOut", LOG_CRASHES),
     ("SyncLeftOut", LOG_STATES),
@@ -108,6 +108,7 @@ const CATCHES: [(&str, Lab); 23] = [
     ("ForgetEarly", MODEL),
     ("SweepMissesLog", MODEL),
     ("IntentNotHeld", TRANSACTIONS),
+    ("CounterLost", MODEL),
 ];
 /// Faults that need one exact order of events: the test that stages it.
 const STAGED: [(&str, Lab); 7] = [

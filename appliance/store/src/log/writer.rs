@@ -98,6 +98,13 @@ impl BatchBuilder {
         position
     }
 
+    /// Writes over bytes that were appended at `place` before.
+    pub(crate) fn patch(&mut self, place: LogPosition, bytes: &[u8]) {
+        assert_eq!(place.segment, self.position.segment, "the bytes are in another batch");
+        let start = place.offset.checked_sub(self.position.offset).expect("the bytes are in another batch");
+        self.buffer[start as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Where the next appended byte will lie.
     #[must_use]
     pub fn next_position(&self) -> LogPosition {

@@ -74,6 +74,11 @@ pub enum Entry<'a> {
         /// The transaction's fate.
         status: &'a Arc<TxStatus>,
     },
+    /// The key belongs to the transaction until that is decided, and stays as it is.
+    Hold {
+        /// The transaction's fate.
+        status: &'a Arc<TxStatus>,
+    },
 }
 
 /// What a reader of one instant finds under a key.
@@ -87,7 +92,7 @@ pub struct Seen<'a> {
     pub fresh: bool,
 }
 
-/// The newest version of a key that is not aborted, decided or not.
+/// The newest version of a key that is not aborted, decided or not; one that only holds the key counts until it is decided.
 #[derive(Clone, Copy, Debug)]
 pub struct Latest<'a> {
     /// The batch that wrote it.
@@ -137,7 +142,7 @@ pub enum LatestKind<'a> {
     Intent {
         /// The transaction's fate.
         status: &'a Arc<TxStatus>,
-        /// What the key becomes, or has become.
+        /// What the key becomes, or has become; nothing where it is only held.
         value: Option<&'a [u8]>,
     },
 }
@@ -265,12 +270,13 @@ fn seen_in(node: Node<'_>, at: Lsn, commit: u64) -> Option<Seen<'_>> {
 fn hides_in(node: Node<'_>, at: Lsn, commit: u64) -> bool {
     let passed = node.versions().take_while(|version| !version.is_visible(at, commit));
     // Of a plain version of a later batch nothing is hidden: its batch is not a part of the reader's instant.
-    let mut intents = passed.filter(|version| version.is_intent() && !version.is_aborted());
+    let mut intents =
+        passed.filter(|version| version.is_intent() && !version.is_hold() && !version.is_void());
     intents.next().is_some()
 }
 
 fn latest_in(node: Node<'_>) -> Option<Latest<'_>> {
-    let version = node.versions().find(|version| !version.is_aborted())?;
+    let version = node.versions().find(|version| !version.is_void())?;
     let kind = match (version.status(), version.value()) {
         (Some(status), value) => LatestKind::Intent { status, value },
         (None, Some(value)) => LatestKind::Value(value),

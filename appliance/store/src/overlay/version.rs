@@ -32,6 +32,7 @@ enum Kind {
     Delete,
     IntentPut,
     IntentDelete,
+    Hold,
 }
 
 /// What lies between header and value of an intent.
@@ -78,7 +79,11 @@ impl<'a> Version<'a> {
     }
 
     pub(super) fn is_intent(self) -> bool {
-        matches!(self.header().kind, Kind::IntentPut | Kind::IntentDelete)
+        matches!(self.header().kind, Kind::IntentPut | Kind::IntentDelete | Kind::Hold)
+    }
+
+    pub(super) fn is_hold(self) -> bool {
+        self.header().kind == Kind::Hold
     }
 
     /// What the version says: `None` is a deletion.
@@ -87,7 +92,7 @@ impl<'a> Version<'a> {
         let value_offset = match header.kind {
             Kind::Put => size_of::<VersionHeader>(),
             Kind::IntentPut => size_of::<VersionHeader>() + size_of::<IntentTail>(),
-            Kind::Delete | Kind::IntentDelete => return None,
+            Kind::Delete | Kind::IntentDelete | Kind::Hold => return None,
         };
         // SAFETY: `write` allocated header, tail and value as one piece, so the offset stays within it.
         let value = unsafe { self.header.cast::<u8>().add(value_offset) };
@@ -109,11 +114,16 @@ impl<'a> Version<'a> {
 
     /// Whether a reader of this instant sees the version.
     pub(super) fn is_visible(self, at: Lsn, commit: u64) -> bool {
-        self.lsn() <= at && self.status().is_none_or(|status| status.is_visible_at(commit))
+        self.lsn() <= at && !self.is_hold() && self.status().is_none_or(|status| status.is_visible_at(commit))
     }
 
-    pub(super) fn is_aborted(self) -> bool {
-        self.status().is_some_and(|status| status.state() == TxState::Aborted)
+    /// Whether the version says nothing any more: its transaction was aborted, or is decided and only held the key.
+    pub(super) fn is_void(self) -> bool {
+        self.status().is_some_and(|status| match status.state() {
+            TxState::Pending => false,
+            TxState::Aborted => true,
+            TxState::Committed(_) => self.is_hold(),
+        })
     }
 }
 
@@ -134,6 +144,7 @@ pub(super) fn write(
         Entry::Delete => (Kind::Delete, &[][..], None),
         Entry::IntentPut { value, status } => (Kind::IntentPut, value, Some(status)),
         Entry::IntentDelete { status } => (Kind::IntentDelete, &[][..], Some(status)),
+        Entry::Hold { status } => (Kind::Hold, &[][..], Some(status)),
     };
     assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes reached the overlay", value.len());
     let value_bytes = u32::try_from(value.len()).expect("compared with a smaller bound in the line above");

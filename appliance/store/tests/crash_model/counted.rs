@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 
 use store::{
@@ -14,7 +14,7 @@ use store::{
 
 use crate::operations::{State, tag_of};
 use crate::rig::Random;
-use crate::{Model, next_tag};
+use crate::{Model, WRITERS, next_tag};
 
 const ITEMS: TableId = TableId(18);
 const TOTALS: TableId = TableId(19);
@@ -32,18 +32,23 @@ pub struct Counted {
     everywhere: BTreeMap<Vec<u8>, Vec<State>>,
 }
 
-/// Writes or deletes an item and adds the change to two totals: one of all items of its kind, one of its writer's.
+/// Writes or deletes an item and adds the change to three totals: of all items, of those of its kind, of its writer's.
 #[derive(Clone)]
 struct Count {
     key: Vec<u8>,
     tag: State,
     refuse: bool,
+    /// Stays as it is until the transaction is decided.
+    held: Option<Vec<u8>>,
 }
 
+/// The total of all items.
+const ALL: &[u8] = b"all";
+
 /// The total of a kind of items is named by the first byte of their keys, that of a writer by all in front of the slash.
-fn totals_of(key: &[u8]) -> [&[u8]; 2] {
+fn totals_of(key: &[u8]) -> [&[u8]; 3] {
     let writer = key.split(|byte| *byte == b'/').next().expect("the first part");
-    [&key[..1], writer]
+    [ALL, &key[..1], writer]
 }
 
 impl Operation for Count {
@@ -66,8 +71,48 @@ impl Operation for Count {
             }
             None => tx.delete(ITEMS, &self.key),
         }
+        if let Some(held) = &self.held {
+            tx.hold(ITEMS, held);
+        }
         let refuses = self.refuse && tx.shard() == ShardId(1);
         Ok(if refuses { Outcome::Rollback(()) } else { Outcome::Commit(()) })
+    }
+}
+
+/// Compares items and totals of the kind that no transaction writes, as an operation sees them: with all that pends.
+struct Audit;
+
+impl Operation for Audit {
+    type Reply = ();
+
+    fn keys(&self, _declare: &mut dyn FnMut(TableId, &[u8])) {}
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        let (mut sums, mut kept) = (Sums::new(), Sums::new());
+        tx.scan(ITEMS, Bound::Included(b"s"), Direction::Forward, u64::MAX, &mut |key, record| {
+            if key.starts_with(b"s") {
+                count(&mut sums, key, record.value);
+            }
+            ControlFlow::Continue(())
+        })?;
+        tx.scan(TOTALS, Bound::Included(b"s"), Direction::Forward, u64::MAX, &mut |key, record| {
+            if key.starts_with(b"s") {
+                kept.insert(key.to_vec(), store::counter::decode(record.value).expect("a counter"));
+            }
+            ControlFlow::Continue(())
+        })?;
+        sums.remove(ALL);
+        assert_eq!(kept, sums, "totals, and what the items give, as an operation sees them");
+        Ok(Outcome::Rollback(()))
+    }
+}
+
+type Sums = BTreeMap<Vec<u8>, [i64; 2]>;
+
+fn count(sums: &mut Sums, key: &[u8], value: &[u8]) {
+    for total in totals_of(key) {
+        let sum = sums.entry(total.to_vec()).or_default();
+        *sum = [sum[0] + 1, sum[1] + tag_of(value) as i64];
     }
 }
 
@@ -85,7 +130,26 @@ pub async fn step(
         let shard = store.place(&key);
         let before = state_of(&model.borrow().counted.singles, &key);
         model.borrow_mut().counted.singles.insert(key.clone(), vec![before, tag]);
-        store.submit(shard, Count { key: key.clone(), tag, refuse: false }).await?;
+        let count = Count { key: key.clone(), tag, refuse: false, held: None };
+        match store.submit(shard, count).await {
+            Ok(()) => {}
+            Err(Fault::InDoubt) => {
+                let mut model = model.borrow_mut();
+                model.counted.singles.insert(key, vec![before]);
+                model.count("counted item is held");
+                return Ok(());
+            }
+            Err(fault) => return Err(fault),
+        }
+        match store.submit(shard, Audit).await {
+            // Somebody's transaction is in the way of the walk.
+            Ok(()) | Err(Fault::InDoubt) => {}
+            Err(fault) => {
+                // The item stands: only the look at it failed.
+                model.borrow_mut().counted.singles.insert(key, vec![tag]);
+                return Err(fault);
+            }
+        }
         audit(&store.view(shard)?, b"s", "while it runs");
         let mut model = model.borrow_mut();
         model.counted.singles.insert(key, vec![tag]);
@@ -97,7 +161,9 @@ pub async fn step(
     let before = state_of(&model.borrow().counted.everywhere, &key);
     let after = if refuse { before } else { tag };
     model.borrow_mut().counted.everywhere.insert(key.clone(), vec![before, after]);
-    let part = Count { key: key.clone(), tag, refuse };
+    // One that another writer may be about to write.
+    let held = format!("s{}/{number}", random.below(WRITERS)).into_bytes();
+    let part = Count { key: key.clone(), tag, refuse, held: Some(held) };
     let outcome = store.transact(store.shards().map(|shard| (shard, part.clone())).collect()).await;
     let (is, what) = match outcome {
         Ok(_) => (after, "counted transaction"),
@@ -139,24 +205,26 @@ pub fn check(store: &Store, model: &Rc<RefCell<Model>>, round: u64) {
         for kind in [b"s", b"t"] {
             audit(&view, kind, &format!("round {round}, {shard}"));
         }
+        let [all, singles, everywhere] =
+            [ALL, b"s", b"t"].map(|total| view.counter(TOTALS, total).expect("reads"));
+        let sum = [singles[0] + everywhere[0], singles[1] + everywhere[1]];
+        assert_eq!(all, sum, "round {round}, {shard}: the total of all items, and those of both kinds");
     }
     model.borrow_mut().counted = next;
 }
 
 /// The totals of a kind of items are those of its items, and there are no others.
 fn audit(view: &View<'_>, kind: &[u8; 1], when: &str) {
-    let mut sums: BTreeMap<Vec<u8>, [i64; 2]> = BTreeMap::new();
+    let mut sums = Sums::new();
     let mut items = view.scan(ITEMS, Bound::Included(kind), Direction::Forward);
     while let Some((key, record)) = items.next().expect("reads") {
         if !key.starts_with(kind) {
             break;
         }
-        for total in totals_of(key) {
-            let sum = sums.entry(total.to_vec()).or_default();
-            *sum = [sum[0] + 1, sum[1] + tag_of(record.value) as i64];
-        }
+        count(&mut sums, key, record.value);
     }
-    let mut kept: BTreeMap<Vec<u8>, [i64; 2]> = BTreeMap::new();
+    sums.remove(ALL);
+    let mut kept = Sums::new();
     let mut totals = view.scan(TOTALS, Bound::Included(kind), Direction::Forward);
     while let Some((key, record)) = totals.next().expect("reads") {
         if !key.starts_with(kind) {

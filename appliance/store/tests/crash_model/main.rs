@@ -59,8 +59,14 @@ const ALWAYS: [&str; 20] = [
     "transaction cancelled",
 ];
 /// A run of `LONG_OPERATIONS` must have seen these too.
-const IN_LONG_RUNS: [&str; 5] =
-    ["error: full", "error: in doubt", "error: too large", "transaction conflict", "transaction duel"];
+const IN_LONG_RUNS: [&str; 6] = [
+    "counted item is held",
+    "error: full",
+    "error: in doubt",
+    "error: too large",
+    "transaction conflict",
+    "transaction duel",
+];
 const LONG_OPERATIONS: u64 = 20_000;
 
 #[derive(Default)]

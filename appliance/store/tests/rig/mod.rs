@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ring::{Backend, Reactor, ReactorConfig};
 use store::{
-    Body, Fault, NewBody, OpenError, Opened, Operation, Outcome, ShardId, Store, StoreConfig, TableId, Tx,
+    Body, Fault, NewBody, OpenError, Opened, Operation, Outcome, ShardId, Store, StoreConfig, TableId,
+    TransactFailure, Tx,
 };
 
 pub const TABLE: TableId = TableId(16);
@@ -233,6 +234,40 @@ where
     F: FnMut(&mut Tx<'_>) -> Result<Outcome<R>, Fault> + Send + 'static,
 {
     Call(work)
+}
+
+/// Starts a transaction over both shards that stays open until the flag is set: the other core is kept inside of its part.
+/// Each part puts the key `k` and does what `also` does. Gives the shard of this core, on which it is prepared, and its
+/// outcome.
+pub async fn open_transaction(
+    store: &Store,
+    release: &Arc<AtomicBool>,
+    also: fn(&mut Tx<'_>),
+) -> (ShardId, ring::Task<Result<Vec<()>, TransactFailure<()>>>) {
+    let own = store.own_shards().next().expect("one of two shards");
+    let other = store.shards().find(|shard| *shard != own).expect("two shards");
+    let part = |waits: bool| {
+        let release = Arc::clone(release);
+        call(move |tx: &mut Tx<'_>| {
+            while waits && !release.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            tx.put(TABLE, b"k", b"v", Vec::new(), false);
+            also(tx);
+            Ok(Outcome::Commit(()))
+        })
+    };
+    let parts = vec![(own, part(false)), (other, part(true))];
+    let task = {
+        let store = store.clone();
+        ring::spawn(async move { store.transact(parts).await })
+    };
+    let is_held =
+        || call(|tx: &mut Tx<'_>| Ok(Outcome::Rollback(matches!(tx.get(TABLE, b"k"), Err(Fault::InDoubt)))));
+    while !store.submit(own, is_held()).await.expect("runs") {
+        yield_now().await;
+    }
+    (own, task)
 }
 
 /// The value of a key in a fresh view of its shard.
