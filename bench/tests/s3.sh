@@ -1,6 +1,6 @@
 #!/bin/bash
-# The S3 loads against fresh nodes, plain and under TLS, for half a second each, closed and open: every answer must be
-# good. How fast they come is not looked at. Usage: s3.sh ZEROCLOUD ZEROBENCH, the paths of the two programs.
+# The S3 and DynamoDB loads against fresh nodes, plain and under TLS, for half a second each, closed and open: every answer
+# must be good. How fast they come is not looked at. Usage: s3.sh ZEROCLOUD ZEROBENCH, the paths of the two programs.
 set -euo pipefail
 zerocloud=$1
 zerobench=$2
@@ -97,6 +97,12 @@ run get --closed --distribution zipf --keys 2500
 run get --closed --distribution unique --value-bytes 70000 --keys 50
 run mixed --closed --distribution unique --reads 50 --keys 500 --unsigned
 run mixed --closed --keys 500 --streams 8
+for scenario in ddb-put ddb-get ddb-query; do
+    run "$scenario" --closed --keys 500 --value-bytes 100
+    run "$scenario" --rate 200 --keys 500 --value-bytes 100
+    run "$scenario" --closed --keys 500 --value-bytes 100 --streams 4
+done
+run ddb-put --closed --distribution uniform --keys 50 --value-bytes 70000
 multipart
 output=$("$zerobench" run --url "$url" --warm-up 0 --seconds 1 --connections 4 --closed multipart --part-bytes 9 --parts 1 --uploads 4) &&
     status=0 || status=$?
@@ -120,6 +126,8 @@ for protocol in "" "--streams 8"; do
     # Two words, or none.
     # shellcheck disable=SC2086
     run mixed --closed --keys 500 --ca "$directory/tls/authority.pem" $protocol
+    # shellcheck disable=SC2086
+    run ddb-put --closed --value-bytes 100 --ca "$directory/tls/authority.pem" $protocol
     # shellcheck disable=SC2086
     run put --rate 200 --value-bytes 200000 --ca "$directory/tls/authority.pem" $protocol
 done
