@@ -55,7 +55,12 @@ fn same(client: &str, name: &str, got: &[u8], wanted: &[u8]) -> Outcome {
     if got == wanted {
         return Ok(());
     }
-    Err(format!("{client}: {name:?} came back with {} bytes, other than the {} sent", got.len(), wanted.len()).into())
+    Err(format!(
+        "{client}: {name:?} came back with {} bytes, other than the {} sent",
+        got.len(),
+        wanted.len()
+    )
+    .into())
 }
 
 /// What is stored under each name: sizes, then odd names.
@@ -83,7 +88,9 @@ async fn aws_sdk() -> Outcome {
         let request = client.upload_part().bucket(BUCKET).key("multipart").upload_id(id).part_number(number);
         let sent = request.body(ByteStream::from(part.to_vec())).send().await?;
         let mut done = CompletedPart::builder().part_number(number);
-        done = done.set_e_tag(sent.e_tag().map(Into::into)).set_checksum_crc32(sent.checksum_crc32().map(Into::into));
+        done = done
+            .set_e_tag(sent.e_tag().map(Into::into))
+            .set_checksum_crc32(sent.checksum_crc32().map(Into::into));
         parts = parts.parts(done.build());
     }
     let complete = client.complete_multipart_upload().bucket(BUCKET).key("multipart").upload_id(id);
@@ -103,7 +110,10 @@ async fn aws_sdk() -> Outcome {
     for name in names {
         client.delete_object().bucket(BUCKET).key(name).send().await?;
     }
-    println!("{CLIENT}: {} objects and one of {MULTIPART_BYTES} bytes in parts came back whole", wanted.len() - 1);
+    println!(
+        "{CLIENT}: {} objects and one of {MULTIPART_BYTES} bytes in parts came back whole",
+        wanted.len() - 1
+    );
     Ok(())
 }
 
@@ -134,7 +144,12 @@ async fn object_store_crate() -> Outcome {
     }
     let listed: Vec<_> = store.list(None).try_collect().await?;
     if listed.len() != count + 1 {
-        return Err(format!("{CLIENT}: the listing shows {} objects, {} were stored", listed.len(), count + 1).into());
+        return Err(format!(
+            "{CLIENT}: the listing shows {} objects, {} were stored",
+            listed.len(),
+            count + 1
+        )
+        .into());
     }
     for object in listed {
         store.delete(&object.location).await?;

@@ -45,12 +45,13 @@ fn item(pk: &str, sk: i64) -> Item {
 
 async fn make_table(client: &Client) -> Outcome {
     let mut create = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
-    for (name, kind, role) in [
-        ("pk", ScalarAttributeType::S, KeyType::Hash),
-        ("sk", ScalarAttributeType::N, KeyType::Range),
-    ] {
+    for (name, kind, role) in
+        [("pk", ScalarAttributeType::S, KeyType::Hash), ("sk", ScalarAttributeType::N, KeyType::Range)]
+    {
         create = create
-            .attribute_definitions(AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()?)
+            .attribute_definitions(
+                AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()?,
+            )
             .key_schema(KeySchemaElement::builder().attribute_name(name).key_type(role).build()?);
     }
     create.send().await?;
@@ -61,7 +62,7 @@ async fn make_table(client: &Client) -> Outcome {
 async fn items(client: &Client) -> Outcome {
     let mut whole = item("types", 1);
     whole.extend([
-        ("blob".to_owned(), Value::B(Blob::new([0, 1, 254, 255]))),
+        ("octets".to_owned(), Value::B(Blob::new([0, 1, 254, 255]))),
         ("list".to_owned(), Value::L(vec![number(1), Value::Null(true), Value::Bool(false)])),
         ("map".to_owned(), Value::M(HashMap::from([("ü".to_owned(), text("鍵"))]))),
         ("words".to_owned(), Value::Ss(vec!["a".to_owned(), "b".to_owned()])),
@@ -71,11 +72,12 @@ async fn items(client: &Client) -> Outcome {
     let get = client.get_item().table_name(TABLE).set_key(Some(item("types", 1))).consistent_read(true);
     assert_eq!(get.send().await?.item, Some(whole));
     let again = client.put_item().table_name(TABLE).set_item(Some(item("types", 1)));
-    let refused = again.condition_expression("attribute_not_exists(pk)").send().await.expect_err("it is there");
+    let refused =
+        again.condition_expression("attribute_not_exists(pk)").send().await.expect_err("it is there");
     assert!(refused.into_service_error().is_conditional_check_failed_exception());
     let update = client.update_item().table_name(TABLE).set_key(Some(item("types", 1)));
     let updated = update
-        .update_expression("SET #m.n = :n REMOVE blob")
+        .update_expression("SET #m.n = :n REMOVE octets")
         .expression_attribute_names("#m", "map")
         .expression_attribute_values(":n", number(7))
         .return_values(ReturnValue::UpdatedNew)
@@ -136,7 +138,8 @@ async fn transactions(client: &Client) -> Outcome {
     else {
         return Err(format!("another error: {cancelled}").into());
     };
-    let codes: Vec<_> = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
+    let codes: Vec<_> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
     assert_eq!(codes, ["None", "ConditionalCheckFailed"]);
     let get = client.get_item().table_name(TABLE).set_key(Some(item("tx", 3))).consistent_read(true);
     assert_eq!(get.send().await?.item, None);
