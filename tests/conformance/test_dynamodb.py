@@ -1,5 +1,6 @@
 """boto3's client and resource against tables: what programs do with them, and the exceptions that they catch."""
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -276,6 +277,24 @@ def test_indexes_follow_their_items(client, made):
     assert local() == ["a"] and everywhere(2) == set()
 
 
+def test_an_index_that_comes_later_has_what_was_there_before(client, made):
+    name = made("later")
+    for number in range(30):
+        client.put_item(TableName=name, Item={"pk": {"S": str(number)}, "group": {"S": str(number % 3)}})
+    create = {"IndexName": "by-group", "KeySchema": [{"AttributeName": "group", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}
+    client.update_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "group", "AttributeType": "S"}],
+        GlobalSecondaryIndexUpdates=[{"Create": create}],
+    )
+    deadline = time.monotonic() + 120
+    while client.describe_table(TableName=name)["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] != "ACTIVE":
+        assert time.monotonic() < deadline, "the index does not become active"
+        time.sleep(0.2)
+    reply = client.query(TableName=name, IndexName="by-group", KeyConditionExpression="#g = :g", ExpressionAttributeNames={"#g": "group"}, ExpressionAttributeValues={":g": {"S": "1"}})
+    assert {item["pk"]["S"] for item in reply["Items"]} == {str(number) for number in range(30) if number % 3 == 1}
+
+
 # ---- transactions ----
 
 
@@ -306,3 +325,29 @@ def test_a_transaction_that_is_sent_twice_happens_once(client, made):
     assert client.get_item(TableName=name, Key={"pk": {"S": "a"}}, ConsistentRead=True)["Item"]["n"] == {"N": "1"}
     with pytest.raises(client.exceptions.IdempotentParameterMismatchException):
         add(2)
+
+
+# ---- time to live ----
+
+
+def test_time_to_live_is_set_and_described(client, made):
+    name = made("mortal")
+    specification = {"Enabled": True, "AttributeName": "until"}
+    assert client.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)["TimeToLiveSpecification"] == specification
+    described = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert described["AttributeName"] == "until" and described["TimeToLiveStatus"] in ("ENABLING", "ENABLED")
+
+
+def test_an_item_whose_time_is_over_goes(client, made):
+    if elsewhere():
+        pytest.skip("AWS takes days")
+    name = made("expiring")
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"})
+    now = int(time.time())
+    client.put_item(TableName=name, Item={"pk": {"S": "over"}, "until": {"N": str(now - 10)}})
+    client.put_item(TableName=name, Item={"pk": {"S": "later"}, "until": {"N": str(now + 3600)}})
+    deadline = time.monotonic() + 120
+    while "Item" in client.get_item(TableName=name, Key={"pk": {"S": "over"}}, ConsistentRead=True):
+        assert time.monotonic() < deadline, "the item does not go"
+        time.sleep(0.2)
+    assert "Item" in client.get_item(TableName=name, Key={"pk": {"S": "later"}}, ConsistentRead=True)
