@@ -13,6 +13,8 @@ pub mod expression;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod json;
+#[doc(hidden)]
+pub mod measured;
 pub mod model;
 pub mod number;
 pub mod ops;

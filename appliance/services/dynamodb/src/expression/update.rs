@@ -303,7 +303,7 @@ impl Inner {
         };
         match (value, gone) {
             (ValueRef::Set(set), ValueRef::Set(gone)) if set.kind() == gone.kind() => {
-                let left = set.iter().filter(|member| !gone.contains(member));
+                let left = set.without(gone);
                 Ok(Some(match Value::set(set.kind(), left) {
                     Some(value) => Edit::Set(path.to_vec(), value),
                     None => Edit::Remove(path.to_vec()),

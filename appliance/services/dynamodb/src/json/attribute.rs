@@ -219,11 +219,14 @@ impl Values<'_, '_> {
 
     /// Reads one member of a value's object. Of a list or map only the beginning; then says whether it is a map.
     fn member(&mut self, value: &mut Open) -> Result<Option<bool>, JsonError> {
-        let name = self.reader.key()?;
+        let kind = match self.reader.letter_key() {
+            Some(letter) => Kind::from_letter(letter),
+            None => Kind::from_name(&self.reader.key()?),
+        };
         if self.reader.take_null() {
             return Ok(None);
         }
-        let Some(kind) = Kind::from_name(&name) else {
+        let Some(kind) = kind else {
             self.reader.skip()?;
             return Ok(None);
         };

@@ -190,11 +190,9 @@ impl<'a> Reader<'a> {
     /// Reads a member's name and the colon.
     pub(super) fn key(&mut self) -> Result<Cow<'a, str>, JsonError> {
         let key = self.quoted()?;
+        self.skip_space();
         if self.peek() != Some(b':') {
-            self.skip_space();
-            if self.peek() != Some(b':') {
-                return Err(JsonError::Syntax);
-            }
+            return Err(JsonError::Syntax);
         }
         self.at += 1;
         self.skip_space();
@@ -212,19 +210,32 @@ impl<'a> Reader<'a> {
 
     /// Reads a string with its quotes.
     pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        if self.peek() != Some(b'"') {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
             return Err(JsonError::Syntax);
         }
         let start = self.at + 1;
-        let end = text::plain_end(self.text.as_bytes(), start);
+        let end = text::plain_end(bytes, start);
         let plain = self.text.get(start..end).ok_or(JsonError::Syntax)?;
-        if self.text.as_bytes().get(end) == Some(&b'"') {
+        if bytes.get(end) == Some(&b'"') {
             self.at = end + 1;
             return Ok(Cow::Borrowed(plain));
         }
         let mut unescaped = String::from(plain);
         self.at = text::unescape(self.text, end, &mut unescaped)?;
         Ok(Cow::Owned(unescaped))
+    }
+
+    /// Reads a member's name and the colon if the name is one letter and nothing stands between the two: the most
+    /// frequent names are `"S"` and its like.
+    #[inline]
+    pub(super) fn letter_key(&mut self) -> Option<u8> {
+        let Some(&[b'"', letter @ b'A'..=b'Z', b'"', b':', ..]) = self.text.as_bytes().get(self.at..) else {
+            return None;
+        };
+        self.at += 4;
+        self.skip_space();
+        Some(letter)
     }
 
     /// Steps over a string, number, boolean or null and says which it was.
@@ -255,6 +266,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The byte here.
+    #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -313,6 +325,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Behind a value: over the comma, and true, or over the closing bracket, and false.
+    #[inline]
     fn step(&mut self, close: u8) -> Result<bool, JsonError> {
         self.skip_space();
         let byte = self.peek().ok_or(JsonError::Syntax)?;
@@ -328,13 +341,18 @@ impl<'a> Reader<'a> {
         Ok(false)
     }
 
+    #[inline]
     fn skip_space(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
         // Clients send none, or one blank.
-        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-        if rest.first().is_some_and(is_space) {
-            self.at += rest.iter().position(|byte| !is_space(byte)).unwrap_or(rest.len());
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_spaces();
         }
+    }
+
+    fn skip_spaces(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        self.at += rest.iter().position(|byte| !is_space(byte)).unwrap_or(rest.len());
     }
 
     fn no_structure(&mut self, shape: &'static str) -> JsonError {

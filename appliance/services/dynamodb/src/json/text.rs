@@ -6,24 +6,48 @@ use super::JsonError;
 
 /// The first byte at or behind `from` that a JSON string cannot hold as it is: a quote, a backslash or a control.
 /// The length of `bytes` when there is none.
+#[inline]
 pub(super) fn plain_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
-    // Eight at a time: a byte below 0x20 borrows into its top bit, and so does one that equals a mark after the mark
-    // is taken out of it. Bits above the lowest one set may be wrong, so only that one is used.
     while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let backslash = word ^ (ONES * u64::from(b'\\'));
-        let found = (word.wrapping_sub(ONES * 0x20) & !word)
-            | (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash);
-        let found = found & TOPS;
+        let found = marks(u64::from_le_bytes(*word));
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    bytes[at..].iter().position(|byte| !is_plain(*byte)).map_or(bytes.len(), |behind| at + behind)
+    if at >= bytes.len() {
+        return bytes.len();
+    }
+    // Behind the last byte the word is zero, which is a mark as well.
+    at + marks(last_word(bytes, bytes.len() - at)).trailing_zeros() as usize / 8
+}
+
+/// A bit for each byte of `word` that a JSON string cannot hold as it is. A byte below 0x20 borrows into its top bit, and
+/// so does one that equals a mark after the mark is taken out of it. Bits above the lowest one set may be wrong.
+#[inline]
+fn marks(word: u64) -> u64 {
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let found = (word.wrapping_sub(ONES * 0x20) & !word)
+        | (quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash);
+    found & TOPS
+}
+
+/// The last `count` bytes, 1 to 7 of them, as the low bytes of a word.
+#[inline]
+fn last_word(bytes: &[u8], count: usize) -> u64 {
+    if let Some(last) = bytes.last_chunk() {
+        return u64::from_le_bytes(*last) >> (8 * (8 - count));
+    }
+    let last = &bytes[bytes.len() - count..];
+    if let (Some(low), Some(high)) = (last.first_chunk(), last.last_chunk()) {
+        return u64::from(u32::from_le_bytes(*low))
+            | u64::from(u32::from_le_bytes(*high)) << (8 * (count - 4));
+    }
+    let byte = |index: usize| u64::from(last[index]) << (8 * index);
+    byte(0) | byte(count / 2) | byte(count - 1)
 }
 
 /// Reads the rest of a string whose plain beginning `out` holds. `at` is the first byte that is not plain. Gives where
@@ -65,9 +89,8 @@ pub(super) fn unescape(text: &str, mut at: usize, out: &mut String) -> Result<us
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
-    let mut at = 0;
+    let (mut at, mut end) = (0, plain_end(text, 0));
     loop {
-        let end = plain_end(text, at);
         out.extend_from_slice(&text[at..end]);
         let Some(&byte) = text.get(end) else { break };
         match byte {
@@ -83,6 +106,7 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
             }
         }
         at = end + 1;
+        end = plain_end(text, at);
     }
     out.push(b'"');
 }
@@ -110,10 +134,6 @@ fn four_digits(bytes: &[u8], at: usize) -> Result<u32, JsonError> {
         let value = char::from(*digit).to_digit(16).ok_or(JsonError::Syntax)?;
         Ok(sum * 16 + value)
     })
-}
-
-fn is_plain(byte: u8) -> bool {
-    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;

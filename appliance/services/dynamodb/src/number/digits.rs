@@ -153,25 +153,24 @@ impl Digits {
         if self.negative {
             out.push(b'-');
         }
-        let digits = self.digits[..count].iter().map(|digit| b'0' + digit);
+        let mut text = self.digits;
+        text.iter_mut().for_each(|digit| *digit += b'0');
+        let digits = &text[..count];
         // Digits in front of the point.
         let whole = i32::from(self.exponent) + 1;
-        let Ok(whole) = usize::try_from(whole) else {
-            out.extend_from_slice(b"0.");
-            out.resize(out.len() + whole.unsigned_abs() as usize, b'0');
-            out.extend(digits);
-            return;
-        };
+        let zero_count = usize::try_from(-whole).unwrap_or(0);
+        let whole = usize::try_from(whole).unwrap_or(0);
         if whole == 0 {
             out.extend_from_slice(b"0.");
-            out.extend(digits);
+            out.resize(out.len() + zero_count, b'0');
+            out.extend_from_slice(digits);
         } else if count <= whole {
-            out.extend(digits);
+            out.extend_from_slice(digits);
             out.resize(out.len() + whole - count, b'0');
         } else {
-            out.extend(digits.clone().take(whole));
+            out.extend_from_slice(&digits[..whole]);
             out.push(b'.');
-            out.extend(digits.skip(whole));
+            out.extend_from_slice(&digits[whole..]);
         }
     }
 
@@ -306,10 +305,11 @@ fn scan_exponent(text: &[u8]) -> Result<i64, NumberError> {
         if !byte.is_ascii_digit() {
             return Err(NumberError::NotANumber);
         }
-        let next = value.checked_mul(10).and_then(|value| value.checked_add(i64::from(byte - b'0')));
+        // Below zero, where 64 bits reach one further.
+        let next = value.checked_mul(10).and_then(|value| value.checked_sub(i64::from(byte - b'0')));
         value = next.ok_or(NumberError::NotANumber)?;
     }
-    Ok(if negative { -value } else { value })
+    if negative { Ok(value) } else { value.checked_neg().ok_or(NumberError::NotANumber) }
 }
 
 const CLASS_NEGATIVE: u8 = 0x40;

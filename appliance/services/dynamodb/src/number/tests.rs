@@ -61,6 +61,8 @@ fn what_is_no_number_is_refused_for_the_first_reason() {
         ("--1", NotANumber),
         ("1e1.5", NotANumber),
         ("1e9223372036854775808", NotANumber),
+        ("1e-9223372036854775808", Underflow),
+        ("1e-9223372036854775809", NotANumber),
         ("1e2147483647", Overflow),
         ("1e-2147483648", Underflow),
         ("1E126", Overflow),

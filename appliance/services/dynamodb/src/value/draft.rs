@@ -8,6 +8,7 @@
 //! around count the other.
 //! Leaves to its users: that names and values alternate in maps. To json/: what may be in a request.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::encoding::{
@@ -61,6 +62,12 @@ struct Attribute {
     size: u32,
     /// What it counts; until it is complete, what counted in front of it.
     aws_bytes: u32,
+    /// How many maps had moved in front of it.
+    moved_before: u32,
+    /// Whether one has moved inside of it.
+    has_moved: bool,
+    /// The beginning of the name, whose order as a number is that of its bytes.
+    prefix: u64,
 }
 
 /// A map whose attributes do not lie in order.
@@ -98,6 +105,9 @@ impl Draft {
     pub(crate) fn begin_item(&mut self) {
         self.clear();
         self.is_item = true;
+        // Enough for most items, so that the buffers do not grow in steps.
+        self.bytes.reserve(RESERVED_BYTES);
+        self.attributes.reserve(RESERVED_COUNT);
         self.bytes.extend_from_slice(&[VERSION, 0, 0, 0]);
         self.open_container(true, 0);
     }
@@ -113,11 +123,15 @@ impl Draft {
         assert!(self.open.is_empty(), "a list or map of the item is open");
         self.finish_attribute(&open);
         let in_order = self.settle_map(&open);
-        let mut out = Vec::new();
+        let mut out;
         if in_order && self.moved.is_empty() {
-            out.extend_from_slice(&self.bytes);
+            out = if self.bytes.capacity() <= RESERVED_BYTES {
+                std::mem::take(&mut self.bytes)
+            } else {
+                self.bytes.clone()
+            };
         } else {
-            out.reserve_exact(self.bytes.len() - self.dropped_bytes as usize);
+            out = Vec::with_capacity(self.bytes.len() - self.dropped_bytes as usize);
             out.extend_from_slice(&self.bytes[..ITEM_HEAD_BYTES]);
             self.moved.sort_unstable_by_key(|moved| moved.start);
             match self.moved.first() {
@@ -163,19 +177,24 @@ impl Draft {
         self.bytes.extend_from_slice(name);
         // AWS counts one more for each attribute of a map, but not of an item.
         self.count(length.saturating_add(u32::from(index > 0 || !self.is_item)));
-        let open = &mut self.open[index];
-        if open.in_order && self.attributes.len() > open.attributes_from as usize {
-            let before = self.attributes[self.attributes.len() - 1];
-            open.in_order = name_of(&self.bytes, &before) < name;
-        }
-        self.attributes.push(Attribute {
+        let attribute = Attribute {
             start,
             end: start,
             name_start,
             name_bytes: length,
             size: self.dropped_bytes,
             aws_bytes: aws_before,
-        });
+            moved_before: self.moved.len() as u32,
+            has_moved: false,
+            prefix: prefix(name),
+        };
+        let open = &mut self.open[index];
+        if open.in_order
+            && let Some(before) = self.attributes[open.attributes_from as usize..].last()
+        {
+            open.in_order = compare(&self.bytes, before, &attribute) == Ordering::Less;
+        }
+        self.attributes.push(attribute);
     }
 
     /// Begins an element of the open list; the value follows.
@@ -426,6 +445,7 @@ impl Draft {
         let end = self.here();
         if let Some(last) = self.attributes[from..].last_mut() {
             last.end = end;
+            last.has_moved = self.moved.len() > last.moved_before as usize;
             last.size = end - last.start - (self.dropped_bytes - last.size);
             last.aws_bytes = self.aws_bytes.saturating_sub(last.aws_bytes);
         }
@@ -446,15 +466,13 @@ impl Draft {
         }
         let bytes = &self.bytes;
         let attributes = &mut self.attributes[from..];
-        attributes.sort_unstable_by(|a, b| {
-            name_of(bytes, a).cmp(name_of(bytes, b)).then_with(|| a.start.cmp(&b.start))
-        });
+        attributes.sort_unstable_by(|a, b| compare(bytes, a, b).then_with(|| a.start.cmp(&b.start)));
         let sorted_from = self.sorted.len();
         let mut total = 0;
         for (index, attribute) in attributes.iter().enumerate() {
             let is_replaced = attributes
                 .get(index + 1)
-                .is_some_and(|next| name_of(bytes, next) == name_of(bytes, attribute));
+                .is_some_and(|next| compare(bytes, attribute, next) == Ordering::Equal);
             if is_replaced {
                 self.dropped_bytes += attribute.size;
                 self.aws_bytes = self.aws_bytes.saturating_sub(attribute.aws_bytes);
@@ -486,13 +504,11 @@ impl Draft {
 
     /// The same with attributes that were sorted. Each round goes one level down, and requests bound the levels.
     fn copy_sorted(&self, attributes: Range<usize>, out: &mut Vec<u8>) {
-        // Most often the item is the only map that moved, and then there is nothing to look for inside.
-        let is_alone = self.moved.len() == 1;
         for attribute in &self.sorted[attributes] {
-            if is_alone {
-                out.extend_from_slice(&self.bytes[attribute.start as usize..attribute.end as usize]);
-            } else {
+            if attribute.has_moved {
                 self.copy(attribute.start, attribute.end, out);
+            } else {
+                out.extend_from_slice(&self.bytes[attribute.start as usize..attribute.end as usize]);
             }
         }
     }
@@ -514,6 +530,18 @@ fn name_of<'a>(bytes: &'a [u8], attribute: &Attribute) -> &'a [u8] {
     &bytes[attribute.name_start as usize..][..attribute.name_bytes as usize]
 }
 
+/// The order of two names. Most differ in their first eight bytes.
+fn compare(bytes: &[u8], a: &Attribute, b: &Attribute) -> Ordering {
+    a.prefix.cmp(&b.prefix).then_with(|| name_of(bytes, a).cmp(name_of(bytes, b)))
+}
+
+fn prefix(name: &[u8]) -> u64 {
+    if let Some(first) = name.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
+    name.iter().rev().fold(0, |prefix, byte| prefix >> 8 | u64::from(*byte) << 56)
+}
+
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
@@ -521,6 +549,10 @@ fn length(bytes: &[u8]) -> u32 {
 /// Past this the contents of values are left out, and only their sizes count: such an item is refused for its size in
 /// any case, and must not take the memory of 300 copies of itself before.
 const BYTES_MAX: usize = 64 << 20;
+
+/// What an item begins with.
+const RESERVED_BYTES: usize = 256;
+const RESERVED_COUNT: usize = 12;
 
 /// What a draft keeps for the next one.
 const KEPT_BYTES_MAX: usize = 64 << 10;

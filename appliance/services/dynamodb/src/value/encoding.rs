@@ -110,7 +110,7 @@ pub(super) fn are_attributes(mut bytes: &[u8], depth: usize) -> bool {
     while !bytes.is_empty() {
         let Some((name, value, rest)) = split_attribute(bytes) else { return false };
         let in_order = before.is_none_or(|before| before < name);
-        if !in_order || str::from_utf8(name).is_err() || !is_value(value, depth) {
+        if !in_order || !is_utf8(name) || !is_value(value, depth) {
             return false;
         }
         before = Some(name);
@@ -126,8 +126,8 @@ fn is_value(value: &[u8], depth: usize) -> bool {
     }
     match value[0] {
         TAG_N => is_sortable(&value[2..]),
-        TAG_S => field(&value[1..]).is_some_and(|(text, _)| str::from_utf8(text).is_ok()),
-        TAG_SS => is_set(value, |member| str::from_utf8(member).is_ok()),
+        TAG_S => field(&value[1..]).is_some_and(|(text, _)| is_utf8(text)),
+        TAG_SS => is_set(value, is_utf8),
         TAG_NS => is_set(value, is_sortable),
         TAG_BS => is_set(value, |_| true),
         TAG_M => are_attributes(contents(value), depth + 1),
@@ -145,6 +145,14 @@ fn is_value(value: &[u8], depth: usize) -> bool {
         // The others have nothing inside.
         _ => true,
     }
+}
+
+/// Names and most texts are short and ASCII, for which this is several times quicker than the general check.
+fn is_utf8(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks();
+    let seen = words.iter().fold(0, |seen, word| seen | u64::from_le_bytes(*word));
+    let rest_seen = rest.iter().fold(0, |seen, byte| seen | byte);
+    (seen & 0x8080_8080_8080_8080 == 0 && rest_seen < 0x80) || str::from_utf8(text).is_ok()
 }
 
 fn is_set(value: &[u8], is_member: impl Fn(&[u8]) -> bool) -> bool {

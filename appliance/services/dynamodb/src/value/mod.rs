@@ -101,6 +101,18 @@ impl Kind {
         })
     }
 
+    /// The same for a name of one letter.
+    pub(crate) const fn from_letter(name: u8) -> Option<Kind> {
+        Some(match name {
+            b'S' => Kind::S,
+            b'N' => Kind::N,
+            b'B' => Kind::B,
+            b'L' => Kind::L,
+            b'M' => Kind::M,
+            _ => return None,
+        })
+    }
+
     /// Whether it is one of the three kinds of set.
     #[must_use]
     pub const fn is_set(self) -> bool {

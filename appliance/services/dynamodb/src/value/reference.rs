@@ -200,6 +200,15 @@ impl<'a> SetRef<'a> {
         self.iter().take_while(|found| *found <= member).any(|found| found == member)
     }
 
+    /// The members that `other`, of the same kind, does not have. Walks each set once.
+    pub fn without(&self, other: SetRef<'a>) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+        let mut gone = other.iter().peekable();
+        self.iter().filter(move |member| {
+            while gone.next_if(|candidate| candidate < member).is_some() {}
+            gone.peek() != Some(member)
+        })
+    }
+
     fn aws_bytes(&self) -> u32 {
         let size = |member| match self.kind {
             Kind::Ns => aws_bytes_of_sortable(member),

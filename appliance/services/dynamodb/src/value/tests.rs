@@ -74,6 +74,24 @@ fn copies_of_parts_are_equal_to_the_parts() {
 }
 
 #[test]
+fn a_set_without_another_keeps_the_rest_in_order() {
+    let set = |members: &[&str]| {
+        Value::set(Kind::Ss, members.iter().map(|text| text.as_bytes())).expect("it has members")
+    };
+    let left = |whole: &[&str], gone: &[&str]| {
+        let (whole, gone) = (set(whole), set(gone));
+        let (ValueRef::Set(whole), ValueRef::Set(gone)) = (whole.as_ref(), gone.as_ref()) else {
+            panic!("two sets")
+        };
+        whole.without(gone).map(|member| String::from_utf8_lossy(member).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&["a", "b", "c", "d"], &["b", "d", "e"]), ["a", "c"]);
+    assert_eq!(left(&["b", ""], &["a", "c"]), ["", "b"]);
+    assert_eq!(left(&["a", "b"], &["b", "a"]), [""; 0]);
+    assert_eq!(left(&["a"], &["", "0", "1", "b"]), ["a"]);
+}
+
+#[test]
 fn every_other_version_and_every_cut_is_corrupt() {
     let item = sample();
     let bytes = item.as_bytes();
