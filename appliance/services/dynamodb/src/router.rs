@@ -54,6 +54,10 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     row("DescribeLimits", "dynamodb:DescribeLimits", ops::describe_table::limits),
     row("DescribeEndpoints", "dynamodb:DescribeEndpoints", ops::describe_table::endpoints),
+    row("GetRecords", "dynamodb:GetRecords", ops::streams::records),
+    row("GetShardIterator", "dynamodb:GetShardIterator", ops::streams::shard_iterator),
+    row("DescribeStream", "dynamodb:DescribeStream", ops::streams::describe),
+    row("ListStreams", "dynamodb:ListStreams", ops::streams::list),
 ];
 
 /// The names of `DynamoDB_20120810`, built or not.

@@ -11,6 +11,7 @@ pub mod item_write;
 pub mod page;
 pub mod range;
 pub mod read;
+pub mod streams;
 pub mod sweep;
 pub mod tick;
 pub mod transact;

@@ -54,11 +54,12 @@ pub fn look(background: &Background, cx: &Context<'_>, shard: ShardId) -> Result
                 None => break trim.is_over(),
                 Some((key, Some(record))) => {
                     let (_, sequence, part) = record_of(key)?;
-                    let due = trim.is_due(part, record.value)?;
-                    if due != Some(true) {
+                    // A second part without its first is what is left of a record that went.
+                    let due = trim.is_due(part, record.value)?.unwrap_or(true);
+                    if !due {
                         background.with(shard, |marks| marks.trim.low.insert(trim.stream.number, sequence));
                     }
-                    break due == Some(true);
+                    break due;
                 }
                 Some((_, None)) if records.examined() > LOOK_EXAMINED_MAX => break true,
                 Some((_, None)) => {}

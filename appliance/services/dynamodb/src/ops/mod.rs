@@ -16,6 +16,7 @@ pub mod page;
 pub mod put_item;
 pub mod query;
 pub mod scan;
+pub mod streams;
 pub mod tags;
 pub mod time_to_live;
 pub mod transact_get_items;
