@@ -183,7 +183,7 @@ fn a_batch_writes_each_item_by_itself_and_reads_them_in_the_order_of_their_keys(
             match wrote {
                 Wrote::Done(_) => assert_ne!(number, 7),
                 Wrote::Refused(Refusal::Key(_)) => assert_eq!(number, 7),
-                Wrote::Refused(_) | Wrote::Later => panic!("write {number}"),
+                Wrote::Refused(_) | Wrote::ConditionFailed(_) | Wrote::Later => panic!("write {number}"),
             }
         }
         let key = |number| Key::exact(&table, item(&[("pk", s(&name(number)))]).as_ref()).expect("a key");

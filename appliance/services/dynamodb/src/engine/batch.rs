@@ -12,7 +12,7 @@ use super::read::get_in;
 use crate::model::keys::Key;
 use crate::model::limits::{BATCH_GET_BYTES_MAX, BYTES_PER_TURN_MAX, ITEM_BYTES_MAX, STALE_ATTEMPTS_MAX};
 use crate::model::table::{StreamView, Table};
-use crate::value::ItemRef;
+use crate::value::{Item, ItemRef};
 
 /// Items that a read of several looks at before it lets others run.
 const ITEMS_PER_TURN_MAX: usize = 64;
@@ -97,6 +97,8 @@ pub enum Wrote {
     Done(Box<Done>),
     /// It cannot be.
     Refused(Refusal),
+    /// Its condition does not hold, for this item if it was asked for and there is one.
+    ConditionFailed(Option<Item>),
     /// It was not done and may be tried again: its shard is behind or full, or a transaction holds its item.
     Later,
 }
@@ -199,8 +201,7 @@ impl BatchWrite {
                             Written::Done(done) => Wrote::Done(done),
                             Written::Refused(Refusal::Conflict) => Wrote::Later,
                             Written::Refused(refusal) => Wrote::Refused(refusal),
-                            // Writes of batches have no condition.
-                            Written::ConditionFailed(_) => Wrote::Later,
+                            Written::ConditionFailed(item) => Wrote::ConditionFailed(item),
                         });
                     }
                 }

@@ -19,6 +19,7 @@ use crate::json;
 use crate::model::keys::KeyError;
 use crate::model::limits::{BYTES_PER_TURN_MAX, EXAMINED_PER_TURN_MAX, PAGE_BYTES_MAX};
 use crate::model::table::{IndexNumber, Table};
+use crate::partiql::Columns;
 use crate::store::ITEMS;
 use crate::store::index_key::item_key_of;
 use crate::value::path::Projection;
@@ -34,6 +35,8 @@ pub enum Show {
     Project(Projection),
     /// What the index projects.
     IndexProjected,
+    /// The columns of a statement.
+    Columns(Columns),
 }
 
 /// A page to be read.
@@ -196,6 +199,7 @@ fn read(request: &PageRequest, index: Option<IndexOf<'_>>, page: &mut Page, item
             Show::Count => {}
             Show::All | Show::IndexProjected => shown.write_json(&mut page.items),
             Show::Project(projection) => projection.write_json(shown, &mut page.items),
+            Show::Columns(columns) => columns.of(shown).as_ref().write_json(&mut page.items),
         }
     }
     let is_full = request.limit.is_some_and(|limit| page.scanned >= limit) || page.bytes >= PAGE_BYTES_MAX;

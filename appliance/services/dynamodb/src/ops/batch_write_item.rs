@@ -208,6 +208,7 @@ impl Batch {
                 Wrote::Done(done) => Some(done),
                 Wrote::Later => None,
                 Wrote::Refused(refusal) => return Err(refusal.into()),
+                Wrote::ConditionFailed(item) => return Err(Error::condition_failed(item)),
             });
         }
         if done.iter().all(Option::is_none) {

@@ -13,6 +13,7 @@ pub mod item;
 pub mod legacy;
 pub mod list_tables;
 pub mod page;
+pub mod partiql;
 pub mod put_item;
 pub mod query;
 pub mod scan;

@@ -22,7 +22,7 @@ use crate::value::Item;
 use crate::wire::capacity::{Consumed, HalfUnits, Purpose, write_consumed_list};
 use crate::wire::constraint::Violations;
 use crate::wire::error::{
-    COLLECTION_TOO_LARGE, CONDITION_FAILED, CONFLICT, Error, ErrorName, Reason, ReasonCode,
+    COLLECTION_TOO_LARGE, CONDITION_FAILED, CONFLICT, DUPLICATE, Error, ErrorName, Reason, ReasonCode,
 };
 use crate::wire::request::item::{ItemRequest, Wanted};
 use crate::wire::request::transact::{Action as Sent, TransactWrite, Verb};
@@ -59,29 +59,25 @@ struct CheckedAction {
 }
 
 /// What the reply needs to know of the request.
-struct Asked {
-    tables: Vec<(Box<str>, Arc<Table>)>,
+pub struct Asked {
+    /// The tables, each by the name that the request has for it.
+    found: Vec<(Box<str>, Arc<Table>)>,
     /// Of which table each action is.
-    places: Vec<usize>,
+    pub places: Vec<usize>,
     keys: Vec<Item>,
-    capacity: ReturnCapacity,
+    /// Which actions are INSERT statements; empty where none are.
+    pub inserts: Vec<bool>,
+    /// `ReturnConsumedCapacity`
+    pub capacity: ReturnCapacity,
     collection: ReturnCollection,
 }
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
     let Checked { actions, token, capacity, collection } = check(&call, body)?;
-    let mut asked = Asked { tables: Vec::new(), places: Vec::new(), keys: Vec::new(), capacity, collection };
+    let mut asked = Asked::new(capacity, collection);
     for action in &actions {
-        let place = asked.tables.iter().position(|(name, _)| *name == action.table_name);
-        let place = match place {
-            Some(place) => place,
-            None => {
-                asked.tables.push((action.table_name.clone(), call.table(cx, &action.table_name)?));
-                asked.tables.len() - 1
-            }
-        };
-        asked.places.push(place);
+        asked.place(&call, cx, &action.table_name)?;
     }
     let writes = writes(&asked, actions)?;
     if collection == ReturnCollection::Size {
@@ -199,9 +195,8 @@ fn check_action(call: &Call, sent: Sent<'_>, on_failure: ReturnOnFailure) -> Res
 fn writes(asked: &Asked, checked: Vec<CheckedAction>) -> Result<Vec<ItemWrite>, Error> {
     let keys: Vec<_> = checked
         .iter()
-        .zip(&asked.places)
-        .map(|(action, place)| {
-            let table = &asked.tables[*place].1;
+        .zip(asked.tables())
+        .map(|(action, table)| {
             key_of(table, &action.action, action.key.as_ref().map(Item::as_ref), Error::from)
         })
         .collect();
@@ -210,8 +205,8 @@ fn writes(asked: &Asked, checked: Vec<CheckedAction>) -> Result<Vec<ItemWrite>, 
         return Err(Error::validation(TWICE));
     }
     let keys = settle_keys(keys)?;
-    let writes = checked.into_iter().zip(keys).zip(&asked.places).map(|((action, key), place)| {
-        let mut write = ItemWrite::new(Arc::clone(&asked.tables[*place].1), key, action.action);
+    let writes = checked.into_iter().zip(keys).zip(asked.tables()).map(|((action, key), table)| {
+        let mut write = ItemWrite::new(Arc::clone(table), key, action.action);
         write.condition = action.condition;
         write.return_old_on_failure = action.on_failure == ReturnOnFailure::AllOld;
         write
@@ -280,7 +275,33 @@ fn digest(actions: &[Sent<'_>]) -> [u8; 32] {
 }
 
 impl Asked {
-    fn reply(&self, ended: Transacted) -> Result<Writer, Error> {
+    /// Of no action yet.
+    #[must_use]
+    pub fn new(capacity: ReturnCapacity, collection: ReturnCollection) -> Asked {
+        let (found, places, keys, inserts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Asked { found, places, keys, inserts, capacity, collection }
+    }
+
+    /// Finds the table of the next action.
+    pub fn place(&mut self, call: &Call, cx: &Context<'_>, name: &str) -> Result<(), Error> {
+        let place = match self.found.iter().position(|(known, _)| **known == *name) {
+            Some(place) => place,
+            None => {
+                self.found.push((name.into(), call.table(cx, name)?));
+                self.found.len() - 1
+            }
+        };
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// The table of each action.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.places.iter().map(|place| &self.found[*place].1)
+    }
+
+    /// The reply, or why there was no transaction.
+    pub fn reply(&self, ended: Transacted) -> Result<Writer, Error> {
         let mut out = Writer::new();
         out.begin_object();
         match ended {
@@ -291,7 +312,7 @@ impl Asked {
             }
             Transacted::InProgress => return Err(Error::new(ErrorName::TransactionInProgress, IN_PROGRESS)),
             Transacted::Cancelled(reasons) => {
-                return Err(Error::cancelled(reasons.into_iter().map(reason).collect()));
+                return Err(Error::cancelled(self.reasons(reasons)));
             }
             Transacted::TooLarge => return Err(Error::validation(TOO_LARGE)),
         }
@@ -299,13 +320,21 @@ impl Asked {
         Ok(out)
     }
 
-    fn consumed(&self, purpose: Purpose) -> Vec<Consumed> {
-        self.tables.iter().map(|(_, table)| Consumed::new(Arc::clone(table), purpose)).collect()
+    fn reasons(&self, reasons: Vec<Option<transact::Reason>>) -> Vec<Reason> {
+        let is_insert = |number: usize| self.inserts.get(number).copied().unwrap_or_default();
+        let reasons = reasons.into_iter().enumerate();
+        reasons.map(|(number, why)| reason(why, is_insert(number))).collect()
+    }
+
+    /// One sum for each table.
+    #[must_use]
+    pub fn consumed(&self, purpose: Purpose) -> Vec<Consumed> {
+        self.found.iter().map(|(_, table)| Consumed::new(Arc::clone(table), purpose)).collect()
     }
 
     fn write_done(&self, costs: &[WriteCost], out: &mut Writer) {
         if self.collection == ReturnCollection::Size {
-            let tables: Vec<_> = self.tables.iter().collect();
+            let tables: Vec<_> = self.found.iter().collect();
             let costs: Vec<_> = costs.iter().map(Some).collect();
             write_collection_map(&tables, &self.places, &self.keys, &costs, out);
         }
@@ -332,9 +361,12 @@ impl Asked {
 }
 
 /// Why one action gave the transaction up, if it did.
-fn reason(reason: Option<transact::Reason>) -> Reason {
+fn reason(reason: Option<transact::Reason>, is_insert: bool) -> Reason {
     match reason {
         None => Reason::default(),
+        Some(transact::Reason::ConditionFailed(item)) if is_insert => {
+            Reason { item, ..Reason::failed(ReasonCode::DuplicateItem, DUPLICATE) }
+        }
         Some(transact::Reason::ConditionFailed(item)) => {
             Reason { item, ..Reason::failed(ReasonCode::ConditionalCheckFailed, CONDITION_FAILED) }
         }
