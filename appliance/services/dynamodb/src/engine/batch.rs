@@ -95,10 +95,10 @@ where
 pub enum Wrote {
     /// It is durable.
     Done(Box<Done>),
+    /// The condition does not hold, for this item if it was asked for and there is one.
+    ConditionFailed(Option<Item>),
     /// It cannot be.
     Refused(Refusal),
-    /// Its condition does not hold, for this item if it was asked for and there is one.
-    ConditionFailed(Option<Item>),
     /// It was not done and may be tried again: its shard is behind or full, or a transaction holds its item.
     Later,
 }

@@ -5,6 +5,7 @@
 //! Leaves to range.rs: which keys. To wire: the reply around the items.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use plan::{Context, Plan};
@@ -19,11 +20,13 @@ use crate::json;
 use crate::model::keys::KeyError;
 use crate::model::limits::{BYTES_PER_TURN_MAX, EXAMINED_PER_TURN_MAX, PAGE_BYTES_MAX};
 use crate::model::table::{IndexNumber, Table};
-use crate::partiql::Columns;
 use crate::store::ITEMS;
 use crate::store::index_key::item_key_of;
 use crate::value::path::Projection;
 use crate::value::{Item, ItemRef};
+
+/// Writes what is shown of an item.
+pub type Shaper = dyn Fn(ItemRef<'_>, &mut json::Writer);
 
 /// What a page shows of the items that it found.
 pub enum Show {
@@ -35,8 +38,8 @@ pub enum Show {
     Project(Projection),
     /// What the index projects.
     IndexProjected,
-    /// The columns of a statement.
-    Columns(Columns),
+    /// What the caller makes of them.
+    Shaped(Rc<Shaper>),
 }
 
 /// A page to be read.
@@ -199,7 +202,7 @@ fn read(request: &PageRequest, index: Option<IndexOf<'_>>, page: &mut Page, item
             Show::Count => {}
             Show::All | Show::IndexProjected => shown.write_json(&mut page.items),
             Show::Project(projection) => projection.write_json(shown, &mut page.items),
-            Show::Columns(columns) => columns.of(shown).as_ref().write_json(&mut page.items),
+            Show::Shaped(write) => write(shown, &mut page.items),
         }
     }
     let is_full = request.limit.is_some_and(|limit| page.scanned >= limit) || page.bytes >= PAGE_BYTES_MAX;

@@ -7,10 +7,11 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::check::kind_of_name;
+use super::maker::Maker;
 use super::program::{Comparator, Function, Instruction, Operand, OperandId, Program, Test};
 use super::resolve::Bound;
 use crate::number::Number;
-use crate::value::path::{Path, find};
+use crate::value::path::{Path, Step, find};
 use crate::value::{ItemRef, Kind as ValueKind, Value, ValueRef};
 
 /// A condition, ready to be asked on any thread.
@@ -34,6 +35,16 @@ enum Worth<'a> {
 impl Condition {
     pub(crate) fn new(program: Arc<Program>, bound: Bound) -> Condition {
         Condition(Arc::new(Inner { program, bound }))
+    }
+
+    /// The condition that there is no such top-level attribute, which of a key attribute means: no such item.
+    #[must_use]
+    pub fn not_exists(name: &str) -> Condition {
+        let mut maker = Maker::default();
+        let path = maker.path(vec![Step::Name(name.into())]);
+        let list = maker.program.terms.add_list(&[path]);
+        maker.test(Test::Call(Function::AttributeNotExists, list));
+        maker.into_condition()
     }
 
     /// Whether the condition is true of an item; None is an item that does not exist.

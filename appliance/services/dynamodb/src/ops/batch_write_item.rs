@@ -207,8 +207,9 @@ impl Batch {
             done.push(match wrote {
                 Wrote::Done(done) => Some(done),
                 Wrote::Later => None,
-                Wrote::Refused(refusal) => return Err(refusal.into()),
+                // Its writes have none.
                 Wrote::ConditionFailed(item) => return Err(Error::condition_failed(item)),
+                Wrote::Refused(refusal) => return Err(refusal.into()),
             });
         }
         if done.iter().all(Option::is_none) {

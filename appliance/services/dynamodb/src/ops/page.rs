@@ -157,7 +157,7 @@ pub fn show(
 }
 
 /// A global index shows nothing that it does not hold.
-pub fn check_projects(table: &Table, index: &Index, names: &[Box<str>]) -> Result<(), Error> {
+fn check_projects(table: &Table, index: &Index, names: &[Box<str>]) -> Result<(), Error> {
     let missing: Vec<&str> =
         names.iter().map(|name| &**name).filter(|name| !shows(table, index, name)).collect();
     if missing.is_empty() {

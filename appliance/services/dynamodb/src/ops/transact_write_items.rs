@@ -22,7 +22,7 @@ use crate::value::Item;
 use crate::wire::capacity::{Consumed, HalfUnits, Purpose, write_consumed_list};
 use crate::wire::constraint::Violations;
 use crate::wire::error::{
-    COLLECTION_TOO_LARGE, CONDITION_FAILED, CONFLICT, DUPLICATE, Error, ErrorName, Reason, ReasonCode,
+    COLLECTION_TOO_LARGE, CONDITION_FAILED, CONFLICT, Error, ErrorName, Reason, ReasonCode,
 };
 use crate::wire::request::item::{ItemRequest, Wanted};
 use crate::wire::request::transact::{Action as Sent, TransactWrite, Verb};
@@ -33,9 +33,11 @@ pub const TWICE: &str = "Transaction request cannot include multiple operations 
 /// Not verified on AWS.
 pub const TOO_LARGE: &str = "The aggregated size of the items in the transaction exceeds the limit of 4 MB";
 const ONE_KIND: &str = "TransactItems can only contain one of Check, Put, Update or Delete";
-const MISMATCH: &str = "DynamoDB rejected the request because you retried a request with a different payload but with an \
+/// The text for a token that came with another request.
+pub const MISMATCH: &str = "DynamoDB rejected the request because you retried a request with a different payload but with an \
                         idempotent token that was already used.";
-const IN_PROGRESS: &str = "The transaction with the given request token is already in progress.";
+/// The text for a token whose request has not ended.
+pub const IN_PROGRESS: &str = "The transaction with the given request token is already in progress.";
 /// Characters of a token at most.
 const TOKEN_CHARACTERS_MAX: usize = 36;
 /// What a transaction costs more than plain operations.
@@ -59,25 +61,29 @@ struct CheckedAction {
 }
 
 /// What the reply needs to know of the request.
-pub struct Asked {
-    /// The tables, each by the name that the request has for it.
-    found: Vec<(Box<str>, Arc<Table>)>,
+struct Asked {
+    tables: Vec<(Box<str>, Arc<Table>)>,
     /// Of which table each action is.
-    pub places: Vec<usize>,
+    places: Vec<usize>,
     keys: Vec<Item>,
-    /// Which actions are INSERT statements; empty where none are.
-    pub inserts: Vec<bool>,
-    /// `ReturnConsumedCapacity`
-    pub capacity: ReturnCapacity,
+    capacity: ReturnCapacity,
     collection: ReturnCollection,
 }
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
     let Checked { actions, token, capacity, collection } = check(&call, body)?;
-    let mut asked = Asked::new(capacity, collection);
+    let mut asked = Asked { tables: Vec::new(), places: Vec::new(), keys: Vec::new(), capacity, collection };
     for action in &actions {
-        asked.place(&call, cx, &action.table_name)?;
+        let place = asked.tables.iter().position(|(name, _)| *name == action.table_name);
+        let place = match place {
+            Some(place) => place,
+            None => {
+                asked.tables.push((action.table_name.clone(), call.table(cx, &action.table_name)?));
+                asked.tables.len() - 1
+            }
+        };
+        asked.places.push(place);
     }
     let writes = writes(&asked, actions)?;
     if collection == ReturnCollection::Size {
@@ -195,8 +201,9 @@ fn check_action(call: &Call, sent: Sent<'_>, on_failure: ReturnOnFailure) -> Res
 fn writes(asked: &Asked, checked: Vec<CheckedAction>) -> Result<Vec<ItemWrite>, Error> {
     let keys: Vec<_> = checked
         .iter()
-        .zip(asked.tables())
-        .map(|(action, table)| {
+        .zip(&asked.places)
+        .map(|(action, place)| {
+            let table = &asked.tables[*place].1;
             key_of(table, &action.action, action.key.as_ref().map(Item::as_ref), Error::from)
         })
         .collect();
@@ -205,8 +212,8 @@ fn writes(asked: &Asked, checked: Vec<CheckedAction>) -> Result<Vec<ItemWrite>, 
         return Err(Error::validation(TWICE));
     }
     let keys = settle_keys(keys)?;
-    let writes = checked.into_iter().zip(keys).zip(asked.tables()).map(|((action, key), table)| {
-        let mut write = ItemWrite::new(Arc::clone(table), key, action.action);
+    let writes = checked.into_iter().zip(keys).zip(&asked.places).map(|((action, key), place)| {
+        let mut write = ItemWrite::new(Arc::clone(&asked.tables[*place].1), key, action.action);
         write.condition = action.condition;
         write.return_old_on_failure = action.on_failure == ReturnOnFailure::AllOld;
         write
@@ -275,33 +282,7 @@ fn digest(actions: &[Sent<'_>]) -> [u8; 32] {
 }
 
 impl Asked {
-    /// Of no action yet.
-    #[must_use]
-    pub fn new(capacity: ReturnCapacity, collection: ReturnCollection) -> Asked {
-        let (found, places, keys, inserts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Asked { found, places, keys, inserts, capacity, collection }
-    }
-
-    /// Finds the table of the next action.
-    pub fn place(&mut self, call: &Call, cx: &Context<'_>, name: &str) -> Result<(), Error> {
-        let place = match self.found.iter().position(|(known, _)| **known == *name) {
-            Some(place) => place,
-            None => {
-                self.found.push((name.into(), call.table(cx, name)?));
-                self.found.len() - 1
-            }
-        };
-        self.places.push(place);
-        Ok(())
-    }
-
-    /// The table of each action.
-    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.places.iter().map(|place| &self.found[*place].1)
-    }
-
-    /// The reply, or why there was no transaction.
-    pub fn reply(&self, ended: Transacted) -> Result<Writer, Error> {
+    fn reply(&self, ended: Transacted) -> Result<Writer, Error> {
         let mut out = Writer::new();
         out.begin_object();
         match ended {
@@ -312,7 +293,7 @@ impl Asked {
             }
             Transacted::InProgress => return Err(Error::new(ErrorName::TransactionInProgress, IN_PROGRESS)),
             Transacted::Cancelled(reasons) => {
-                return Err(Error::cancelled(self.reasons(reasons)));
+                return Err(Error::cancelled(reasons.into_iter().map(reason).collect()));
             }
             Transacted::TooLarge => return Err(Error::validation(TOO_LARGE)),
         }
@@ -320,21 +301,13 @@ impl Asked {
         Ok(out)
     }
 
-    fn reasons(&self, reasons: Vec<Option<transact::Reason>>) -> Vec<Reason> {
-        let is_insert = |number: usize| self.inserts.get(number).copied().unwrap_or_default();
-        let reasons = reasons.into_iter().enumerate();
-        reasons.map(|(number, why)| reason(why, is_insert(number))).collect()
-    }
-
-    /// One sum for each table.
-    #[must_use]
-    pub fn consumed(&self, purpose: Purpose) -> Vec<Consumed> {
-        self.found.iter().map(|(_, table)| Consumed::new(Arc::clone(table), purpose)).collect()
+    fn consumed(&self, purpose: Purpose) -> Vec<Consumed> {
+        self.tables.iter().map(|(_, table)| Consumed::new(Arc::clone(table), purpose)).collect()
     }
 
     fn write_done(&self, costs: &[WriteCost], out: &mut Writer) {
         if self.collection == ReturnCollection::Size {
-            let tables: Vec<_> = self.found.iter().collect();
+            let tables: Vec<_> = self.tables.iter().collect();
             let costs: Vec<_> = costs.iter().map(Some).collect();
             write_collection_map(&tables, &self.places, &self.keys, &costs, out);
         }
@@ -361,12 +334,9 @@ impl Asked {
 }
 
 /// Why one action gave the transaction up, if it did.
-fn reason(reason: Option<transact::Reason>, is_insert: bool) -> Reason {
+pub fn reason(reason: Option<transact::Reason>) -> Reason {
     match reason {
         None => Reason::default(),
-        Some(transact::Reason::ConditionFailed(item)) if is_insert => {
-            Reason { item, ..Reason::failed(ReasonCode::DuplicateItem, DUPLICATE) }
-        }
         Some(transact::Reason::ConditionFailed(item)) => {
             Reason { item, ..Reason::failed(ReasonCode::ConditionalCheckFailed, CONDITION_FAILED) }
         }

@@ -10,7 +10,6 @@ use store::Fault;
 use crate::engine::item_write::Refusal;
 use crate::expression::ExpressionError;
 use crate::json::{JsonError, Writer};
-use crate::partiql::PartiqlError;
 use crate::value::Item;
 
 /// An exception of the protocol.
@@ -228,8 +227,6 @@ impl ReasonCode {
 
 /// The text for a false condition, be it of a write or of an action of a transaction.
 pub const CONDITION_FAILED: &str = "The conditional request failed";
-/// The text for an INSERT of a key that is there.
-pub const DUPLICATE: &str = "Duplicate primary key exists in table";
 /// The text for an item that a transaction holds.
 pub const CONFLICT: &str = "Transaction is ongoing for the item";
 /// The text for an item collection that would be too large.
@@ -370,12 +367,6 @@ impl From<JsonError> for Error {
 
 impl From<ExpressionError> for Error {
     fn from(error: ExpressionError) -> Error {
-        Error::validation(error.into_message())
-    }
-}
-
-impl From<PartiqlError> for Error {
-    fn from(error: PartiqlError) -> Error {
         Error::validation(error.into_message())
     }
 }

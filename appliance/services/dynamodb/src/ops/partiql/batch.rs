@@ -1,17 +1,17 @@
-//! BatchExecuteStatement: several statements, each by itself.
-//! Invariant: what is wrong with one statement is told in its place and leaves the others alone.
+//! BatchExecuteStatement: several statements, each by itself, all reads or all writes.
+//! Invariant: what is wrong with one statement is said in its own member of the reply and hinders no other.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use plan::{Context, Plan};
 
-use super::statement::returned;
-use super::{Parsed, get_of, not_held, read, returns, write_of};
-use crate::call::{Call, Shared, settle};
+use super::statement::{failed, returned};
+use super::{Checked, constraints, read, read_key, write_of};
+use crate::call::{Shared, settle};
 use crate::engine::batch::{Wrote, batch_get, batch_write};
 use crate::engine::capacity::read_units;
-use crate::expression::Condition;
+use crate::engine::item_write::{Done, ItemWrite};
 use crate::json::Writer;
 use crate::model::keys::Key;
 use crate::model::table::Table;
@@ -19,253 +19,259 @@ use crate::ops::item::rekey;
 use crate::partiql::{Columns, Statement};
 use crate::value::{Item, ItemRef};
 use crate::wire::capacity::{Consumed, HalfUnits, Purpose, write_consumed_list};
-use crate::wire::error::{CONFLICT, Error, ErrorName};
-use crate::wire::request::partiql::{Several, Shape};
-use crate::wire::words::{ReturnCapacity, ReturnValues};
+use crate::wire::constraint::Violations;
+use crate::wire::error::{Error, ErrorName};
+use crate::wire::request::statement::{BATCH_STATEMENT_COUNT_MAX, Statements};
+use crate::wire::words::ReturnCapacity;
 
 const MIXED: &str = "Read and write requests together in the same batch is not supported.";
-const DUPLICATES: &str = "Provided list of item keys contains duplicates";
-const NO_KEY: &str =
+const MISSING_KEY: &str =
     "Select statements within BatchExecuteStatement must specify the primary key in the where clause.";
+const DUPLICATES: &str = "Provided list of item keys contains duplicates";
+const LATER: &str = "The statement was not carried out and may be tried again.";
 
-/// The request after the checks that need no table: each statement, or what is wrong with it.
-pub struct Checked {
-    statements: Vec<Result<Parsed, Error>>,
-    capacity: ReturnCapacity,
+/// What becomes of one statement.
+enum Member {
+    /// It ended: the item that it shows, if any.
+    Ended(Option<Item>),
+    Failed(Error),
+    /// It is being carried out, as so many-th of those.
+    Open(usize),
 }
 
-/// One answer.
-struct Answer {
-    table: Option<Box<str>>,
-    outcome: Result<Option<Item>, Error>,
-}
-
-/// What the answers are made of, while they are made.
-struct Answers {
-    list: Vec<Answer>,
-    consumed: Vec<Consumed>,
+/// The batch while it is carried out.
+struct Batch {
+    members: Vec<Member>,
+    /// Of each open statement: itself, and the place of its table.
+    open: Vec<(Checked, usize)>,
+    tables: Vec<Consumed>,
     capacity: ReturnCapacity,
+    names: Vec<Option<Box<str>>>,
 }
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let Checked { statements, capacity } = check(&call, body)?;
-    let mut answers = Answers { list: Vec::new(), consumed: Vec::new(), capacity };
-    let mut writes = Vec::new();
-    let mut gets = Vec::new();
-    for (place, parsed) in statements.into_iter().enumerate() {
-        let begun = parsed.and_then(|parsed| Begun::new(&call, cx, parsed));
-        let (table, outcome) = match begun {
-            Ok((begun, name)) => {
-                match begun {
-                    Begun::Get(get) => gets.push((place, get)),
-                    Begun::Write(write) => writes.push((place, write)),
-                }
-                (Some(name), Ok(None))
-            }
-            Err(error) => (None, Err(error)),
-        };
-        answers.list.push(Answer { table, outcome });
-    }
-    let keys = gets.iter().map(|(_, get)| &get.key).chain(writes.iter().map(|(_, write)| &write.write.key));
-    let mut seen = HashSet::new();
-    if !keys.into_iter().all(|key| seen.insert(key.store_key().to_vec())) {
-        return Err(Error::validation(DUPLICATES));
-    }
-    if writes.is_empty() {
-        Ok(begin_gets(call, cx, answers, gets))
-    } else {
-        Ok(begin_writes(call, cx, answers, writes))
-    }
-}
-
-/// The checks that need no table.
-pub fn check(call: &Call, body: &[u8]) -> Result<Checked, Error> {
-    let request = Several::decode(&call.core.scratch, body, Shape::Batch)?;
-    let (capacity, on_failure) = request.constraints(Shape::Batch)?;
-    let sent = request.statements.map(|statements| statements.list).unwrap_or_default();
-    let statements: Vec<Result<Parsed, Error>> =
-        sent.iter().zip(on_failure).map(|(sent, on_failure)| read(sent, on_failure)).collect();
-    let mut kinds = statements.iter().flatten().map(|parsed| parsed.statement.is_read());
-    if let Some(first) = kinds.next()
-        && kinds.any(|kind| kind != first)
-    {
+    let request = Statements::decode_batch(body)?;
+    let mut violations = Violations::new();
+    let capacity = violations.word("returnConsumedCapacity", request.capacity.as_deref()).unwrap_or_default();
+    violations.required("statements", request.list.is_some());
+    let (list, count) = request.list.map(|counted| (counted.list, counted.count)).unwrap_or_default();
+    violations.count("statements", "[]", count, 1, BATCH_STATEMENT_COUNT_MAX);
+    let path = |place: usize| format!("statements.{}.member.", place + 1);
+    let on_failure: Vec<_> = list
+        .iter()
+        .enumerate()
+        .map(|(place, sent)| constraints(&mut violations, &path(place), sent))
+        .collect();
+    violations.finish()?;
+    let read: Vec<Result<Checked, Error>> =
+        list.into_iter().zip(on_failure).map(|(sent, on_failure)| read(sent, on_failure)).collect();
+    let reads = read.iter().flatten().filter(|checked| checked.statement.is_read()).count();
+    if reads > 0 && reads < read.iter().flatten().count() {
         return Err(Error::validation(MIXED));
     }
-    Ok(Checked { statements, capacity })
+    let batch =
+        Batch { members: Vec::new(), open: Vec::new(), tables: Vec::new(), capacity, names: Vec::new() };
+    if reads > 0 { read_all(call, cx, batch, read) } else { write_all(call, cx, batch, read) }
 }
 
-/// A statement whose table was found.
-enum Begun {
-    Get(Get),
-    Write(Box<Write>),
-}
-
-struct Get {
-    table: Arc<Table>,
-    key: Key,
-    condition: Option<Condition>,
-    columns: Columns,
-    consistent: bool,
-}
-
-struct Write {
-    write: crate::engine::item_write::ItemWrite,
-    is_insert: bool,
-    wanted: ReturnValues,
-}
-
-impl Begun {
-    fn new(call: &Call, cx: &Context<'_>, parsed: Parsed) -> Result<(Begun, Box<str>), Error> {
-        let table = call.table(cx, parsed.statement.table())?;
-        let name = table.name.clone();
-        let begun = match &parsed.statement {
-            Statement::Select(select) => {
-                let (key, condition) = get_of(&table, &parsed.statement, NO_KEY)?;
-                let columns = select.columns.clone();
-                Begun::Get(Get { table, key, condition, columns, consistent: parsed.consistent })
-            }
-            statement => {
-                let is_insert = matches!(statement, Statement::Insert(_));
-                let wanted = returns(statement);
-                Begun::Write(Box::new(Write { write: write_of(call, table, &parsed)?, is_insert, wanted }))
-            }
-        };
-        Ok((begun, name))
-    }
-}
-
-fn begin_gets(call: Shared, cx: &mut Context<'_>, answers: Answers, gets: Vec<(usize, Get)>) -> Plan {
-    let keys = gets.iter().map(|(_, get)| get.key.clone()).collect();
-    let state = (answers, gets);
-    let each = |(answers, gets): &mut (Answers, Vec<(usize, Get)>),
-                number: usize,
-                item: Option<ItemRef<'_>>| {
-        let (place, get) = &gets[number];
-        let units = read_units(item.map_or(0, |item| u64::from(item.aws_bytes())));
-        answers.consumed(&get.table).units.0 += HalfUnits::read(units, get.consistent).0;
-        let holds =
-            |item: &ItemRef<'_>| get.condition.as_ref().is_none_or(|condition| condition.holds(Some(*item)));
-        answers.list[*place].outcome = Ok(item.filter(holds).map(|item| get.columns.of(item)));
-    };
-    batch_get(cx, keys, state, each, move |_, (mut answers, gets), outcome| {
-        let outcome = outcome.map_err(Error::from).map(|read_count| {
-            // What is beyond 16 MB of a reply is to be asked for again.
-            for (place, _) in &gets[read_count..] {
-                answers.list[*place].outcome =
-                    Err(Error::new(ErrorName::ProvisionedThroughputExceeded, LATER));
-            }
-            call.reply(answers.write())
-        });
-        settle(&call, outcome)
-    })
-}
-
-const LATER: &str = "The request was not carried out. Try again later.";
-
-fn begin_writes(
+fn read_all(
     call: Shared,
     cx: &mut Context<'_>,
-    mut answers: Answers,
-    writes: Vec<(usize, Box<Write>)>,
-) -> Plan {
-    let mut asked = Vec::with_capacity(writes.len());
-    let mut items = Vec::with_capacity(writes.len());
-    for (place, write) in writes {
-        asked.push((place, write.is_insert, write.wanted, Arc::clone(&write.write.table)));
-        items.push(write.write);
+    mut batch: Batch,
+    read: Vec<Result<Checked, Error>>,
+) -> Result<Plan, Error> {
+    let mut keys: Vec<Key> = Vec::new();
+    for checked in read {
+        let found = checked.and_then(|checked| {
+            let Statement::Select(select) = &checked.statement else { return Err(Error::internal()) };
+            let (table, key) = read_key(&call, cx, select, MISSING_KEY)?;
+            keys.push(key);
+            Ok((checked, table))
+        });
+        batch.add(found);
     }
-    batch_write(cx, items, rekey(&call, Error::from), move |_, outcome| {
-        let outcome = outcome.map(|wrote| {
-            for ((place, is_insert, wanted, table), wrote) in asked.iter().zip(wrote) {
-                let outcome = match wrote {
-                    Wrote::Done(done) => {
-                        answers.consumed(table).add_write(&done.cost, 1);
-                        Ok(returned(*wanted, &done))
-                    }
-                    Wrote::ConditionFailed(item) => Err(not_held(*is_insert, item)),
-                    Wrote::Refused(refusal) => Err(refusal.into()),
-                    Wrote::Later => Err(Error::new(ErrorName::TransactionConflict, CONFLICT)),
-                };
-                answers.list[*place].outcome = outcome;
-            }
-            call.reply(answers.write())
+    check_distinct(keys.iter())?;
+    Ok(batch_get(cx, keys, batch, Batch::take, move |_, batch, outcome| {
+        let outcome = outcome.map_err(Error::from).map(|read_count| {
+            let mut batch = batch;
+            batch.leave_from(read_count);
+            call.reply(batch.reply())
         });
         settle(&call, outcome)
-    })
+    }))
 }
 
-impl Answers {
-    fn consumed(&mut self, table: &Arc<Table>) -> &mut Consumed {
-        let place = self.consumed.iter().position(|consumed| consumed.table.number == table.number);
-        let place = place.unwrap_or_else(|| {
-            self.consumed.push(Consumed::new(Arc::clone(table), Purpose::Unsaid));
-            self.consumed.len() - 1
+fn write_all(
+    call: Shared,
+    cx: &mut Context<'_>,
+    mut batch: Batch,
+    read: Vec<Result<Checked, Error>>,
+) -> Result<Plan, Error> {
+    let mut writes: Vec<ItemWrite> = Vec::new();
+    for checked in read {
+        let found = checked.and_then(|checked| {
+            if matches!(checked.statement, Statement::Exists(_)) {
+                return Err(Error::validation("EXISTS is supported in ExecuteTransaction only"));
+            }
+            let write = write_of(&call, cx, &checked)?.ok_or_else(Error::internal)?;
+            let table = Arc::clone(&write.table);
+            writes.push(write);
+            Ok((checked, table))
         });
-        &mut self.consumed[place]
+        batch.add(found);
+    }
+    check_distinct(writes.iter().map(|write| &write.key))?;
+    Ok(batch_write(cx, writes, rekey(&call, Error::from), move |_, outcome| {
+        let outcome = outcome.map(|wrote| {
+            for (place, wrote) in wrote.into_iter().enumerate() {
+                batch.end(place, wrote);
+            }
+            call.reply(batch.reply())
+        });
+        settle(&call, outcome)
+    }))
+}
+
+fn check_distinct<'k>(keys: impl Iterator<Item = &'k Key>) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for key in keys {
+        if !seen.insert(key.store_key()) {
+            return Err(Error::validation(DUPLICATES));
+        }
+    }
+    Ok(())
+}
+
+impl Batch {
+    /// Adds a statement: one that is carried out on a table, or what is wrong with it.
+    fn add(&mut self, found: Result<(Checked, Arc<Table>), Error>) {
+        match found {
+            Ok((checked, table)) => {
+                let known = self.tables.iter().position(|consumed| consumed.table.number == table.number);
+                let place = known.unwrap_or_else(|| {
+                    self.tables.push(Consumed::new(Arc::clone(&table), Purpose::Unsaid));
+                    self.tables.len() - 1
+                });
+                self.members.push(Member::Open(self.open.len()));
+                self.names.push(Some(table.name.clone()));
+                self.open.push((checked, place));
+            }
+            Err(error) => {
+                self.members.push(Member::Failed(error));
+                self.names.push(None);
+            }
+        }
     }
 
-    fn write(&self) -> Writer {
+    fn settle(&mut self, open: usize, member: Member) {
+        let is_it = |member: &&mut Member| matches!(member, Member::Open(place) if *place == open);
+        if let Some(found) = self.members.iter_mut().find(is_it) {
+            *found = member;
+        }
+    }
+
+    /// Takes one item that was read, or that is not there.
+    fn take(&mut self, open: usize, item: Option<ItemRef<'_>>) {
+        let (checked, table) = &self.open[open];
+        let units = read_units(item.map_or(0, |item| u64::from(item.aws_bytes())));
+        self.tables[*table].units.0 += HalfUnits::read(units, checked.consistent).0;
+        let shown = shown(&checked.statement, item);
+        self.settle(open, Member::Ended(shown));
+    }
+
+    /// Those from here on were not read.
+    fn leave_from(&mut self, read_count: usize) {
+        for open in read_count..self.open.len() {
+            self.settle(open, Member::Failed(Error::new(ErrorName::ProvisionedThroughputExceeded, LATER)));
+        }
+    }
+
+    /// Takes how one write ended.
+    fn end(&mut self, open: usize, wrote: Wrote) {
+        let (checked, table) = &self.open[open];
+        let member = match wrote {
+            Wrote::Done(done) => {
+                let done: &Done = &done;
+                self.tables[*table].add_write(&done.cost, 1);
+                Member::Ended(returned(&checked.statement, done))
+            }
+            Wrote::ConditionFailed(item) => Member::Failed(failed(&checked.statement, item)),
+            Wrote::Refused(refusal) => Member::Failed(refusal.into()),
+            Wrote::Later => Member::Failed(Error::new(ErrorName::ProvisionedThroughputExceeded, LATER)),
+        };
+        self.settle(open, member);
+    }
+
+    fn reply(self) -> Writer {
         let mut out = Writer::new();
         out.begin_object();
         out.key("Responses");
         out.begin_array();
-        for answer in &self.list {
-            answer.write(&mut out);
+        for (member, name) in self.members.iter().zip(&self.names) {
+            out.begin_object();
+            let says_table = match member {
+                Member::Ended(item) => {
+                    if let Some(item) = item {
+                        out.key("Item");
+                        item.as_ref().write_json(&mut out);
+                    }
+                    true
+                }
+                Member::Failed(error) => {
+                    write_error(error, &mut out);
+                    matches!(error.name, ErrorName::ConditionalCheckFailed | ErrorName::DuplicateItem)
+                }
+                Member::Open(_) => {
+                    write_error(&Error::internal(), &mut out);
+                    false
+                }
+            };
+            if let (true, Some(name)) = (says_table, name) {
+                out.key("TableName");
+                out.string(name);
+            }
+            out.end_object();
         }
         out.end_array();
-        write_consumed_list(self.capacity, &self.consumed, &mut out);
+        write_consumed_list(self.capacity, &self.tables, &mut out);
         out.end_object();
         out
     }
 }
 
-impl Answer {
-    fn write(&self, out: &mut Writer) {
-        out.begin_object();
-        let mut names_table = true;
-        match &self.outcome {
-            Ok(Some(item)) => {
-                out.key("Item");
-                item.as_ref().write_json(out);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                names_table =
-                    matches!(error.name, ErrorName::ConditionalCheckFailed | ErrorName::DuplicateItem);
-                out.key("Error");
-                out.begin_object();
-                out.key("Code");
-                out.string(code(error.name));
-                out.key("Message");
-                out.string(&error.message);
-                if let Some(item) = &error.item {
-                    out.key("Item");
-                    item.as_ref().write_json(out);
-                }
-                out.end_object();
-            }
-        }
-        if let Some(table) = self.table.as_deref().filter(|_| names_table) {
-            out.key("TableName");
-            out.string(table);
-        }
-        out.end_object();
-    }
+/// What a SELECT shows of its item, if that satisfies the whole clause.
+pub fn shown(statement: &Statement, item: Option<ItemRef<'_>>) -> Option<Item> {
+    let (Statement::Select(select), Some(item)) = (statement, item) else { return None };
+    let holds = select.condition.as_ref().is_none_or(|clause| clause.condition().holds(Some(item)));
+    let columns: &Columns = &select.columns;
+    holds.then(|| columns.of(item))
 }
 
-/// `BatchStatementErrorCodeEnum`
-fn code(name: ErrorName) -> &'static str {
-    match name {
-        ErrorName::Validation => "ValidationError",
-        ErrorName::ConditionalCheckFailed => "ConditionalCheckFailed",
-        ErrorName::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceeded",
-        ErrorName::ProvisionedThroughputExceeded => "ProvisionedThroughputExceeded",
-        ErrorName::TransactionConflict => "TransactionConflict",
-        ErrorName::Throttling => "ThrottlingError",
+/// `Error`: the code is not the exception's name.
+fn write_error(error: &Error, out: &mut Writer) {
+    let code = match error.name {
+        ErrorName::Validation | ErrorName::Serialization => "ValidationError",
         ErrorName::ResourceNotFound => "ResourceNotFound",
         ErrorName::AccessDenied => "AccessDenied",
+        ErrorName::ConditionalCheckFailed => "ConditionalCheckFailed",
         ErrorName::DuplicateItem => "DuplicateItem",
+        ErrorName::TransactionConflict => "TransactionConflict",
+        ErrorName::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceeded",
+        ErrorName::ProvisionedThroughputExceeded => "ProvisionedThroughputExceeded",
+        ErrorName::Throttling => "ThrottlingError",
+        ErrorName::LimitExceeded => "RequestLimitExceeded",
         _ => "InternalServerError",
+    };
+    out.key("Error");
+    out.begin_object();
+    out.key("Code");
+    out.string(code);
+    out.key("Message");
+    out.string(&error.message);
+    if let Some(item) = &error.item {
+        out.key("Item");
+        item.as_ref().write_json(out);
     }
+    out.end_object();
 }

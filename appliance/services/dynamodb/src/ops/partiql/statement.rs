@@ -1,108 +1,107 @@
 //! ExecuteStatement: one statement.
 
+use std::sync::Arc;
+
 use plan::{Context, Plan};
 
-use super::select::{self, Beside};
-use super::token::{Place, digest};
-use super::{Parsed, not_held, read, returns, write_of};
-use crate::call::{Call, Shared, settle};
+use super::{Checked, DUPLICATE, constraints, read, select, write_of};
+use crate::call::{Shared, settle};
 use crate::engine::item_write::{Done, Written, write};
 use crate::expression::updated_attributes;
 use crate::json::Writer;
+use crate::model::table::Table;
 use crate::ops::item::rekey;
-use crate::partiql::Statement;
+use crate::partiql::{Returning, Statement};
 use crate::value::Item;
 use crate::wire::capacity::{Consumed, Purpose, write_consumed};
-use crate::wire::error::Error;
-use crate::wire::request::partiql::Execute;
-use crate::wire::words::{ReturnCapacity, ReturnValues};
+use crate::wire::constraint::Violations;
+use crate::wire::error::{Error, ErrorName};
+use crate::wire::request::statement::Execute;
+use crate::wire::words::ReturnCapacity;
 
-/// Not verified on AWS.
-const EXISTS: &str = "EXISTS is only supported in the ExecuteTransaction API.";
-
-/// The request after the checks that need no table.
-pub struct Checked {
-    parsed: Parsed,
-    beside: Beside,
-}
+/// Characters of a NextToken at most.
+const NEXT_TOKEN_CHARACTERS_MAX: usize = 32_768;
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
-    let Checked { parsed, beside } = check(&call, body)?;
-    match parsed.statement {
-        Statement::Select(select) => select::begin(call, cx, select, beside),
-        Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Exists(_) => {
-            begin_write(call, cx, &parsed, beside.capacity)
-        }
+    let request = Execute::decode(body)?;
+    let mut violations = Violations::new();
+    let capacity = violations.word("returnConsumedCapacity", request.capacity.as_deref()).unwrap_or_default();
+    let on_failure = constraints(&mut violations, "", &request.sent);
+    if let Some(token) = request.next_token.as_deref() {
+        violations.length("nextToken", token, 1, NEXT_TOKEN_CHARACTERS_MAX);
     }
-}
-
-/// The checks that need no table.
-pub fn check(call: &Call, body: &[u8]) -> Result<Checked, Error> {
-    let request = Execute::decode(&call.core.scratch, body)?;
-    let (capacity, on_failure) = request.constraints()?;
-    let parsed = read(&request.sent, on_failure)?;
-    if matches!(parsed.statement, Statement::Exists(_)) {
-        return Err(Error::validation(EXISTS));
+    if let Some(limit) = request.limit {
+        violations.range("limit", i64::from(limit), 1, i64::MAX);
     }
-    let text = request.sent.text.as_deref().unwrap_or_default();
-    let digest = digest(text, request.sent.parameters.as_deref().unwrap_or_default());
-    let place = match request.next_token.as_deref() {
-        Some(token) => Place::decode(token, &digest)?,
-        None => Place::default(),
-    };
-    let limit = request.limit.and_then(|limit| u32::try_from(limit).ok());
-    let beside = Beside { consistent: parsed.consistent, limit, capacity, place, digest };
-    Ok(Checked { parsed, beside })
-}
-
-fn begin_write(
-    call: Shared,
-    cx: &mut Context<'_>,
-    parsed: &Parsed,
-    capacity: ReturnCapacity,
-) -> Result<Plan, Error> {
-    let table = call.table(cx, parsed.statement.table())?;
-    let item_write = write_of(&call, table, parsed)?;
-    let is_insert = matches!(parsed.statement, Statement::Insert(_));
-    let wanted = returns(&parsed.statement);
+    violations.finish()?;
+    let digest = select::digest(&request.sent);
+    let checked = read(request.sent, on_failure)?;
+    if let Statement::Select(statement) = &checked.statement {
+        let limit = request.limit.and_then(|limit| u32::try_from(limit).ok());
+        let asked = select::Asked { digest, limit, capacity, consistent: checked.consistent };
+        return select::start(call, cx, statement, asked, request.next_token.as_deref());
+    }
+    if matches!(checked.statement, Statement::Exists(_)) {
+        return Err(Error::validation("EXISTS is supported in ExecuteTransaction only"));
+    }
+    let Some(item_write) = write_of(&call, cx, &checked)? else { return Err(Error::internal()) };
     Ok(write(cx, item_write, rekey(&call, Error::from), move |_, outcome| {
         let outcome = outcome.and_then(|(table, written)| {
-            let done = match written {
-                Written::Done(done) => done,
-                Written::ConditionFailed(item) => return Err(not_held(is_insert, item)),
-                Written::Refused(refusal) => return Err(refusal.into()),
-            };
-            let mut out = Writer::new();
-            out.begin_object();
-            out.key("Items");
-            out.begin_array();
-            if let Some(item) = returned(wanted, &done) {
-                item.as_ref().write_json(&mut out);
-            }
-            out.end_array();
-            if capacity != ReturnCapacity::None {
-                let mut consumed = Consumed::new(table, Purpose::Unsaid);
-                consumed.add_write(&done.cost, 1);
-                write_consumed(capacity, &consumed, &mut out);
-            }
-            out.end_object();
-            Ok(call.reply(out))
+            let done = done(&checked.statement, written)?;
+            Ok(call.reply(reply(&checked, table, &done, capacity)))
         });
         settle(&call, outcome)
     }))
 }
 
-/// What a write answers of its item.
-#[must_use]
-pub fn returned(wanted: ReturnValues, done: &Done) -> Option<Item> {
+/// What a write did, or why it was refused, in PartiQL's words.
+pub fn done(statement: &Statement, written: Written) -> Result<Box<Done>, Error> {
+    match written {
+        Written::Done(done) => Ok(done),
+        Written::ConditionFailed(item) => Err(failed(statement, item)),
+        Written::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// The error for a condition that is false.
+pub fn failed(statement: &Statement, item: Option<Item>) -> Error {
+    match statement {
+        Statement::Insert(_) => Error { item, ..Error::new(ErrorName::DuplicateItem, DUPLICATE) },
+        _ => Error::condition_failed(item),
+    }
+}
+
+/// What RETURNING shows.
+pub fn returned(statement: &Statement, done: &Done) -> Option<Item> {
     let touched =
         |item: &Option<Item>| item.as_ref().and_then(|item| updated_attributes(item.as_ref(), &done.touched));
-    match wanted {
-        ReturnValues::None => None,
-        ReturnValues::AllOld => done.old.clone(),
-        ReturnValues::AllNew => done.new.clone(),
-        ReturnValues::UpdatedOld => touched(&done.old),
-        ReturnValues::UpdatedNew => touched(&done.new),
+    match statement {
+        Statement::Update(update) => match update.returning? {
+            Returning::AllOld => done.old.clone(),
+            Returning::AllNew => done.new.clone(),
+            Returning::ModifiedOld => touched(&done.old),
+            Returning::ModifiedNew => touched(&done.new),
+        },
+        Statement::Delete(delete) if delete.returning_old => done.old.clone(),
+        _ => None,
     }
+}
+
+fn reply(checked: &Checked, table: Arc<Table>, done: &Done, capacity: ReturnCapacity) -> Writer {
+    let mut out = Writer::new();
+    out.begin_object();
+    out.key("Items");
+    out.begin_array();
+    if let Some(item) = returned(&checked.statement, done) {
+        item.as_ref().write_json(&mut out);
+    }
+    out.end_array();
+    if capacity != ReturnCapacity::None {
+        let mut consumed = Consumed::new(table, Purpose::Unsaid);
+        consumed.add_write(&done.cost, 1);
+        write_consumed(capacity, &consumed, &mut out);
+    }
+    out.end_object();
+    out
 }

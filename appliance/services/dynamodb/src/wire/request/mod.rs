@@ -8,7 +8,7 @@ pub mod expressions;
 pub mod item;
 pub mod legacy;
 pub mod page;
-pub mod partiql;
+pub mod statement;
 pub mod table;
 pub mod transact;
 
