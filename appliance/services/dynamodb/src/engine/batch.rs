@@ -8,7 +8,7 @@ use plan::{Context, Plan};
 use store::{Fault, Operation, Outcome, ShardId, TableId, Tx, View};
 
 use super::item_write::{Action, Done, ItemWrite, Refusal, Written, is_current, try_again};
-use super::read::get_in;
+use super::read::{cold, get_in, warm};
 use crate::model::keys::Key;
 use crate::model::limits::{BATCH_GET_BYTES_MAX, BYTES_PER_TURN_MAX, ITEM_BYTES_MAX, STALE_ATTEMPTS_MAX};
 use crate::model::table::{StreamView, Table};
@@ -27,7 +27,7 @@ where
     E: FnMut(&mut S, usize, Option<ItemRef<'_>>) + 'static,
     T: FnOnce(&mut Context<'_>, S, Result<usize, Fault>) -> Plan + 'static,
 {
-    read_on(cx, BatchRead { keys, read_count: 0, bytes: 0, state, each }, then)
+    begin_turn(cx, BatchRead { keys, read_count: 0, bytes: 0, state, each }, then)
 }
 
 struct BatchRead<S, E> {
@@ -46,8 +46,22 @@ where
 {
     match batch.turn(cx) {
         Ok(true) => then(cx, batch.state, Ok(batch.read_count)),
-        Ok(false) => Plan::Pause(Box::new(move |cx, ()| read_on(cx, batch, then))),
+        Ok(false) => Plan::Pause(Box::new(move |cx, ()| begin_turn(cx, batch, then))),
         Err(fault) => then(cx, batch.state, Err(fault)),
+    }
+}
+
+/// Reads on, once what is to be read in this turn is in memory.
+fn begin_turn<S, E, T>(cx: &mut Context<'_>, batch: BatchRead<S, E>, then: T) -> Plan
+where
+    S: 'static,
+    E: FnMut(&mut S, usize, Option<ItemRef<'_>>) + 'static,
+    T: FnOnce(&mut Context<'_>, S, Result<usize, Fault>) -> Plan + 'static,
+{
+    let cold = cold(cx, batch.keys.iter().skip(batch.read_count).take(ITEMS_PER_TURN_MAX));
+    match cold.is_empty() {
+        true => read_on(cx, batch, then),
+        false => warm(cx, cold, move |cx| read_on(cx, batch, then)),
     }
 }
 

@@ -14,6 +14,7 @@ use store::{Fault, Record, View};
 use super::capacity::read_units;
 use super::entry::IndexOf;
 use super::range::{self, Range, StartError};
+use super::read::warm;
 use super::walk::{Ended, Walk};
 use crate::expression::Condition;
 use crate::json;
@@ -105,7 +106,7 @@ where
     match begin(cx, &request) {
         Ok(walk) => {
             let page = Page { items, count: 0, scanned: 0, bytes: 0, last: None, fetched_units: 0 };
-            go_on(cx, Reading { request, walk, page }, then)
+            begin_turn(cx, Reading { request, walk, page }, then)
         }
         Err(error) => then(cx, Err(error)),
     }
@@ -121,13 +122,25 @@ fn begin(cx: &Context<'_>, request: &PageRequest) -> Result<Walk, PageError> {
     Ok(walk)
 }
 
+/// Reads on, once the place where this turn begins is in memory.
+fn begin_turn<T>(cx: &mut Context<'_>, reading: Reading, then: T) -> Plan
+where
+    T: FnOnce(&mut Context<'_>, Result<Page, PageError>) -> Plan + 'static,
+{
+    let cold = reading.walk.cold(cx);
+    match cold.is_empty() {
+        true => go_on(cx, reading, then),
+        false => warm(cx, cold, move |cx| go_on(cx, reading, then)),
+    }
+}
+
 fn go_on<T>(cx: &mut Context<'_>, mut reading: Reading, then: T) -> Plan
 where
     T: FnOnce(&mut Context<'_>, Result<Page, PageError>) -> Plan + 'static,
 {
     match reading.turn(cx) {
         Ok(true) => then(cx, Ok(reading.page)),
-        Ok(false) => Plan::Pause(Box::new(move |cx, ()| go_on(cx, reading, then))),
+        Ok(false) => Plan::Pause(Box::new(move |cx, ()| begin_turn(cx, reading, then))),
         Err(fault) => then(cx, Err(fault.into())),
     }
 }

@@ -81,6 +81,18 @@ impl Walk {
         }
     }
 
+    /// Where the next turn begins on shards that are cold, for `read::warm`.
+    #[must_use]
+    pub fn cold(&self, cx: &Context<'_>) -> Vec<(ShardId, TableId, Vec<u8>)> {
+        let count = if self.merges { self.shards.len() } else { 1 };
+        let next = self.shards.iter().take(count).filter(|(shard, _)| cx.store.is_cold(*shard));
+        next.filter_map(|(shard, from)| match from {
+            Bound::Included(key) | Bound::Excluded(key) => Some((*shard, self.table, key.clone())),
+            Bound::Unbounded => None,
+        })
+        .collect()
+    }
+
     /// Walks on until the end, or until `each` breaks off, or until about `examined_max` keys were looked at.
     /// Errors: those of views and of `each`.
     pub fn turn(&mut self, cx: &Context<'_>, examined_max: u64, each: Each<'_>) -> Result<Ended, Fault> {
