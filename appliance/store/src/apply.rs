@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::body::{Adopted, SealedBody};
 use crate::counter;
 use crate::effect::{BLOB_HEAD_BYTES, append_put, blob_head, encode_delete};
-use crate::overlay::Entry;
+use crate::log::format::HEADER_BYTES;
+use crate::overlay::{Entry, VALUE_BYTES_MAX};
 use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
@@ -21,9 +22,12 @@ use crate::types::{Extent, ExtentId, INLINE_BYTES_MAX, LogPosition, Lsn};
 /// Room that an effect takes in a batch beside its key, value and body bytes, generously.
 const EFFECT_OVERHEAD_BYTES: usize = 128;
 
+/// The part of the largest batch that a prepare may take, in eighths: 15 MiB in production.
+const PREPARE_EIGHTHS: usize = 5;
+
 impl Owner {
     /// An upper bound of the bytes that these effects take in a batch.
-    pub(crate) fn effects_bytes(effects: &Effects) -> usize {
+    fn effects_bytes(effects: &Effects) -> usize {
         let written: usize = effects
             .staged
             .iter()
@@ -40,16 +44,29 @@ impl Owner {
         written + held + replaced * EFFECT_OVERHEAD_BYTES
     }
 
-    pub(crate) fn fits(&mut self, effects: &Effects, prepare: Option<&PrepareInfo>) -> bool {
+    /// An upper bound of the bytes that these effects take in a batch, as a prepare or plainly.
+    pub(crate) fn batch_bytes(effects: &Effects, prepare: Option<&PrepareInfo>) -> usize {
         let prepare_bytes = prepare.map_or(0, |info| {
             let extents: usize =
                 effects.staged.iter().flat_map(|staged| &staged.record).map(new_extents_max).sum();
             EFFECT_OVERHEAD_BYTES + 2 * info.participants.len() + EXTENT_BYTES * extents
         });
-        Owner::effects_bytes(effects) + prepare_bytes <= self.filling().remaining_bytes()
+        Owner::effects_bytes(effects) + prepare_bytes
     }
 
-    /// An upper bound of what resolving a transaction writes. It fits into an empty batch, since the prepare did.
+    /// What `batch_bytes` may be at most. A prepare is one value of the overlay, and its resolution must fit too, whose bound
+    /// counts some things otherwise.
+    pub(crate) fn batch_bytes_max(&self, prepares: bool) -> usize {
+        let config = self.log.config();
+        let large = config.large_payload_bytes_max();
+        if !prepares {
+            return large;
+        }
+        let ordinary = config.batch_bytes_max as usize - HEADER_BYTES;
+        (large / 8 * PREPARE_EIGHTHS).max(ordinary).min(VALUE_BYTES_MAX)
+    }
+
+    /// An upper bound of what resolving a transaction writes.
     pub(crate) fn resolve_bytes(&self, id: u128) -> usize {
         let Some(prepared) = self.prepared.get(&id) else { return EFFECT_OVERHEAD_BYTES };
         let effects: usize = prepared

@@ -63,6 +63,8 @@ pub(crate) struct Owner {
     pub(crate) counting: Counting,
     /// An operation did not fit any more; room comes with the next batch.
     filling_is_full: bool,
+    /// What that operation needs: more than an ordinary batch has, now and then.
+    next_batch_bytes: usize,
     /// Messages handled since the last batch set out.
     filling_operations: u32,
     pace: Pace,
@@ -130,6 +132,7 @@ impl Owner {
             filling: None,
             counting: Counting::default(),
             filling_is_full: false,
+            next_batch_bytes: 0,
             filling_operations: 0,
             pace: Pace::default(),
             in_flight: None,
@@ -264,9 +267,10 @@ impl Owner {
             return !self.filling_is_full && filling.payload_bytes() < self.limits.batch_soft_bytes;
         }
         let segment = self.log.current_segment();
-        match self.log.open_batch() {
+        match self.log.open_batch_for(self.next_batch_bytes) {
             Ok(batch) => {
                 self.filling = Some(batch);
+                self.next_batch_bytes = 0;
                 self.filling_is_full = false;
                 self.positions = 0;
                 if self.log.current_segment() != segment {
@@ -291,12 +295,11 @@ impl Owner {
                 if let Err(fault) = self.shard().check_writable() {
                     return drop(done.send(Err(fault)));
                 }
-                // An empty batch takes any transaction: the same effects fitted into one when they were prepared.
-                let empty = self.filling().is_empty();
-                if !empty && self.resolve_bytes(id) > self.filling().remaining_bytes() {
+                // The prepare fitted into a batch, and `batch_bytes_max` left room for what is counted otherwise here.
+                let bytes = self.resolve_bytes(id).min(self.batch_bytes_max(false));
+                if bytes > self.filling().remaining_bytes() {
                     self.queue.push_front(Message::Resolve { id, commit, done });
-                    self.filling_is_full = true;
-                    return;
+                    return self.want_room(bytes);
                 }
                 self.resolve(id, commit);
                 self.wait_for_all(Waiter::Done(done));
@@ -346,8 +349,14 @@ impl Owner {
                 self.settle(job, looked_at);
             }
             Ok((looked_at, used, Some(effects))) => {
-                if !self.fits(&effects, job.prepare_info()) {
-                    return self.postpone(job, &effects);
+                let bytes = Owner::batch_bytes(&effects, job.prepare_info());
+                if bytes > self.batch_bytes_max(prepares) {
+                    return job.complete(Err(Fault::TooLarge { bytes: bytes as u64 }));
+                }
+                if bytes > self.filling().remaining_bytes() {
+                    // It runs again in a batch that has room.
+                    self.queue.push_front(Message::Job(job));
+                    return self.want_room(bytes);
                 }
                 self.positions += used;
                 let lsn = match job.prepare_info().cloned() {
@@ -362,16 +371,11 @@ impl Owner {
         }
     }
 
-    /// The effects do not fit into what is left of this batch: the job runs again in the next one, unless none is large
-    /// enough for it.
-    fn postpone(&mut self, job: Box<dyn Job>, effects: &crate::tx::Effects) {
-        let empty = self.filling.as_ref().is_none_or(BatchBuilder::is_empty);
-        if empty {
-            let bytes = Owner::effects_bytes(effects);
-            return job.complete(Err(Fault::TooLarge { bytes: bytes as u64 }));
-        }
-        self.queue.push_front(Message::Job(job));
+    /// What comes next does not fit into what is left of this batch, and goes into the next one, which is opened large enough.
+    fn want_room(&mut self, bytes: usize) {
+        self.next_batch_bytes = self.next_batch_bytes.max(bytes);
         self.filling_is_full = true;
+        self.filling.take_if(|batch| batch.is_empty());
     }
 
     fn park(&mut self, mut job: Box<dyn Job>) {
@@ -424,6 +428,7 @@ impl Owner {
                 return None;
             }
             self.filling = self.log.open_batch().ok();
+            self.filling_is_full = false;
             self.positions = 0;
         }
         self.filling.as_mut()

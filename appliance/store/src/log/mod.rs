@@ -34,6 +34,8 @@ pub use writer::{BatchBuilder, LogFull, LogWriter, WrittenBatch};
 pub const SEGMENT_BYTES: u32 = 32 * 1024 * 1024;
 /// Bytes of disk that one batch may take, header and padding included.
 pub const BATCH_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// The part of a segment that a large batch may take, in eighths: 24 MiB in production.
+const LARGE_BATCH_EIGHTHS: u32 = 6;
 /// Segment files of one shard at most: 2 GiB of log. Beyond it the writer meets `LogFull` until a segment is retired.
 pub const SEGMENT_COUNT_MAX: usize = 64;
 /// Segments that lie ready ahead of the writer.
@@ -50,7 +52,8 @@ pub struct LogConfig {
     pub shard: ShardId,
     /// Bytes of a new segment; a multiple of 4,096.
     pub segment_bytes: u32,
-    /// Bytes of the largest batch on disk; a multiple of 4,096, at most `segment_bytes`.
+    /// Bytes of a batch on disk, unless one operation needs more; a multiple of 4,096, at most `segment_bytes`. A segment is
+    /// left when less than this is free in it.
     pub batch_bytes_max: u32,
     /// Segment files at most, spares included.
     pub segment_count_max: usize,
@@ -80,6 +83,14 @@ impl LogConfig {
         assert!(self.batch_bytes_max >= block && self.batch_bytes_max <= self.segment_bytes);
         assert!(self.batch_bytes_max as usize <= format::PAYLOAD_BYTES_MAX);
         assert!(self.spare_count >= 1 && self.segment_count_max > self.spare_count);
+    }
+
+    /// Payload bytes of the largest batch there is: one that was opened for an operation that fits into no other.
+    #[must_use]
+    pub fn large_payload_bytes_max(&self) -> usize {
+        let block = BLOCK_BYTES as u32;
+        let large = self.segment_bytes / 8 * LARGE_BATCH_EIGHTHS / block * block;
+        large.max(self.batch_bytes_max) as usize - format::HEADER_BYTES
     }
 
     /// The file of a segment.

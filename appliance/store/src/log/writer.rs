@@ -1,6 +1,6 @@
 //! The writing end of a shard's log: fills a batch, seals it behind its predecessor, writes and syncs it.
 //! Invariant: the position of every byte of a batch is known while it is filled, because a batch begins right behind its
-//! sealed predecessor, or at the start of the next segment when less than the largest batch is left.
+//! sealed predecessor, or at the start of the next segment when it does not fit there or less than an ordinary batch is left.
 //! After one failed write nothing more is written: only recovery can tell what the disk holds.
 //! Leaves to the shard: one write in flight at most, and to publish the durable LSN before any reply.
 //!
@@ -174,14 +174,27 @@ impl LogWriter {
     /// Opens the batch behind the last sealed one; one is open at a time.
     /// Errors: `LogFull` when the batch has to go into a segment that is not ready.
     pub fn open_batch(&mut self) -> Result<BatchBuilder, LogFull> {
-        let position = self.next_position()?;
+        self.open_batch_for(0)
+    }
+
+    /// As `open_batch`, with room for at least so many payload bytes, also where that is more than an ordinary batch has.
+    ///
+    /// # Panics
+    /// When it is more than `LogConfig::large_payload_bytes_max`.
+    pub fn open_batch_for(&mut self, payload_bytes: usize) -> Result<BatchBuilder, LogFull> {
+        assert!(
+            payload_bytes <= self.config.large_payload_bytes_max(),
+            "no batch has {payload_bytes} bytes of payload"
+        );
+        let bytes = (HEADER_BYTES + payload_bytes).next_multiple_of(BLOCK_BYTES);
+        let bytes_max = bytes.max(self.config.batch_bytes_max as usize);
+        let position = self.next_position(bytes_max)?;
         let mut buffer = match self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             Some(buffer) => buffer,
             None => Buffer::with_capacity(BUFFER_BYTES_AT_FIRST.min(self.config.batch_bytes_max as usize)),
         };
         buffer.clear();
         buffer.resize(HEADER_BYTES, 0);
-        let bytes_max = self.config.batch_bytes_max as usize;
         Ok(BatchBuilder { buffer, lsn: self.last.lsn.next(), position, bytes_max })
     }
 
@@ -211,7 +224,8 @@ impl LogWriter {
         let (file, shared) = (segment.file.clone(), self.shared.clone());
         let path = self.config.segment_path(position.segment);
         // Outside of the future: one that is dropped before its first poll has lost a sealed batch too.
-        let mut flight = Flight { shared, landed: false };
+        let buffer_bytes_max = 2 * self.config.batch_bytes_max as usize;
+        let mut flight = Flight { shared, buffer_bytes_max, landed: false };
         async move {
             if flight.shared.failed.load(Ordering::Relaxed) {
                 return Err(Fault::ReadOnly("an earlier write of the log failed".into()));
@@ -254,15 +268,13 @@ impl LogWriter {
         (WrittenBatch { checkpoint, position, payload_bytes }, bytes)
     }
 
-    /// Where the next batch begins; makes its segment the current one.
-    fn next_position(&mut self) -> Result<LogPosition, LogFull> {
+    /// Where the next batch begins, of at most so many bytes; makes its segment the current one.
+    fn next_position(&mut self, bytes_max: usize) -> Result<LogPosition, LogFull> {
         let behind = self.last.position;
         let wanted = match &self.current {
             // The batch that was opened in a new segment was dropped, or this one is opened again.
             Some(current) if current.sequence != behind.segment => return Ok(current.start()),
-            Some(current)
-                if current.bytes - behind.offset.min(current.bytes) >= self.config.batch_bytes_max =>
-            {
+            Some(current) if (current.bytes - behind.offset.min(current.bytes)) as usize >= bytes_max => {
                 return Ok(behind);
             }
             Some(_) => behind.segment + 1,
@@ -307,6 +319,12 @@ impl LogWriter {
         &self.files
     }
 
+    /// Where the log lies and how large its parts are.
+    #[must_use]
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
     /// The stock of segments.
     #[must_use]
     pub fn supply(&self) -> &SegmentSupply {
@@ -329,12 +347,17 @@ impl Segment {
 /// Marks the writer as failed unless the batch landed: also when the future is dropped half-way.
 struct Flight {
     shared: Arc<Shared>,
+    /// A larger buffer, that of a large batch, is not kept.
+    buffer_bytes_max: usize,
     landed: bool,
 }
 
 impl Flight {
     fn land(&mut self, buffer: Buffer) {
         self.landed = true;
+        if buffer.capacity() > self.buffer_bytes_max {
+            return;
+        }
         let mut buffers = self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         if buffers.len() < BUFFERS_KEPT {
             buffers.push(buffer);

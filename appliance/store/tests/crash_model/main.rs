@@ -8,16 +8,17 @@
 mod counted;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod large;
 mod operations;
 #[path = "../rig/mod.rs"]
 mod rig;
+mod room;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use harness::{TempDir, small_config};
 use operations::{
@@ -25,18 +26,16 @@ use operations::{
 };
 use rig::{Random, seed};
 use ring::{Backend, Reactor, ReactorConfig};
+use store::disk::Disk as _;
 use store::disk::sim::{Injection, OperationKind, SimDisk};
-use store::disk::{Disk as _, OpenMode};
-use store::{
-    BodyOwner, BodyRef, Fault, NewBody, OpenError, Opened, ShardId, Store, StoreConfig, TransactFailure,
-};
+use store::{BodyOwner, Fault, NewBody, OpenError, Opened, ShardId, Store, StoreConfig, TransactFailure};
 
 const WRITERS: u64 = 6;
 const KEYS_PER_WRITER: u64 = 12;
 /// A writer goes on after so many refusals for want of room.
 const REFUSALS_MAX: u64 = 10;
 /// Every run must have seen these.
-const ALWAYS: [&str; 20] = [
+const ALWAYS: [&str; 22] = [
     "abandoned body",
     "condition met",
     "condition not met",
@@ -50,6 +49,8 @@ const ALWAYS: [&str; 20] = [
     "error: read-only",
     "error: unknown",
     "kill",
+    "large operation",
+    "large transaction",
     "look, then crash",
     "peek",
     "put",
@@ -76,6 +77,7 @@ struct Model {
     /// Written by transactions, the same on every shard.
     transacted: BTreeMap<Vec<u8>, Vec<State>>,
     counted: counted::Counted,
+    large: large::Large,
     counts: BTreeMap<&'static str, u64>,
     next_tag: u64,
     /// What the bodies in extents need at the end.
@@ -167,6 +169,7 @@ async fn check(store: &Store, model: &Rc<RefCell<Model>>, round: u64) {
         model.borrow_mut().transacted.insert(key, vec![shown[0]]);
     }
     counted::check(store, model, round);
+    large::check(store, model, round);
 }
 
 /// One client that owns its keys. Ends with the first refusal that is not for want of room.
@@ -214,7 +217,8 @@ async fn step(
             model.borrow_mut().count("read");
             Ok(())
         }
-        85..89 => peek(store, model, random).await,
+        85..87 => large::step(store, model, writer, random).await,
+        87..89 => peek(store, model, random).await,
         89 => match store.submit(ShardId(random.below(2) as u16), Huge).await {
             Err(Fault::TooLarge { .. }) => {
                 model.borrow_mut().count("error: too large");
@@ -431,8 +435,10 @@ fn config(disk: &SimDisk, index_root: &Path) -> StoreConfig {
     config.index_root = index_root.to_path_buf();
     config.limits.fold_entries = 60;
     config.bodyless = counted::BODYLESS;
-    // A batch fills a segment, so that the log rolls often and moved bodies outlive segments.
+    // A large batch fills most of a segment, so that the log rolls often and moved bodies outlive segments.
     config.log_segment_bytes = 256 << 10;
+    config.batch_bytes_max = 96 << 10;
+    config.limits.batch_soft_bytes = 48 << 10;
     // Nobody waits for a transaction: whoever meets one is told.
     config.limits.parked_count_max = 0;
     config
@@ -463,47 +469,6 @@ fn life_of(round: u64) -> (Life, bool) {
         5 => (Life::CutWhileOpening, false),
         _ => (Life::Work, false),
     }
-}
-
-/// Has everything given back that nobody needs, and notes how much room the bodies need that are left.
-async fn settle(store: &Store, model: &Rc<RefCell<Model>>) {
-    // A fold finds what is dead only if there is something to fold.
-    for shard in store.shards() {
-        let operation = Write { key: b"last".to_vec(), tag: Some(0), body: None, only_if: None };
-        assert!(store.submit(shard, operation).await.expect("a sound disk"));
-    }
-    store.fold_all().await;
-    while store.status().iter().any(|shard| shard.sweeping) {
-        ring::sleep(Duration::from_millis(1)).await;
-    }
-    let keys: Vec<_> = model.borrow().keys.keys().cloned().collect();
-    let mut room = 0;
-    for key in keys {
-        let view = store.view(store.place(&key)).expect("view");
-        let record = view.get(TABLE, &key).expect("reads");
-        for body in record.map_or(Vec::new(), |record| record.bodies.clone()) {
-            if let BodyRef::Extents(extents) = body {
-                let spans =
-                    extents.iter().map(|extent| u64::from(extent.data_bytes).next_multiple_of(4096) + 4096);
-                room += spans.sum::<u64>();
-            }
-        }
-    }
-    model.borrow_mut().room = room;
-    store.drain().await;
-}
-
-/// Bytes that the files of one kind occupy in all shards.
-fn occupied(disk: &SimDisk, kind: &str) -> u64 {
-    let mut bytes = 0;
-    for shard in ["shard-000", "shard-001"] {
-        let dir = Path::new("/data").join(shard).join(kind);
-        for name in disk.list(&dir).unwrap_or_default() {
-            let file = disk.open(&dir.join(name), OpenMode::default()).expect("opens");
-            bytes += file.allocated_bytes().expect("stats");
-        }
-    }
-    bytes
 }
 
 /// One life of the store.
@@ -540,7 +505,7 @@ fn live(
                 ..Injection::eio(OperationKind::Sync, 1 + random.below(60))
             }),
             Life::Look => return disk.cut_power_after(0),
-            Life::Last => return settle(&store, model).await,
+            Life::Last => return room::settle(&store, model).await,
             Life::CutWhileOpening => unreachable!("returned above"),
         }
         if random.below(8) == 0 {
@@ -590,7 +555,7 @@ fn no_crash_loses_what_was_acknowledged_or_shown() {
     let model = model.borrow();
     let done = model.operations();
     println!("{done} operations, {round} crashes, counts: {:?}", model.counts);
-    let [extents, packed, log] = ["extents", "packed", "log"].map(|kind| occupied(&disk, kind));
+    let [extents, packed, log] = ["extents", "packed", "log"].map(|kind| room::occupied(&disk, kind));
     println!("at the end extents occupy {extents} bytes, packed segments {packed}, the log {log}");
     assert_eq!(extents, model.room, "bytes in extents, and what records name there");
     let wanted = ALWAYS.iter().chain(IN_LONG_RUNS.iter().filter(|_| done >= LONG_OPERATIONS));

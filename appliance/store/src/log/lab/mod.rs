@@ -153,7 +153,7 @@ impl Machine {
 
     /// Appends one batch; it is in the model as tried, then as kept.
     pub fn append(&mut self, payload: &[u8], model: &mut Model) -> Result<WrittenBatch, Fault> {
-        let mut batch = match self.writer.open_batch() {
+        let mut batch = match self.writer.open_batch_for(payload.len()) {
             Ok(batch) => batch,
             Err(LogFull) => {
                 match self.writer.supply().refill() {
@@ -161,7 +161,7 @@ impl Machine {
                     Ok(()) | Err(Fault::Full) => {}
                     Err(fault) => return Err(fault),
                 }
-                self.writer.open_batch().map_err(|LogFull| Fault::Full)?
+                self.writer.open_batch_for(payload.len()).map_err(|LogFull| Fault::Full)?
             }
         };
         let position = batch.append(payload);

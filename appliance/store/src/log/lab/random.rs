@@ -47,7 +47,11 @@ fn live(mut machine: Machine, epoch: u64, random: &mut SplitMix64, model: &mut M
     }
     let batch_bytes_max = u64::from(machine.config.batch_bytes_max) - format::HEADER_BYTES as u64;
     for _ in 0..random.below(20) {
-        let bytes_max = if random.one_in(2) { 300 } else { batch_bytes_max };
+        let bytes_max = match random.below(10) {
+            0..5 => 300,
+            5..9 => batch_bytes_max,
+            _ => machine.config.large_payload_bytes_max() as u64,
+        };
         let count = random.below(bytes_max + 1);
         let payload = payload(random.next_u64(), count as usize);
         if machine.append(&payload, model).is_err() {
