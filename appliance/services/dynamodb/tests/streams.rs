@@ -231,7 +231,6 @@ async fn check_replay(world: &World, arn: &str) {
     }
     let stored: BTreeMap<String, Json> = world
         .audit(&world.find("replayed"))
-        .await
         .iter()
         .map(|item| {
             let shown = driver::direct::shown(item);

@@ -111,7 +111,7 @@ fn all_writes_take_effect_or_none_and_each_reason_is_named_in_its_place() {
         assert_eq!(costs[0].new_bytes, costs[2].new_bytes);
         assert_eq!(costs[1].old_bytes, costs[1].new_bytes);
         assert_eq!((value(&world, &table, &left[1]), value(&world, &table, &right[2])), (7, 1));
-        world.audit(&table).await;
+        world.audit_settled(&table).await;
     });
 }
 
@@ -382,7 +382,7 @@ fn a_plain_write_and_a_transaction_do_not_lose_each_other() {
         let (plain, both) = (counts[0].get(), counts[1].get());
         assert_eq!((value(&world, &table, &left[0]), value(&world, &table, &right[0])), (plain + both, both));
         assert!(plain > 0 && both > 0, "{plain} plain, {both} both, {} refused", counts[2].get());
-        world.audit(&table).await;
+        world.audit_settled(&table).await;
     });
 }
 

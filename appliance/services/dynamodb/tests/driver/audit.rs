@@ -98,8 +98,16 @@ impl Expected {
 const LOOKS_MAX: u32 = 5_000;
 
 impl World {
-    /// Audits a table to which nobody writes any more. Gives its items, those of shard 0 first.
-    pub async fn audit(&self, table: &Table) -> Vec<Item> {
+    /// Audits a table whose last writes were no transactions over shards. Gives its items, those of shard 0 first.
+    #[track_caller]
+    pub fn audit(&self, table: &Table) -> Vec<Item> {
+        let (items, differences) = self.audit_once(table);
+        assert!(differences.is_empty(), "counters, found and wanted: {differences:?}");
+        items
+    }
+
+    /// The same behind such transactions.
+    pub async fn audit_settled(&self, table: &Table) -> Vec<Item> {
         for look in 1.. {
             let (items, differences) = self.audit_once(table);
             if differences.is_empty() {
