@@ -2,6 +2,23 @@
 //!
 //! Invariant: a reply that says "written" rests on a durable batch that holds the item, its index entries and its stream
 //! record together; nothing that is not built is pretended.
+//!
+//! The table of operations, which is the index of the service, is [`router::OPERATIONS`].
+//!
+//! | Operations | Covered |
+//! |---|---|
+//! | CreateTable, DescribeTable, UpdateTable, DeleteTable, ListTables | yes; capacity, class, encryption and warm-throughput settings are kept and shown, nothing is throttled |
+//! | PutItem, GetItem, UpdateItem, DeleteItem, Query, Scan | yes, with every kind of expression and the older parameters |
+//! | BatchGetItem, BatchWriteItem, TransactWriteItems, TransactGetItems | yes |
+//! | local and global secondary indexes, global ones added and removed later | yes; up to four HASH and four RANGE attributes in a global key |
+//! | UpdateTimeToLive, DescribeTimeToLive; TagResource, UntagResource, ListTagsOfResource | yes |
+//! | ListStreams, DescribeStream, GetShardIterator, GetRecords | yes; stream shards have no parents and do not rotate |
+//! | ExecuteStatement, BatchExecuteStatement, ExecuteTransaction | yes |
+//! | DescribeLimits, DescribeEndpoints, DescribeContinuousBackups | yes; continuous backups are off |
+//! | backups, exports, imports, bulk operations, resource policies, vector search, contributor insights | no: UnknownOperationException |
+//! | global tables, replica scaling, Kinesis destinations | no: UnknownOperationException |
+//! | error texts of AWS's newer validation layer | no: the older layer's, which part of AWS's regions still have |
+//!
 //! Leaves to the node: HTTP, signatures, driving plans. To the store: durability, transactions over shards.
 #![forbid(unsafe_code)]
 
