@@ -53,6 +53,8 @@ pub(crate) enum Plant {
     HoldSkipped,
     /// The adds of a batch stay in memory.
     CounterLost,
+    /// A view of one shard shows the last batch but one.
+    StaleView,
 }
 
 #[cfg(any(test, feature = "planted"))]
@@ -61,7 +63,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 21] = [
+    const ALL: [Plant; 22] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -83,6 +85,7 @@ mod switch {
         Plant::IntentSkipped,
         Plant::HoldSkipped,
         Plant::CounterLost,
+        Plant::StaleView,
     ];
 
     thread_local! {

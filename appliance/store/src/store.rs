@@ -155,7 +155,8 @@ impl Store {
 
     /// One instant of one shard. Errors: `Fault::Corrupt` when its index cannot be read.
     pub fn view(&self, shard: ShardId) -> Result<View<'_>, Fault> {
-        View::take(self.core.shared.shard(shard), self.core.shared.commits.load())
+        let view = View::take(self.core.shared.shard(shard), self.core.shared.commits.load())?;
+        Ok(if planted::is(Plant::StaleView) { view.one_batch_back() } else { view })
     }
 
     /// One consistent cut over all shards.

@@ -73,6 +73,12 @@ impl<'s> View<'s> {
         self.shard.durable_lsn.load(Ordering::Acquire) == self.at.0
     }
 
+    /// As if the last batch were not durable yet.
+    pub(crate) fn one_batch_back(mut self) -> View<'s> {
+        self.at = Lsn(self.at.0.saturating_sub(1));
+        self
+    }
+
     /// Shows the transactions up to `commit` from now on: as if it were taken again, if it is current.
     pub(crate) fn advance_to(&mut self, commit: u64) {
         self.commit = commit;
