@@ -100,13 +100,13 @@ impl<C: Client> Contender<C> {
     pub async fn step(&mut self) {
         let key = self.random.below(KEY_COUNT) as Key;
         match self.random.below(100) {
-            0..=14 => self.put(key, false).await,
-            15..=34 => self.put(key, true).await,
-            35..=49 => self.add(key).await,
-            50..=57 => self.delete(key).await,
-            58..=67 => self.get(key).await,
-            68..=71 => self.batch_get().await,
-            72..=87 => self.transact_write().await,
+            0..=5 => self.put(key, false).await,
+            6..=19 => self.put(key, true).await,
+            20..=25 => self.add(key).await,
+            26..=33 => self.delete(key).await,
+            34..=45 => self.get(key).await,
+            46..=49 => self.batch_get().await,
+            50..=81 => self.transact_write().await,
             _ => self.transact_get().await,
         }
     }

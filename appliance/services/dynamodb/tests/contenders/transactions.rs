@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Contender, KEY_COUNT, Sent, TABLE};
+use super::{Contender, Sent, TABLE};
 use crate::checker::{Id, Key, Version, Write};
 use crate::client::Client;
 
@@ -18,6 +18,10 @@ enum Deed {
 impl<C: Client> Contender<C> {
     pub(super) async fn transact_get(&mut self) {
         let keys = self.some_keys();
+        self.get_together(&keys).await;
+    }
+
+    async fn get_together(&mut self, keys: &[Key]) {
         let gets: Vec<Json> = keys
             .iter()
             .map(|key| json!({"Get": {"TableName": TABLE, "Key": {"pk": {"S": format!("k{key}")}}}}))
@@ -36,12 +40,11 @@ impl<C: Client> Contender<C> {
     }
 
     pub(super) async fn transact_write(&mut self) {
+        let keys = self.some_keys();
         // Mostly of what was just looked at: else nearly all would fail.
-        if self.random.chance(70) {
-            self.transact_get().await;
+        if self.random.chance(80) {
+            self.get_together(&keys).await;
         }
-        let mut keys = self.some_keys();
-        keys.truncate(2 + self.random.below(KEY_COUNT.min(3)));
         let deeds: Vec<(Key, Deed)> = keys.into_iter().map(|key| (key, self.deed(key))).collect();
         let actions: Vec<Json> = deeds.iter().map(|(key, deed)| self.action(*key, *deed)).collect();
         let mut request = json!({"TransactItems": actions});

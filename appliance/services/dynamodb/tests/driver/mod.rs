@@ -254,13 +254,31 @@ where
     with_world_at(&directory.0, work);
 }
 
+/// How a store is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// What was acknowledged is folded into the index.
+    Drained,
+    /// Recovery has to read the log.
+    AtOnce,
+}
+
 /// The same over a directory that may hold a store already.
 pub fn with_world_at<F, Fut>(directory: &Path, work: F)
 where
     F: FnOnce(World) -> Fut,
     Fut: Future<Output = ()>,
 {
-    with_worlds_at(directory, work, async |_| ());
+    with_world_until(directory, Stop::Drained, work);
+}
+
+/// The same, left as the caller says.
+pub fn with_world_until<F, Fut>(directory: &Path, end: Stop, work: F)
+where
+    F: FnOnce(World) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    with_worlds_until(directory, end, work, async |_| ());
 }
 
 /// Runs `first` on one core and `second` on the other, over one new store; it is closed when both have ended.
@@ -271,10 +289,11 @@ where
     S: AsyncFnOnce(World) + Send + 'static,
 {
     let directory = TempDir::new(name);
-    with_worlds_at(&directory.0, first, second);
+    with_worlds_until(&directory.0, Stop::Drained, first, second);
 }
 
-fn with_worlds_at<F, Fut, S>(directory: &Path, first: F, second: S)
+/// The same over a directory that may hold a store already, left as the caller says.
+pub fn with_worlds_until<F, Fut, S>(directory: &Path, end: Stop, first: F, second: S)
 where
     F: FnOnce(World) -> Fut,
     Fut: Future<Output = ()>,
@@ -302,7 +321,9 @@ where
                 while !stop.load(Ordering::Acquire) {
                     ring::sleep(std::time::Duration::from_millis(1)).await;
                 }
-                store.drain().await;
+                if end == Stop::Drained {
+                    store.drain().await;
+                }
             });
             drop(reactor);
             stopped.wait();
@@ -314,7 +335,9 @@ where
         started.wait();
         opened.finish_recovery(&store).await;
         first(world(store.clone())).await;
-        store.drain().await;
+        if end == Stop::Drained {
+            store.drain().await;
+        }
         stop.store(true, Ordering::Release);
     });
     drop(reactor);

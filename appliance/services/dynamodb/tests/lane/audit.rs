@@ -27,7 +27,6 @@ impl<C: Client> Lane<C> {
 
     /// Everything, against the reference. Other lanes must be at rest.
     pub async fn audit(&mut self) {
-        self.finish_building().await;
         self.look_at_everything().await;
         self.count("audit");
     }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 mod audit;
+pub use audit::PASSED_SECONDS;
 mod batches;
 mod expressions;
 mod pages;
@@ -42,11 +43,11 @@ pub struct Lane<C> {
     expiries: Vec<i64>,
 }
 
-impl<C: Client> Lane<C> {
+impl<C> Lane<C> {
     pub fn new(client: C, number: usize, seed: u64) -> Lane<C> {
         Lane {
             client,
-            random: Random(seed.wrapping_add(number as u64)),
+            random: Random(seed.wrapping_add(number as u64 * 0x1_0000_0001)),
             counts: BTreeMap::new(),
             number,
             tables: Vec::new(),
@@ -61,7 +62,7 @@ impl<C: Client> Lane<C> {
     }
 
     /// The same lane with another client, behind a restart.
-    pub fn with_client<D: Client>(self, client: D) -> Lane<D> {
+    pub fn with_client<D>(self, client: D) -> Lane<D> {
         Lane {
             client,
             random: self.random,
@@ -77,7 +78,9 @@ impl<C: Client> Lane<C> {
             expiries: self.expiries,
         }
     }
+}
 
+impl<C: Client> Lane<C> {
     /// One random operation, judged.
     pub async fn step(&mut self) {
         if self.tables.len() < TABLE_COUNT {
@@ -87,14 +90,14 @@ impl<C: Client> Lane<C> {
             0..=219 => self.put().await,
             220..=459 => self.update().await,
             460..=549 => self.delete().await,
-            550..=649 => self.get().await,
-            650..=729 => self.query().await,
-            730..=759 => self.scan().await,
-            760..=799 => self.batch_get().await,
-            800..=839 => self.batch_write().await,
-            840..=914 => self.transact_write().await,
-            915..=944 => self.transact_get().await,
-            945..=974 => self.refused().await,
+            550..=619 => self.get().await,
+            620..=699 => self.query().await,
+            700..=729 => self.scan().await,
+            730..=769 => self.batch_get().await,
+            770..=809 => self.batch_write().await,
+            810..=884 => self.transact_write().await,
+            885..=914 => self.transact_get().await,
+            915..=974 => self.refused().await,
             975..=991 => self.describe().await,
             992..=994 => self.delete_table().await,
             _ => self.change_indexes().await,

@@ -179,7 +179,7 @@ impl<C: Client> Lane<C> {
     }
 
     /// Waits for an index that is being built.
-    pub(super) async fn finish_building(&mut self) {
+    pub async fn finish_building(&mut self) {
         for _ in 0..POLL_COUNT_MAX {
             if self.building.is_none() {
                 return;
@@ -208,27 +208,50 @@ impl<C: Client> Lane<C> {
         self.done("DescribeTable", &request).await["Table"].clone()
     }
 
-    /// Counts and sizes are those of the items.
+    /// Counts and sizes are those of the items, as soon as the last transaction is carried out on every shard.
     pub(super) async fn judge_description(&mut self, place: usize) {
-        let description = self.description(place).await;
-        self.count("DescribeTable");
-        let table = &self.tables[place];
-        self.same(&description["ItemCount"], &json!(table.items.len()));
-        let bytes: usize = table.items.values().map(item_size).sum();
-        self.same(&description["TableSizeBytes"], &json!(bytes));
-        let empty = Vec::new();
-        for member in ["LocalSecondaryIndexes", "GlobalSecondaryIndexes"] {
-            for shown in description[member].as_array().unwrap_or(&empty) {
-                let index = table.index(shown["IndexName"].as_str().expect("a name"));
-                if self.building.as_ref().is_some_and(|(_, building)| *building == index.name) {
-                    continue;
-                }
-                let rows = table.rows(Some(index));
-                self.same(&shown["ItemCount"], &json!(rows.len()));
-                let bytes: usize = rows.iter().map(|item| item_size(&table.shown(Some(index), item))).sum();
-                self.same(&shown["IndexSizeBytes"], &json!(bytes));
+        for _ in 0..POLL_COUNT_MAX {
+            let description = self.description(place).await;
+            if self.counted(place, &description) == self.expected_counts(place, &description) {
+                return self.count("DescribeTable");
             }
+            self.client.work().await;
         }
+        let description = self.description(place).await;
+        let wanted = self.expected_counts(place, &description);
+        assert_eq!(self.counted(place, &description), wanted, "counts and sizes\n{}", self.last);
+    }
+
+    /// Names with items and bytes: of the table, and of each index that is not being built.
+    fn counted(&self, place: usize, description: &Json) -> Vec<(String, Json, Json)> {
+        let table = &self.tables[place];
+        let of_table =
+            (table.name.clone(), description["ItemCount"].clone(), description["TableSizeBytes"].clone());
+        let shown = self.indexes_shown(place, description).into_iter().map(|shown| {
+            let name = shown["IndexName"].as_str().expect("a name").to_owned();
+            (name, shown["ItemCount"].clone(), shown["IndexSizeBytes"].clone())
+        });
+        std::iter::once(of_table).chain(shown).collect()
+    }
+
+    fn expected_counts(&self, place: usize, description: &Json) -> Vec<(String, Json, Json)> {
+        let table = &self.tables[place];
+        let bytes: usize = table.items.values().map(item_size).sum();
+        let of_table = (table.name.clone(), json!(table.items.len()), json!(bytes));
+        let shown = self.indexes_shown(place, description).into_iter().map(|shown| {
+            let index = table.index(shown["IndexName"].as_str().expect("a name"));
+            let rows = table.rows(Some(index));
+            let bytes: usize = rows.iter().map(|item| item_size(&table.shown(Some(index), item))).sum();
+            (index.name.clone(), json!(rows.len()), json!(bytes))
+        });
+        std::iter::once(of_table).chain(shown).collect()
+    }
+
+    fn indexes_shown<'d>(&self, place: usize, description: &'d Json) -> Vec<&'d Json> {
+        let members = ["LocalSecondaryIndexes", "GlobalSecondaryIndexes"];
+        let shown = members.iter().flat_map(|member| description[*member].as_array().into_iter().flatten());
+        let building = self.building.as_ref().filter(|(table, _)| *table == self.tables[place].name);
+        shown.filter(|shown| building.is_none_or(|(_, index)| shown["IndexName"] != json!(index))).collect()
     }
 
     /// The names of this lane's tables, page by page.

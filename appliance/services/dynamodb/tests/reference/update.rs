@@ -104,6 +104,10 @@ impl Update {
         let read = old.unwrap_or(&empty);
         let mut sparse = Sparse::of(&Value::M(before.clone()));
         for action in &self.0 {
+            // Nothing can be taken from an item that is not there, and asking for it is no fault.
+            if old.is_none() && matches!(action, Action::Remove(_)) {
+                continue;
+            }
             let change = action.change(read)?;
             sparse.change(action.path(), change)?;
         }
