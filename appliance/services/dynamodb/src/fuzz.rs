@@ -3,6 +3,9 @@
 //! They are plain functions, so that any fuzzer can drive them, and an ordinary test replays `corpus/` and mutations
 //! of it through them. `TARGETS` names each with the directory of its corpus.
 
+mod conditions;
+mod expressions;
+mod statements;
 mod tree;
 
 use std::cmp::Ordering;
@@ -16,8 +19,16 @@ use crate::value::{Item, ItemRef};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the directory of its corpus.
-pub const TARGETS: [(&str, Target); 5] =
-    [("numbers", numbers), ("json", json), ("values", values), ("items", items), ("paths", paths)];
+pub const TARGETS: [(&str, Target); 8] = [
+    ("numbers", numbers),
+    ("json", json),
+    ("values", values),
+    ("items", items),
+    ("paths", paths),
+    ("expressions", expressions::texts),
+    ("conditions", conditions::answers),
+    ("statements", statements::texts),
+];
 
 /// Two texts, one on each line: parsing, printing, order, sortable form and sum against exact.rs.
 pub fn numbers(input: &[u8]) {

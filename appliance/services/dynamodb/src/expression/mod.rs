@@ -15,6 +15,8 @@ pub(crate) mod lexer;
 pub(crate) mod maker;
 mod overlap;
 pub(crate) mod parse;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod print;
 pub(crate) mod program;
 mod reserved;
 mod resolve;
