@@ -14,7 +14,7 @@ use driver::{World, with_world, with_worlds};
 use dynamodb::engine::item_write::{Action, ItemWrite, Refusal, Written};
 use dynamodb::engine::transact::{Got, Reason, Token, Transacted, transact_get};
 use dynamodb::model::keys::Key;
-use dynamodb::model::table::{KeyType, Projected, Table, TableNumber};
+use dynamodb::model::table::{KeyType, Projected, StreamSetting, StreamView, Table, TableNumber};
 use dynamodb::store::token::token_key;
 use dynamodb::value::Item;
 use serde_json::json;
@@ -428,5 +428,38 @@ fn a_hundred_actions_and_items_up_to_4_mb_fit() {
         let absent = key("absent");
         assert_eq!(world.get(&table, &absent), None);
         assert_eq!(world.get(&table, &key("99")).expect("there")["pk"], json!({"S": "99"}));
+    });
+}
+
+#[test]
+fn a_transaction_of_4_mb_fits_with_the_images_of_its_stream() {
+    with_world("transact-4-mb", |world| async move {
+        let mut shape = table("t", None);
+        shape.stream = Some(StreamSetting {
+            number: 5,
+            opened: store::Timestamp(1),
+            view: StreamView::NewAndOldImages,
+            enabled: true,
+        });
+        let table = world.make(shape).await;
+        let [left, right] = names(&world, &table, 10);
+        let mixed: Vec<String> = left[..5].iter().chain(&right[..5]).cloned().collect();
+        let mut number = 0;
+        // All on one shard, then on both; made, then replaced, so that the old images are there too.
+        for names in [&left, &mixed] {
+            for _ in 0..2 {
+                number += 1;
+                let text = format!("{number}").repeat(409_000);
+                let row = |name: &String| item(&[("pk", s(name)), ("v", n(number)), ("w", s(&text))]);
+                let writes = names.iter().map(|name| put(&table, row(name))).collect();
+                match world.transact(writes, None).await {
+                    Ok(Transacted::Done(costs)) => assert_eq!(costs.len(), 10),
+                    Ok(_) => panic!("nothing is to blame"),
+                    Err(fault) => panic!("{fault}"),
+                }
+                assert!(names.iter().all(|name| value(&world, &table, name) == number));
+            }
+        }
+        world.audit_settled(&table).await;
     });
 }

@@ -326,6 +326,8 @@ where
     let table = Arc::clone(&write.table);
     Plan::submit(write.key.shard(cx.store), write, move |cx, outcome| match outcome {
         Ok(Attempt::Written(written)) => then(cx, Ok((table, written))),
+        // It waited for a transaction that is not decided, or not carried out, for as long as the store lets it.
+        Err(Fault::InDoubt) => then(cx, Ok((table, Written::Refused(Refusal::Conflict)))),
         Err(fault) => then(cx, Err(E::from(fault))),
         Ok(Attempt::Stale(_)) if attempts_left == 0 => then(cx, Err(E::from(Fault::Busy))),
         Ok(Attempt::Stale(mut write)) => try_again(cx, attempts_left, move |cx| match rekey(cx, &write) {
