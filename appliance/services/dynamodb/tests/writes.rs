@@ -9,6 +9,7 @@ use driver::direct::{act, attribute, condition, index, item, n, put, s, shown, t
 use driver::with_world;
 use dynamodb::engine::batch::{Wrote, batch_get};
 use dynamodb::engine::item_write::{Action, Refusal, Written};
+use dynamodb::engine::read::{get, warm};
 use dynamodb::model::keys::{Key, KeyError};
 use dynamodb::model::table::{KeyType, Projected};
 use serde_json::json;
@@ -252,5 +253,28 @@ fn writes_of_one_item_by_many_are_all_counted() {
             task.await;
         }
         assert_eq!(world.get(&table, &key).expect("there")["v"], json!({"N": "400"}));
+    });
+}
+
+#[test]
+fn what_is_brought_into_memory_first_is_read_all_the_same() {
+    with_world("writes-warm", |world| async move {
+        let table = world.make(table("t", None)).await;
+        let keys: Vec<_> = (0..10).map(|number| item(&[("pk", s(&format!("{number}")))])).collect();
+        for key in &keys {
+            world.put(&table, key.clone()).await;
+        }
+        let places = keys.iter().map(|key| {
+            let key = Key::exact(&table, key.as_ref()).expect("a key");
+            (key.shard(&world.store), dynamodb::store::ITEMS, key.store_key().to_vec())
+        });
+        let places: Vec<_> = places.collect();
+        let read = Key::exact(&table, keys[3].as_ref()).expect("a key");
+        let is_there = world
+            .run(|cx, out| {
+                warm(cx, places, move |cx| out.done(get(cx, &read, |item| item.is_some()).expect("reads")))
+            })
+            .await;
+        assert!(is_there);
     });
 }
