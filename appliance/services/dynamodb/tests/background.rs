@@ -193,7 +193,16 @@ fn a_large_index_is_filled_in_slices_while_items_are_written() {
                     let table = world.find("large");
                     let number = random.below(3_200) as i64;
                     let mut changed = member(number);
-                    match random.below(4) {
+                    match random.below(5) {
+                        4 => {
+                            // Two items at once, on whichever shards they are; some are prepared before the index is there.
+                            let other = (number + 1) % 3_200;
+                            let moved =
+                                [number, other].map(|number| replaced(&member(number), "a", Some(s("t"))));
+                            let writes = moved.map(|item| put(&table, item));
+                            world.transact(writes.into(), None).await.expect("no fault");
+                            continue;
+                        }
                         // Another place in the index, or none.
                         0 => changed = replaced(&changed, "a", Some(s("moved"))),
                         1 => changed = replaced(&changed, "a", None),

@@ -127,6 +127,32 @@ fn a_view_type_says_what_of_a_change_is_shown() {
     });
 }
 
+/// Writes, deletes and transacts over forty keys.
+async fn write_at_random(world: &World, seed: u64) {
+    let mut random = Random(seed);
+    let table = world.find("replayed");
+    for _ in 0..150 {
+        let name = |number: u64| format!("k{number}");
+        let key = item(&[("pk", s(&name(random.below(40))))]);
+        let value = n(random.below(1_000) as i64);
+        match random.below(4) {
+            0 => drop(world.write(act(&table, &key, Action::Delete)).await),
+            1 => {
+                // Both or neither, on whichever shards they are.
+                let first = random.below(40);
+                let other = (first + 1 + random.below(39)) % 40;
+                let writes = [first, other]
+                    .map(|number| put(&table, item(&[("pk", s(&name(number))), ("t", value.clone())])));
+                drop(world.transact(writes.into(), None).await);
+            }
+            _ => {
+                let new = item(&[("pk", s(&name(random.below(40)))), ("v", value)]);
+                drop(world.write(put(&table, new)).await);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stream_that_is_replayed_gives_the_table() {
     let seed = driver::direct::printed_seed("a_stream_that_is_replayed_gives_the_table");
@@ -137,31 +163,7 @@ fn a_stream_that_is_replayed_gives_the_table() {
         let tasks: Vec<_> = (0..6)
             .map(|lane| {
                 let world = Rc::clone(&world);
-                ring::spawn(async move {
-                    let mut random = Random(seed + lane);
-                    let table = world.find("replayed");
-                    for _ in 0..150 {
-                        let name = |number: u64| format!("k{number}");
-                        let key = item(&[("pk", s(&name(random.below(40))))]);
-                        let value = n(random.below(1_000) as i64);
-                        match random.below(4) {
-                            0 => drop(world.write(act(&table, &key, Action::Delete)).await),
-                            1 => {
-                                // Both or neither, on whichever shards they are.
-                                let first = random.below(40);
-                                let other = (first + 1 + random.below(39)) % 40;
-                                let writes = [first, other].map(|number| {
-                                    put(&table, item(&[("pk", s(&name(number))), ("t", value.clone())]))
-                                });
-                                drop(world.transact(writes.into(), None).await);
-                            }
-                            _ => {
-                                let new = item(&[("pk", s(&name(random.below(40)))), ("v", value)]);
-                                drop(world.write(put(&table, new)).await);
-                            }
-                        }
-                    }
-                })
+                ring::spawn(async move { write_at_random(&world, seed + lane).await })
             })
             .collect();
         // Reading goes on meanwhile, and shows what it shows once.

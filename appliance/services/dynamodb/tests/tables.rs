@@ -137,100 +137,113 @@ fn of_racing_creators_one_makes_the_table() {
     });
 }
 
+type Cases = Vec<(Json, String)>;
+
+/// Members that cannot be, and what is said of each.
+fn bad_members() -> Cases {
+    let echo = "1 validation error detected: Value";
+    let unmet = "failed to satisfy constraint: Member must";
+    let pk = json!({"AttributeName": "pk", "KeyType": "HASH"});
+    vec![
+        (
+            json!({"TableName": null}),
+            "The parameter 'TableName' is required but was not present in the request".to_owned(),
+        ),
+        (
+            json!({"TableName": "ab"}),
+            format!("{echo} 'ab' at 'tableName' {unmet} have length greater than or equal to 3"),
+        ),
+        (
+            json!({"TableName": "invalid;name"}),
+            format!(
+                "{echo} 'invalid;name' at 'tableName' {unmet} satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+            ),
+        ),
+        (
+            json!({"KeySchema": [{"AttributeName": "pk", "KeyType": "INVALID"}]}),
+            format!(
+                "{echo} 'INVALID' at 'keySchema.1.member.keyType' {unmet} satisfy enum value set: [HASH, RANGE]"
+            ),
+        ),
+        (
+            json!({"AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "INVALID"}]}),
+            format!(
+                "{echo} 'INVALID' at 'attributeDefinitions.1.member.attributeType' {unmet} satisfy enum value set: [B, \
+                     N, S]"
+            ),
+        ),
+        (
+            json!({"KeySchema": [pk, {"AttributeName": "s", "KeyType": "RANGE"}, {"AttributeName": "t", "KeyType": "RANGE"}]}),
+            format!(
+                "{echo} '[KeySchemaElement(attributeName=pk, keyType=HASH), KeySchemaElement(attributeName=s, \
+                     keyType=RANGE), KeySchemaElement(attributeName=t, keyType=RANGE)]' at 'keySchema' {unmet} have length \
+                     less than or equal to 2"
+            ),
+        ),
+        (
+            json!({"BillingMode": "PROVISIONED", "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 1}}),
+            format!(
+                "{echo} '0' at 'provisionedThroughput.readCapacityUnits' {unmet} have value greater than or equal to 1"
+            ),
+        ),
+    ]
+}
+
+/// Members that cannot be together, and what is said of them.
+fn bad_schemas() -> Cases {
+    let p = "One or more parameter values were invalid:";
+    let units = json!({"ReadCapacityUnits": 5, "WriteCapacityUnits": 5});
+    let pk = json!({"AttributeName": "pk", "KeyType": "HASH"});
+    let a = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+    let index = |name: &str| {
+        json!({
+            "IndexName": name, "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "ALL"},
+        })
+    };
+    vec![
+        (
+            json!({"KeySchema": [pk, {"AttributeName": "pk", "KeyType": "RANGE"}]}),
+            "Invalid KeySchema: Some index key attribute have no definition".to_owned(),
+        ),
+        (
+            json!({"BillingMode": null}),
+            format!(
+                "{p} ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
+            ),
+        ),
+        (
+            json!({"ProvisionedThroughput": units}),
+            format!(
+                "{p} Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is \
+                     PAY_PER_REQUEST"
+            ),
+        ),
+        (
+            json!({"AttributeDefinitions": [a("pk"), a("extra")]}),
+            format!(
+                "{p} Number of attributes in KeySchema does not exactly match number of attributes defined in \
+                     AttributeDefinitions"
+            ),
+        ),
+        (json!({"GlobalSecondaryIndexes": []}), format!("{p} List of GlobalSecondaryIndexes is empty")),
+        (
+            json!({"AttributeDefinitions": [a("pk"), a("g")], "GlobalSecondaryIndexes": [index("twin"), index("twin")]}),
+            format!("{p} Duplicate index name: twin"),
+        ),
+        (
+            json!({"StreamSpecification": {"StreamEnabled": false, "StreamViewType": "KEYS_ONLY"}}),
+            format!(
+                "{p} Table is being created with a stream disabled, UpdateViewType should not be specified"
+            ),
+        ),
+    ]
+}
+
 #[test]
 fn what_cannot_be_a_table_is_refused_in_amazons_words() {
     with_world("tables-refused", |world| async move {
-        let echo = "1 validation error detected: Value";
-        let unmet = "failed to satisfy constraint: Member must";
-        let p = "One or more parameter values were invalid:";
-        let units = json!({"ReadCapacityUnits": 5, "WriteCapacityUnits": 5});
-        let pk = json!({"AttributeName": "pk", "KeyType": "HASH"});
-        let a = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
-        let index = |name: &str| {
-            json!({
-                "IndexName": name, "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
-                "Projection": {"ProjectionType": "ALL"},
-            })
-        };
-        let cases = [
-            (
-                json!({"TableName": null}),
-                "The parameter 'TableName' is required but was not present in the request".to_owned(),
-            ),
-            (
-                json!({"TableName": "ab"}),
-                format!("{echo} 'ab' at 'tableName' {unmet} have length greater than or equal to 3"),
-            ),
-            (
-                json!({"TableName": "invalid;name"}),
-                format!(
-                    "{echo} 'invalid;name' at 'tableName' {unmet} satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
-                ),
-            ),
-            (
-                json!({"KeySchema": [{"AttributeName": "pk", "KeyType": "INVALID"}]}),
-                format!(
-                    "{echo} 'INVALID' at 'keySchema.1.member.keyType' {unmet} satisfy enum value set: [HASH, RANGE]"
-                ),
-            ),
-            (
-                json!({"AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "INVALID"}]}),
-                format!(
-                    "{echo} 'INVALID' at 'attributeDefinitions.1.member.attributeType' {unmet} satisfy enum value set: [B, \
-                     N, S]"
-                ),
-            ),
-            (
-                json!({"KeySchema": [pk, {"AttributeName": "s", "KeyType": "RANGE"}, {"AttributeName": "t", "KeyType": "RANGE"}]}),
-                format!(
-                    "{echo} '[KeySchemaElement(attributeName=pk, keyType=HASH), KeySchemaElement(attributeName=s, \
-                     keyType=RANGE), KeySchemaElement(attributeName=t, keyType=RANGE)]' at 'keySchema' {unmet} have length \
-                     less than or equal to 2"
-                ),
-            ),
-            (
-                json!({"BillingMode": "PROVISIONED", "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 1}}),
-                format!(
-                    "{echo} '0' at 'provisionedThroughput.readCapacityUnits' {unmet} have value greater than or equal to 1"
-                ),
-            ),
-            (
-                json!({"KeySchema": [pk, {"AttributeName": "pk", "KeyType": "RANGE"}]}),
-                "Invalid KeySchema: Some index key attribute have no definition".to_owned(),
-            ),
-            (
-                json!({"BillingMode": null}),
-                format!(
-                    "{p} ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
-                ),
-            ),
-            (
-                json!({"ProvisionedThroughput": units}),
-                format!(
-                    "{p} Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is \
-                     PAY_PER_REQUEST"
-                ),
-            ),
-            (
-                json!({"AttributeDefinitions": [a("pk"), a("extra")]}),
-                format!(
-                    "{p} Number of attributes in KeySchema does not exactly match number of attributes defined in \
-                     AttributeDefinitions"
-                ),
-            ),
-            (json!({"GlobalSecondaryIndexes": []}), format!("{p} List of GlobalSecondaryIndexes is empty")),
-            (
-                json!({"AttributeDefinitions": [a("pk"), a("g")], "GlobalSecondaryIndexes": [index("twin"), index("twin")]}),
-                format!("{p} Duplicate index name: twin"),
-            ),
-            (
-                json!({"StreamSpecification": {"StreamEnabled": false, "StreamViewType": "KEYS_ONLY"}}),
-                format!(
-                    "{p} Table is being created with a stream disabled, UpdateViewType should not be specified"
-                ),
-            ),
-        ];
-        for (members, message) in cases {
+        for (members, message) in bad_members().into_iter().chain(bad_schemas()) {
             let answer = world.send("CreateTable", &with(plain("wanted"), members)).await;
             let answer = answer.expect_error("ValidationException");
             assert_eq!(answer.message(), message);
@@ -362,6 +375,40 @@ fn throughput_and_settings_change_and_what_does_not_change_is_refused() {
         world.send("DeleteTable", &json!({"TableName": "changed"})).await.ok();
         let absent = json!({"TableName": "changed", "DeletionProtectionEnabled": true});
         world.send("UpdateTable", &absent).await.expect_error("ResourceNotFoundException");
+    });
+}
+
+#[test]
+fn capacity_is_lowered_so_often_today_and_readiness_is_what_was_asked_for() {
+    with_world("tables-capacity", |world| async move {
+        let units = |count: u64| json!({"ReadCapacityUnits": count, "WriteCapacityUnits": count});
+        let request = json!({"BillingMode": null, "ProvisionedThroughput": units(50)});
+        world.send("CreateTable", &with(plain("lowered"), request)).await.ok();
+        let start = store::Timestamp(1_800_000_000_000);
+        world.now.set(Some(start));
+        assert_eq!(described(&world, "lowered").await.get("WarmThroughput"), None);
+        for count in [40, 45, 30] {
+            let request = json!({"TableName": "lowered", "ProvisionedThroughput": units(count)});
+            world.send("UpdateTable", &request).await.ok();
+        }
+        let told = async || {
+            described(&world, "lowered").await["ProvisionedThroughput"]["NumberOfDecreasesToday"].clone()
+        };
+        assert_eq!(told().await, 2);
+        world.now.set(Some(start.plus_ms(24 * 60 * 60 * 1_000)));
+        assert_eq!(told().await, 0);
+        let request = json!({"TableName": "lowered", "ProvisionedThroughput": units(20)});
+        world.send("UpdateTable", &request).await.ok();
+        assert_eq!(told().await, 1);
+        let ready = json!({"ReadUnitsPerSecond": 13_000, "WriteUnitsPerSecond": 5_000});
+        world.send("UpdateTable", &json!({"TableName": "lowered", "WarmThroughput": ready})).await.ok();
+        let told = described(&world, "lowered").await["WarmThroughput"].clone();
+        assert_eq!(told, with(ready, json!({"Status": "ACTIVE"})));
+        world.send("CreateTable", &plain("ready")).await.ok();
+        assert_eq!(described(&world, "ready").await["WarmThroughput"]["ReadUnitsPerSecond"], 12_000);
+        let maxima = json!({"MaxReadRequestUnits": 7, "MaxWriteRequestUnits": -1});
+        world.send("UpdateTable", &json!({"TableName": "ready", "OnDemandThroughput": maxima})).await.ok();
+        assert_eq!(described(&world, "ready").await["OnDemandThroughput"], maxima);
     });
 }
 

@@ -288,6 +288,7 @@ mod tests {
             state: IndexState::Active,
             throughput: Throughput::default(),
             on_demand: None,
+            warm: None,
         };
         Table {
             number: TableNumber(9),
@@ -306,7 +307,9 @@ mod tests {
             on_demand_since: None,
             throughput: Throughput::default(),
             throughput_changed: (None, None),
+            decrease_count: 0,
             on_demand: None,
+            warm: None,
             protected: false,
             class: None,
             encryption: None,

@@ -52,6 +52,8 @@ pub struct IndexWish {
     pub throughput: Option<Throughput>,
     /// Its maxima on demand.
     pub on_demand: Option<(i64, i64)>,
+    /// What it is to be ready for.
+    pub warm: Option<Throughput>,
 }
 
 fn parameter(text: impl std::fmt::Display) -> SchemaError {
@@ -162,7 +164,12 @@ pub fn local_index(
     if sort[0].name == hash[0].name {
         return Err(SchemaError("Invalid KeySchema: Some index key attribute have no definition".into()));
     }
-    finish_index(wish, hash, sort, Throughput::default(), None)
+    Ok(Index {
+        throughput: Throughput::default(),
+        on_demand: None,
+        warm: None,
+        ..finish_index(wish, hash, sort)?
+    })
 }
 
 /// A global index, without its number. Its key has one to four HASH elements, then none to four RANGE elements.
@@ -183,15 +190,13 @@ pub fn global_index(wish: &IndexWish, definitions: &[KeyAttribute]) -> Result<In
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(SchemaError("Invalid KeySchema: Some index key attribute have no definition".into()));
     }
-    finish_index(wish, hash, sort, wish.throughput.unwrap_or_default(), wish.on_demand)
+    finish_index(wish, hash, sort)
 }
 
 fn finish_index(
     wish: &IndexWish,
     hash: Vec<KeyAttribute>,
     sort: Vec<KeyAttribute>,
-    throughput: Throughput,
-    on_demand: Option<(i64, i64)>,
 ) -> Result<Index, SchemaError> {
     Ok(Index {
         number: IndexNumber(0),
@@ -200,8 +205,9 @@ fn finish_index(
         sort,
         projected: projected(wish)?,
         state: IndexState::Active,
-        throughput,
-        on_demand,
+        throughput: wish.throughput.unwrap_or_default(),
+        on_demand: wish.on_demand,
+        warm: wish.warm,
     })
 }
 
@@ -342,6 +348,7 @@ mod tests {
             attributes: None,
             throughput: None,
             on_demand: None,
+            warm: None,
         }
     }
 

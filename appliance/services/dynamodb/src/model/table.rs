@@ -95,6 +95,8 @@ pub struct Index {
     pub throughput: Throughput,
     /// Maximum read and write request units as set, -1 where not limited.
     pub on_demand: Option<(i64, i64)>,
+    /// Reads and writes in a second that it is to be ready for, as set.
+    pub warm: Option<Throughput>,
 }
 
 /// What a stream records of a change.
@@ -176,8 +178,12 @@ pub struct Table {
     pub throughput: Throughput,
     /// When the capacity was last raised and last lowered.
     pub throughput_changed: (Option<Timestamp>, Option<Timestamp>),
+    /// How often it was lowered on the day on which it was last lowered.
+    pub decrease_count: u64,
     /// Maximum read and write request units as set.
     pub on_demand: Option<(i64, i64)>,
+    /// Reads and writes in a second that it is to be ready for, as set.
+    pub warm: Option<Throughput>,
     /// Whether DeleteTable is refused.
     pub protected: bool,
     /// STANDARD or STANDARD_INFREQUENT_ACCESS, if it was set.

@@ -22,7 +22,7 @@ use crate::store::table::table_key;
 use crate::wire::describe::{self, Status, Totals};
 use crate::wire::error::{Error, ErrorName};
 use crate::wire::request::table::{
-    Class, RawIndex, TableRequest, index_wish, key_elements, maxima, table_name, understood, word,
+    Class, RawIndex, TableRequest, index_wish, key_elements, maxima, readiness, table_name, understood, word,
 };
 
 /// Begins it.
@@ -43,18 +43,19 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
         }
         None => Ok(make(cx, &template)),
     };
-    Ok(change(cx, key, decide, move |_, outcome: Result<Arc<Table>, Error>| {
-        let outcome = outcome.map(|table| described(&call, &table, Status::Creating, &Totals::default()));
+    Ok(change(cx, key, decide, move |cx, outcome: Result<Arc<Table>, Error>| {
+        let outcome =
+            outcome.map(|table| described(&call, cx.now, &table, Status::Creating, &Totals::default()));
         settle(&call, outcome)
     }))
 }
 
 /// The reply that describes a table that was made, changed or dropped.
-pub fn described(call: &Shared, table: &Table, status: Status, totals: &Totals) -> Plan {
+pub fn described(call: &Shared, now: Timestamp, table: &Table, status: Status, totals: &Totals) -> Plan {
     let mut out = Writer::new();
     out.begin_object();
     out.key("TableDescription");
-    describe::table(&mut out, table, &call.config.region, status, totals);
+    describe::table(&mut out, table, now, &call.config.region, status, totals);
     out.end_object();
     call.reply(out)
 }
@@ -125,7 +126,9 @@ fn template(call: &Shared, name: &str, request: &TableRequest<'_>) -> Result<Tab
         on_demand_since: pay_per_request.then_some(call.now),
         throughput,
         throughput_changed: (None, None),
+        decrease_count: 0,
         on_demand: maxima(request.on_demand),
+        warm: readiness(request.warm),
         protected: request.protected.unwrap_or(false),
         class: request.class.as_deref().and_then(word).map(|class: Class| class.0.into()),
         encryption: encryption(request),

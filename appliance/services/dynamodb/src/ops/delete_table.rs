@@ -29,8 +29,12 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
         )),
         Some(table) => Ok(drop_table(table, cx.now)),
     };
-    Ok(change(cx, key, decide, move |_, outcome: Result<Arc<Table>, Error>| {
-        let outcome = outcome.map(|table| described(&call, &table, Status::Deleting, &Totals::default()));
+    Ok(change(cx, key, decide, move |cx, outcome: Result<Arc<Table>, Error>| {
+        let outcome = outcome.map(|table| {
+            // What it held is swept later, so that it can still be counted; where it cannot, the table is gone all the same.
+            let totals = Totals::of(cx.store, &table).unwrap_or_default();
+            described(&call, cx.now, &table, Status::Deleting, &totals)
+        });
         settle(&call, outcome)
     }))
 }

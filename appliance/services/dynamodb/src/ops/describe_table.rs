@@ -31,7 +31,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
     let mut out = Writer::new();
     out.begin_object();
     out.key("Table");
-    describe::table(&mut out, &table, &call.config.region, Status::There, &totals);
+    describe::table(&mut out, &table, cx.now, &call.config.region, Status::There, &totals);
     out.end_object();
     Ok(call.reply(out))
 }

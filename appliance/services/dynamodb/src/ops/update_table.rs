@@ -20,10 +20,10 @@ use crate::model::table::{
 };
 use crate::store::pending::{BACKFILL, DROPPED, Dropped, Progress, backfill_key, dropped_key};
 use crate::store::table::table_key;
-use crate::wire::describe::{Status, Totals};
+use crate::wire::describe::{Status, Totals, day};
 use crate::wire::error::{Error, ErrorName};
 use crate::wire::request::table::{
-    Class, RawIndex, TableRequest, index_wish, maxima, table_name, understood, word,
+    Class, RawIndex, TableRequest, index_wish, maxima, readiness, table_name, understood, word,
 };
 
 /// What a request wants, without the table.
@@ -32,6 +32,7 @@ struct Wanted {
     billing: Option<Billing>,
     throughput: Option<Throughput>,
     on_demand: Option<(i64, i64)>,
+    warm: Option<Throughput>,
     protected: Option<bool>,
     class: Option<Box<str>>,
     /// Whether a setting was given, and what it is.
@@ -42,8 +43,16 @@ struct Wanted {
 
 enum IndexChange {
     Create { wish: IndexWish },
-    Update { name: Box<str>, throughput: Option<Throughput>, on_demand: Option<(i64, i64)> },
+    Update { name: Box<str>, settings: IndexSettings },
     Delete { name: Box<str> },
+}
+
+/// What can be changed of an index.
+#[derive(Clone, Copy)]
+struct IndexSettings {
+    throughput: Option<Throughput>,
+    on_demand: Option<(i64, i64)>,
+    warm: Option<Throughput>,
 }
 
 /// What follows from a change.
@@ -70,7 +79,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
     Ok(change(cx, key, decide, move |cx, outcome| {
         let outcome = outcome.and_then(|(table, follows): (Arc<Table>, Follows)| {
             let totals = Totals::of(cx.store, &table)?;
-            let reply = described(&call, &table, Status::Updating, &totals);
+            let reply = described(&call, cx.now, &table, Status::Updating, &totals);
             Ok(follow(cx, &table, follows, reply))
         });
         settle(&call, outcome)
@@ -118,6 +127,7 @@ fn wanted(request: &TableRequest<'_>) -> Result<Wanted, Error> {
         && request.updates.as_ref().is_none_or(Vec::is_empty)
         && request.encryption.is_none()
         && request.on_demand.is_none()
+        && request.warm.is_none()
         && request.protected.is_none()
         && request.class.is_none();
     if asks_nothing {
@@ -143,6 +153,7 @@ fn wanted(request: &TableRequest<'_>) -> Result<Wanted, Error> {
         billing,
         throughput: request.throughput.map(understood).transpose()?,
         on_demand: maxima(request.on_demand),
+        warm: readiness(request.warm),
         protected: request.protected,
         class: request.class.as_deref().and_then(word).map(|class: Class| class.0.into()),
         encryption: request.encryption.as_ref().map(|_| encryption(request)),
@@ -162,8 +173,11 @@ fn index_changes(request: &TableRequest<'_>) -> Result<Vec<IndexChange>, Error> 
             (Some(create), None, None) => IndexChange::Create { wish: index_wish(create)? },
             (None, Some(update), None) => IndexChange::Update {
                 name: named(update),
-                throughput: update.throughput.map(understood).transpose()?,
-                on_demand: maxima(update.on_demand),
+                settings: IndexSettings {
+                    throughput: update.throughput.map(understood).transpose()?,
+                    on_demand: maxima(update.on_demand),
+                    warm: readiness(update.warm),
+                },
             },
             (None, None, Some(name)) => {
                 IndexChange::Delete { name: name.as_deref().unwrap_or_default().into() }
@@ -199,6 +213,7 @@ impl Wanted {
         let before = table.clone();
         let mut also = Vec::new();
         self.change_throughput(&mut table, cx.now)?;
+        table.warm = self.warm.or(table.warm);
         if let Some(protected) = self.protected {
             table.protected = protected;
         }
@@ -246,6 +261,10 @@ impl Wanted {
             let rises = wanted.read_units > current.read_units || wanted.write_units > current.write_units;
             let falls = wanted.read_units < current.read_units || wanted.write_units < current.write_units;
             let (raised, lowered) = table.throughput_changed;
+            if falls {
+                let is_same_day = lowered.is_some_and(|lowered| day(lowered) == day(now));
+                table.decrease_count = 1 + if is_same_day { table.decrease_count } else { 0 };
+            }
             table.throughput_changed =
                 (if rises { Some(now) } else { raised }, if falls { Some(now) } else { lowered });
         }
@@ -317,9 +336,7 @@ impl Wanted {
                     defined_more = true;
                     follows = create_index(table, wish, also)?;
                 }
-                IndexChange::Update { name, throughput, on_demand } => {
-                    update_index(table, name, *throughput, *on_demand)?;
-                }
+                IndexChange::Update { name, settings } => update_index(table, name, *settings)?,
                 IndexChange::Delete { name } => follows = delete_index(table, name, now, also)?,
             }
         }
@@ -396,15 +413,10 @@ fn delete_index(
     Ok(Follows::Sweeping(number, dropped))
 }
 
-fn update_index(
-    table: &mut Table,
-    name: &str,
-    throughput: Option<Throughput>,
-    on_demand: Option<(i64, i64)>,
-) -> Result<(), Error> {
+fn update_index(table: &mut Table, name: &str, settings: IndexSettings) -> Result<(), Error> {
     let billing = table.billing;
     let index = table.globals.iter_mut().find(|index| &*index.name == name).ok_or_else(Error::no_resource)?;
-    if let Some(wanted) = throughput {
+    if let Some(wanted) = settings.throughput {
         if billing == Billing::PayPerRequest {
             return Err(neither_units());
         }
@@ -413,9 +425,8 @@ fn update_index(
         }
         index.throughput = wanted;
     }
-    if on_demand.is_some() {
-        index.on_demand = on_demand;
-    }
+    index.on_demand = settings.on_demand.or(index.on_demand);
+    index.warm = settings.warm.or(index.warm);
     Ok(())
 }
 

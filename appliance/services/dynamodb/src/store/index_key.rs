@@ -102,6 +102,7 @@ mod tests {
             state: IndexState::Active,
             throughput: Throughput::default(),
             on_demand: None,
+            warm: None,
         }
     }
 

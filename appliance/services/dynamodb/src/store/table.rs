@@ -97,7 +97,9 @@ pub fn encode(table: &Table) -> Vec<u8> {
     write_throughput(out, table.throughput);
     write_time(out, table.throughput_changed.0);
     write_time(out, table.throughput_changed.1);
+    out.number(table.decrease_count);
     write_units(out, table.on_demand);
+    write_option(out, table.warm.as_ref(), |out, warm| write_throughput(out, *warm));
     out.byte(u8::from(table.protected));
     write_option(out, table.class.as_ref(), write_text);
     write_option(out, table.encryption.as_ref(), |out, key| write_option(out, key.as_ref(), write_text));
@@ -139,7 +141,9 @@ pub fn decode(value: &[u8]) -> Result<Table, Fault> {
         on_demand_since: read_time(input)?,
         throughput: read_throughput(input)?,
         throughput_changed: (read_time(input)?, read_time(input)?),
+        decrease_count: input.number()?,
         on_demand: read_units(input)?,
+        warm: read_option(input, read_throughput)?,
         protected: read_flag(input)?,
         class: read_option(input, read_text)?,
         encryption: read_option(input, |input| read_option(input, read_text))?,
@@ -173,6 +177,7 @@ fn write_index(out: &mut FieldWriter, index: &Index) {
     });
     write_throughput(out, index.throughput);
     write_units(out, index.on_demand);
+    write_option(out, index.warm.as_ref(), |out, warm| write_throughput(out, *warm));
 }
 
 fn read_index(input: &mut FieldReader<'_>) -> Result<Index, Fault> {
@@ -195,6 +200,7 @@ fn read_index(input: &mut FieldReader<'_>) -> Result<Index, Fault> {
         },
         throughput: read_throughput(input)?,
         on_demand: read_units(input)?,
+        warm: read_option(input, read_throughput)?,
     })
 }
 
@@ -373,6 +379,7 @@ pub(crate) mod tests {
             state: IndexState::Active,
             throughput: Throughput::default(),
             on_demand: None,
+            warm: None,
         };
         let global = Index {
             number: IndexNumber(7),
@@ -383,6 +390,7 @@ pub(crate) mod tests {
             state: IndexState::Creating,
             throughput: Throughput { read_units: 3, write_units: 4 },
             on_demand: Some((-1, 40)),
+            warm: Some(Throughput { read_units: 5, write_units: 6 }),
         };
         let leaving = Index {
             name: "old".into(),
@@ -408,7 +416,9 @@ pub(crate) mod tests {
             on_demand_since: Some(Timestamp(5)),
             throughput: Throughput { read_units: 1, write_units: u64::MAX },
             throughput_changed: (Some(Timestamp(6)), Some(Timestamp(7))),
+            decrease_count: 3,
             on_demand: Some((12, -1)),
+            warm: Some(Throughput { read_units: 12_000, write_units: 4_000 }),
             protected: true,
             class: Some("STANDARD_INFREQUENT_ACCESS".into()),
             encryption: Some(Some("alias/key".into())),
@@ -438,7 +448,9 @@ pub(crate) mod tests {
             on_demand_since: None,
             throughput: Throughput::default(),
             throughput_changed: (None, None),
+            decrease_count: 0,
             on_demand: None,
+            warm: None,
             protected: false,
             class: None,
             encryption: None,
@@ -488,7 +500,7 @@ pub(crate) mod tests {
     const PLAIN_HEX: &str = concat!(
         "0101010c313233343536373839303132096f72646572732e76322436663166336136632d303030302d34303030",
         "2d383030302d30303030303030303030303109090909090909090909090909090909fbd095ffbc3102706b0100",
-        "0102706b010000010000000000000000000000000000",
+        "0102706b0100000100000000000000000000000000000000",
     );
 
     #[test]

@@ -14,6 +14,7 @@ use crate::model::table::{
     Billing, Index, IndexNumber, IndexState, KeyAttribute, KeyShape, Projected, StreamView, Table, Throughput,
 };
 use crate::store::{STATS, TABLE_ITSELF, stats_key};
+use crate::wire::request::table::{READY_READS, READY_WRITES};
 
 /// Items and bytes of a table and of its indexes.
 #[derive(Default, Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,12 @@ pub fn time(out: &mut Writer, name: &str, time: Timestamp) {
     out.double(time.0 as f64 / 1_000.0);
 }
 
+/// The day of a time, counted from 1970: what "today" means to capacity, in UTC.
+#[must_use]
+pub fn day(time: Timestamp) -> u64 {
+    time.0 / (24 * 60 * 60 * 1_000)
+}
+
 /// A member of text.
 pub fn text(out: &mut Writer, name: &str, value: &str) {
     out.key(name);
@@ -85,7 +92,7 @@ pub fn view_word(view: StreamView) -> &'static str {
 }
 
 /// The description, as the value of the member that was just named.
-pub fn table(out: &mut Writer, table: &Table, region: &str, status: Status, totals: &Totals) {
+pub fn table(out: &mut Writer, table: &Table, now: Timestamp, region: &str, status: Status, totals: &Totals) {
     let is_changing = table.globals.iter().any(|index| index.state != IndexState::Active);
     let [items, bytes] = totals.get(TABLE_ITSELF);
     let arn = TableArn { region, account: &table.account, table: &table.name, part: Part::Table };
@@ -105,7 +112,9 @@ pub fn table(out: &mut Writer, table: &Table, region: &str, status: Status, tota
         },
     );
     time(out, "CreationDateTime", table.created);
-    throughput(out, table.throughput, table.throughput_changed);
+    let is_of_today = table.throughput_changed.1.is_some_and(|lowered| day(lowered) == day(now));
+    let decrease_count = if is_of_today { table.decrease_count } else { 0 };
+    throughput(out, table.throughput, table.throughput_changed, decrease_count);
     count(out, "TableSizeBytes", bytes);
     count(out, "ItemCount", items);
     text(out, "TableArn", &arn.to_string());
@@ -148,7 +157,12 @@ fn key_elements(out: &mut Writer, hash: &[KeyAttribute], sort: &[KeyAttribute]) 
     out.end_array();
 }
 
-fn throughput(out: &mut Writer, units: Throughput, changed: (Option<Timestamp>, Option<Timestamp>)) {
+fn throughput(
+    out: &mut Writer,
+    units: Throughput,
+    changed: (Option<Timestamp>, Option<Timestamp>),
+    decrease_count: u64,
+) {
     out.key("ProvisionedThroughput");
     out.begin_object();
     if let Some(raised) = changed.0 {
@@ -157,7 +171,8 @@ fn throughput(out: &mut Writer, units: Throughput, changed: (Option<Timestamp>, 
     if let Some(lowered) = changed.1 {
         time(out, "LastDecreaseDateTime", lowered);
     }
-    count(out, "NumberOfDecreasesToday", 0);
+    out.key("NumberOfDecreasesToday");
+    out.unsigned(decrease_count);
     out.key("ReadCapacityUnits");
     out.unsigned(units.read_units);
     out.key("WriteCapacityUnits");
@@ -173,6 +188,20 @@ fn on_demand(out: &mut Writer, units: Option<(i64, i64)>) {
         count(out, "MaxWriteRequestUnits", write);
         out.end_object();
     }
+}
+
+/// Tables on demand are ready for something without being told.
+fn warm(out: &mut Writer, set: Option<Throughput>, billing: Billing) {
+    let usual = Throughput { read_units: READY_READS, write_units: READY_WRITES };
+    let Some(ready) = set.or((billing == Billing::PayPerRequest).then_some(usual)) else { return };
+    out.key("WarmThroughput");
+    out.begin_object();
+    out.key("ReadUnitsPerSecond");
+    out.unsigned(ready.read_units);
+    out.key("WriteUnitsPerSecond");
+    out.unsigned(ready.write_units);
+    text(out, "Status", "ACTIVE");
+    out.end_object();
 }
 
 /// A table that was always provisioned shows no summary.
@@ -213,13 +242,14 @@ fn indexes(out: &mut Writer, table: &Table, totals: &Totals, status: Status, arn
             projection(out, &index.projected);
             if !is_local {
                 index_state(out, index, status);
-                throughput(out, index.throughput, (None, None));
+                throughput(out, index.throughput, (None, None), 0);
             }
             count(out, "IndexSizeBytes", bytes);
             count(out, "ItemCount", items);
             text(out, "IndexArn", &TableArn { part: Part::Index(&index.name), ..arn }.to_string());
             if !is_local {
                 on_demand(out, index.on_demand);
+                warm(out, index.warm, table.billing);
             }
             out.end_object();
         }
@@ -294,4 +324,5 @@ fn settings(out: &mut Writer, table: &Table) {
     out.key("DeletionProtectionEnabled");
     out.boolean(table.protected);
     on_demand(out, table.on_demand);
+    warm(out, table.warm, table.billing);
 }

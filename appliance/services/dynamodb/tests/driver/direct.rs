@@ -65,7 +65,9 @@ pub fn table(name: &str, sort: Option<KeyType>) -> Table {
         on_demand_since: None,
         throughput: Throughput::default(),
         throughput_changed: (None, None),
+        decrease_count: 0,
         on_demand: None,
+        warm: None,
         protected: false,
         class: None,
         encryption: None,
@@ -87,6 +89,7 @@ pub fn index(number: u16, hash: &[KeyAttribute], sort: &[KeyAttribute], projecte
         state: IndexState::Active,
         throughput: Throughput::default(),
         on_demand: None,
+        warm: None,
     }
 }
 

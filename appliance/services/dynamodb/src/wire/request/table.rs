@@ -44,6 +44,8 @@ pub struct TableRequest<'a> {
     pub throughput: Option<RawUnits>,
     /// `OnDemandThroughput`
     pub on_demand: Option<RawUnits>,
+    /// `WarmThroughput`
+    pub warm: Option<RawUnits>,
     /// `StreamSpecification`: enabled, view type.
     pub stream: Option<(Option<bool>, Option<Text<'a>>)>,
     /// `SSESpecification`
@@ -100,6 +102,8 @@ pub struct RawIndex<'a> {
     pub throughput: Option<RawUnits>,
     /// `OnDemandThroughput`
     pub on_demand: Option<RawUnits>,
+    /// `WarmThroughput`
+    pub warm: Option<RawUnits>,
 }
 
 /// A change of an index.
@@ -207,6 +211,7 @@ impl<'a> TableRequest<'a> {
             "BillingMode" => self.billing = Some(r.string()?),
             "ProvisionedThroughput" => self.throughput = Some(throughput(r)?),
             "OnDemandThroughput" => self.on_demand = Some(on_demand(r)?),
+            "WarmThroughput" => self.warm = Some(warm(r)?),
             "StreamSpecification" => {
                 let stream = self.stream.insert((None, None));
                 r.structure("StreamSpecification", &mut |name, r| {
@@ -259,6 +264,7 @@ impl<'a> TableRequest<'a> {
         }
         v.word::<crate::model::table::Billing>("billingMode", self.billing.as_deref());
         check_throughput(&mut v, "provisionedThroughput", self.throughput);
+        check_warm(&mut v, "warmThroughput", self.warm);
         if let Some(elements) = &self.key_schema {
             check_elements(&mut v, "keySchema", elements, KEY_COUNT_MAX);
         }
@@ -328,6 +334,7 @@ pub fn index_wish(index: &RawIndex<'_>) -> Result<IndexWish, Error> {
             .map(|attributes| attributes.iter().map(|attribute| (&**attribute).into()).collect()),
         throughput: index.throughput.map(understood).transpose()?,
         on_demand: maxima(index.on_demand),
+        warm: readiness(index.warm),
     })
 }
 
@@ -371,6 +378,22 @@ pub fn maxima(units: Option<RawUnits>) -> Option<(i64, i64)> {
     units.map(|units| (units.read.unwrap_or(-1).max(-1), units.write.unwrap_or(-1).max(-1)))
 }
 
+/// What a table or index is to be ready for; what is not said is what it is ready for anyway.
+#[must_use]
+pub fn readiness(units: Option<RawUnits>) -> Option<Throughput> {
+    let of =
+        |value: Option<i64>, usual: u64| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(usual);
+    units.map(|units| Throughput {
+        read_units: of(units.read, READY_READS),
+        write_units: of(units.write, READY_WRITES),
+    })
+}
+
+/// Reads in a second that every table on demand is ready for.
+pub const READY_READS: u64 = 12_000;
+/// Writes in a second that every table on demand is ready for.
+pub const READY_WRITES: u64 = 4_000;
+
 impl RawIndex<'_> {
     fn constraints(&self, v: &mut Violations, path: &str, key_count_max: usize) {
         v.name(&format!("{path}.indexName"), self.name.as_deref(), TABLE_NAME_MIN, NAME_MAX);
@@ -389,6 +412,7 @@ impl RawIndex<'_> {
             }
         }
         check_throughput(v, &format!("{path}.provisionedThroughput"), self.throughput);
+        check_warm(v, &format!("{path}.warmThroughput"), self.warm);
     }
 }
 
@@ -400,6 +424,7 @@ impl RawUpdate<'_> {
         if let Some(update) = &self.update {
             v.name(&format!("{path}.update.indexName"), update.name.as_deref(), TABLE_NAME_MIN, NAME_MAX);
             check_throughput(v, &format!("{path}.update.provisionedThroughput"), update.throughput);
+            check_warm(v, &format!("{path}.update.warmThroughput"), update.warm);
         }
         if let Some(name) = &self.delete {
             v.name(&format!("{path}.delete.indexName"), name.as_deref(), TABLE_NAME_MIN, NAME_MAX);
@@ -440,6 +465,15 @@ fn check_throughput(v: &mut Violations, path: &str, units: Option<RawUnits>) {
     }
 }
 
+fn check_warm(v: &mut Violations, path: &str, units: Option<RawUnits>) {
+    let Some(units) = units else { return };
+    for (name, value) in [("readUnitsPerSecond", units.read), ("writeUnitsPerSecond", units.write)] {
+        if let Some(value) = value {
+            v.range(&format!("{path}.{name}"), value, 1, i64::MAX);
+        }
+    }
+}
+
 fn key_schema<'a>(r: &mut Reader<'a>) -> Result<Vec<RawElement<'a>>, JsonError> {
     pairs(r, "KeySchemaElement", ["AttributeName", "KeyType"])
 }
@@ -473,6 +507,10 @@ fn throughput(r: &mut Reader<'_>) -> Result<RawUnits, JsonError> {
 
 fn on_demand(r: &mut Reader<'_>) -> Result<RawUnits, JsonError> {
     units(r, "OnDemandThroughput", ["MaxReadRequestUnits", "MaxWriteRequestUnits"])
+}
+
+fn warm(r: &mut Reader<'_>) -> Result<RawUnits, JsonError> {
+    units(r, "WarmThroughput", ["ReadUnitsPerSecond", "WriteUnitsPerSecond"])
 }
 
 fn units(r: &mut Reader<'_>, shape: &'static str, names: [&'static str; 2]) -> Result<RawUnits, JsonError> {
@@ -516,6 +554,7 @@ fn index<'a>(r: &mut Reader<'a>, shape: &'static str) -> Result<RawIndex<'a>, Js
             }
             "ProvisionedThroughput" => index.throughput = Some(throughput(r)?),
             "OnDemandThroughput" => index.on_demand = Some(on_demand(r)?),
+            "WarmThroughput" => index.warm = Some(warm(r)?),
             _ => return Ok(false),
         }
         Ok(true)
