@@ -327,7 +327,30 @@ def test_a_transaction_that_is_sent_twice_happens_once(client, made):
         add(2)
 
 
-# ---- time to live ----
+# ---- streams, time to live, PartiQL ----
+
+
+def test_a_stream_tells_what_happened_to_each_item_in_order(place, client, made):
+    name = made("streamed", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})
+    for number in range(20):
+        key = {"pk": {"S": str(number)}}
+        client.put_item(TableName=name, Item=key | {"v": {"N": "1"}})
+        client.update_item(TableName=name, Key=key, UpdateExpression="SET v = :v", ExpressionAttributeValues={":v": {"N": "2"}})
+        client.delete_item(TableName=name, Key=key)
+    streams = place.client("dynamodbstreams")
+    arn = client.describe_table(TableName=name)["Table"]["LatestStreamArn"]
+    assert [stream["StreamArn"] for stream in streams.list_streams(TableName=name)["Streams"]] == [arn]
+    events: dict[str, list] = {}
+    for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+        iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+        while records := (reply := streams.get_records(ShardIterator=iterator, Limit=7))["Records"]:
+            for record in records:
+                change = record["dynamodb"]
+                images = tuple(change.get(image, {}).get("v", {}).get("N") for image in ("OldImage", "NewImage"))
+                events.setdefault(change["Keys"]["pk"]["S"], []).append((record["eventName"], images))
+            iterator = reply["NextShardIterator"]
+    expected = [("INSERT", (None, "1")), ("MODIFY", ("1", "2")), ("REMOVE", ("2", None))]
+    assert events == {str(number): expected for number in range(20)}
 
 
 def test_time_to_live_is_set_and_described(client, made):
@@ -351,3 +374,15 @@ def test_an_item_whose_time_is_over_goes(client, made):
         assert time.monotonic() < deadline, "the item does not go"
         time.sleep(0.2)
     assert "Item" in client.get_item(TableName=name, Key={"pk": {"S": "later"}}, ConsistentRead=True)
+
+
+def test_partiql_statements_write_and_read(client, made):
+    name = made("statements")
+    client.execute_statement(Statement=f"INSERT INTO \"{name}\" VALUE {{'pk': ?, 'n': 1}}", Parameters=[{"S": "a"}])
+    client.execute_statement(Statement=f"UPDATE \"{name}\" SET n = n + ? WHERE pk = 'a'", Parameters=[{"N": "2"}])
+    items = client.execute_statement(Statement=f"SELECT n FROM \"{name}\" WHERE pk = ?", Parameters=[{"S": "a"}])["Items"]
+    assert items == [{"n": {"N": "3"}}]
+    with pytest.raises(client.exceptions.DuplicateItemException):
+        client.execute_statement(Statement=f"INSERT INTO \"{name}\" VALUE {{'pk': 'a'}}")
+    client.execute_statement(Statement=f"DELETE FROM \"{name}\" WHERE pk = 'a'")
+    assert client.scan(TableName=name)["Count"] == 0
