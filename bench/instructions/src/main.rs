@@ -17,12 +17,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Run = fn() -> usize;
 
 /// By the names of measured.rs.
-const RUNS: [(&str, Run); 5] = [
+const RUNS: [(&str, Run); 8] = [
     ("sigv4_check", prepare::sigv4_check),
     ("request_head", prepare::request_head),
     ("log_append", prepare::log_append),
     ("overlay_get", prepare::overlay_get),
     ("view_get", prepare::view_get),
+    ("get_item_read", prepare::get_item_read),
+    ("put_item_read", prepare::put_item_read),
+    ("item_write", prepare::item_write),
 ];
 
 fn main() -> ExitCode {

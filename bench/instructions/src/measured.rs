@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use aws::account::KeyRing;
 use aws::sigv4::{Identity, SignedRequest, Verifier};
+use dynamodb::measured::{self as door, Buffers};
 use http::Limits;
 use store::log::{LogWriter, WrittenBatch};
 use store::overlay::Overlay;
@@ -69,5 +70,31 @@ pub fn view_get(store: &Store, shard: ShardId, table: TableId, keys: &[Vec<u8>])
         let view = store.view(shard).expect("the shard is sound");
         let record = view.get(table, black_box(key)).expect("the index is sound");
         assert!(black_box(record).is_some(), "every key was put");
+    }
+}
+
+/// Decodes the body of a GetItem so many times.
+#[inline(never)]
+pub fn get_item_read(body: &[u8], count: usize) {
+    let buffers = Buffers::default();
+    for _ in 0..count {
+        assert!(matches!(door::read(&buffers, black_box(body), "Key"), Ok(1..)), "the body has a key");
+    }
+}
+
+/// Decodes the body of a PutItem so many times.
+#[inline(never)]
+pub fn put_item_read(body: &[u8], count: usize) {
+    let buffers = Buffers::default();
+    for _ in 0..count {
+        assert!(matches!(door::read(&buffers, black_box(body), "Item"), Ok(1..)), "the body has an item");
+    }
+}
+
+/// Writes a stored item as JSON so many times.
+#[inline(never)]
+pub fn item_write(stored: &[u8], count: usize) {
+    for _ in 0..count {
+        assert!(matches!(door::write(black_box(stored)), Ok(1..)), "the item is sound");
     }
 }

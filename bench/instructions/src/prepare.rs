@@ -39,6 +39,13 @@ const VALUE_BYTES: usize = 140;
 const BODY_BYTES: usize = 300;
 const TABLE: TableId = store::FIRST_SERVICE_TABLE;
 
+/// As boto3 sends it; the names come in no order.
+const PUT_ITEM: &str = r#"{"TableName": "bench", "Item": {"pk": {"S": "user#0000012345"}, "sk": {"N": "42"},
+    "name": {"S": "Ada Lovelace"}, "email": {"S": "ada@example.test"}, "created": {"N": "1763750000"},
+    "active": {"BOOL": true}, "balance": {"N": "1234.56"}, "tags": {"SS": ["admin", "founder"]},
+    "address": {"M": {"street": {"S": "12 St James's Square"}, "city": {"S": "London"}}},
+    "scores": {"L": [{"N": "1"}, {"N": "2"}]}, "note": {"S": "Line one.\nLine two, with \"quotes\"."}}}"#;
+
 /// Amazon's documented GET of an object ("Signature calculations for the Authorization header"), with what an SDK sends
 /// beside it unsigned.
 pub fn sigv4_check() -> usize {
@@ -164,6 +171,27 @@ pub fn view_get() -> usize {
     drop(reactor);
     opened.close();
     ENTRY_COUNT
+}
+
+/// A GetItem as boto3 sends it.
+pub fn get_item_read() -> usize {
+    const BODY: &str =
+        r#"{"TableName": "bench", "Key": {"pk": {"S": "user#0000012345"}, "sk": {"N": "42"}}}"#;
+    measured::get_item_read(BODY.as_bytes(), REQUEST_COUNT);
+    REQUEST_COUNT
+}
+
+/// A PutItem of an item of every common type.
+pub fn put_item_read() -> usize {
+    measured::put_item_read(PUT_ITEM.as_bytes(), REQUEST_COUNT);
+    REQUEST_COUNT
+}
+
+/// The same item as the reply of a GetItem.
+pub fn item_write() -> usize {
+    let stored = dynamodb::measured::stored(PUT_ITEM.as_bytes(), "Item").expect("a sound item");
+    measured::item_write(&stored, REQUEST_COUNT);
+    REQUEST_COUNT
 }
 
 fn assert_in_index_only(store: &Store) {

@@ -1,39 +1,48 @@
-//! A door for `bench/instructions`, which counts what the hot paths of items cost. Nothing else goes through it.
-//! Leaves to ops: what is done with a request, and where items are stored.
+//! A door for `bench/instructions`, which counts what reading and writing items costs. Nothing else goes through it.
+//! Leaves to wire/: the members of real requests, of which these have the two that take the time.
 
 use std::cell::RefCell;
 
 use store::Fault;
 
-use crate::json::{JsonError, Scratch, Writer};
-use crate::value::ItemRef;
-use crate::wire::request::item::{ItemRequest, Shape};
+use crate::json::{JsonError, Reader, Scratch, Writer, read_item};
+use crate::value::{Item, ItemRef};
 
 /// What a core keeps from one request to the next.
 pub type Buffers = RefCell<Scratch>;
 
-/// Decodes the body of a GetItem. Gives the bytes of its key.
-pub fn read_get_item(buffers: &Buffers, body: &[u8]) -> Result<usize, JsonError> {
-    let request = ItemRequest::decode(buffers, body, Shape::Get)?;
-    Ok(request.key.map_or(0, |key| key.value.as_bytes().len()))
+/// Reads the body of a request that has a `TableName` and an item as `member`. Gives the bytes of the item's encoding.
+pub fn read(buffers: &Buffers, body: &[u8], member: &str) -> Result<usize, JsonError> {
+    Ok(read_body(buffers, body, member)?.as_bytes().len())
 }
 
-/// Decodes the body of a PutItem. Gives the bytes of its item.
-pub fn read_put_item(buffers: &Buffers, body: &[u8]) -> Result<usize, JsonError> {
-    let request = ItemRequest::decode(buffers, body, Shape::Put)?;
-    Ok(request.item.map_or(0, |item| item.value.as_bytes().len()))
-}
-
-/// The item of the body of a PutItem, as it is stored.
-pub fn stored_item(body: &[u8]) -> Option<Vec<u8>> {
-    let item = ItemRequest::decode(&Buffers::default(), body, Shape::Put).ok()?.item?;
-    item.error.is_none().then(|| item.value.into_bytes())
+/// The item of such a body, as it is stored.
+pub fn stored(body: &[u8], member: &str) -> Result<Vec<u8>, JsonError> {
+    Ok(read_body(&Buffers::default(), body, member)?.into_bytes())
 }
 
 /// Writes a stored item as JSON. Gives the bytes of that. Errors: as of `ItemRef::new`.
-pub fn write_item(stored: &[u8]) -> Result<usize, Fault> {
+pub fn write(stored: &[u8]) -> Result<usize, Fault> {
     let item = ItemRef::new(stored)?;
     let mut out = Writer::with_capacity(512);
     item.write_json(&mut out);
     Ok(out.into_bytes().len())
+}
+
+fn read_body(buffers: &Buffers, body: &[u8], member: &str) -> Result<Item, JsonError> {
+    let mut reader = Reader::with_scratch(body, buffers.take())?;
+    let (mut table_name, mut item) = (None, None);
+    reader.structure("Input", &mut |name, value| {
+        match name {
+            "TableName" => table_name = Some(value.string()?),
+            _ if name == member => item = Some(read_item(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let (ended, scratch) = reader.finish_with_scratch();
+    buffers.replace(scratch);
+    ended?;
+    let read = item.filter(|read| read.error.is_none() && table_name.is_some());
+    read.map(|read| read.value).ok_or(JsonError::Syntax)
 }

@@ -11,7 +11,7 @@ use super::maker::Maker;
 use super::program::{Comparator, Function, Instruction, Operand, OperandId, Program, Test};
 use super::resolve::Bound;
 use crate::number::Number;
-use crate::value::path::{Path, Step, find};
+use crate::value::path::{Finder, Path, Step};
 use crate::value::{ItemRef, Kind as ValueKind, Value, ValueRef};
 
 /// A condition, ready to be asked on any thread.
@@ -51,12 +51,13 @@ impl Condition {
     #[must_use]
     pub fn holds(&self, item: Option<ItemRef<'_>>) -> bool {
         let code = &self.0.program.code;
+        let item = Finder::new(item, &self.0.bound.paths);
         let mut truth = true;
         let mut at = 0;
         while let Some(instruction) = code.get(at) {
             at += 1;
             match instruction {
-                Instruction::Test(test, _) => truth = self.0.test(test, item),
+                Instruction::Test(test, _) => truth = self.0.test(test, &item),
                 Instruction::Not => truth = !truth,
                 Instruction::SkipIfFalse(to) if !truth => at = *to as usize,
                 Instruction::SkipIfTrue(to) if truth => at = *to as usize,
@@ -81,7 +82,7 @@ impl Condition {
 }
 
 impl Inner {
-    fn test(&self, test: &Test, item: Option<ItemRef<'_>>) -> bool {
+    fn test(&self, test: &Test, item: &Finder<'_, '_>) -> bool {
         let terms = &self.program.terms;
         match test {
             Test::Compare(comparator, left, right) => {
@@ -104,7 +105,7 @@ impl Inner {
         }
     }
 
-    fn call(&self, function: Function, list: &[OperandId], item: Option<ItemRef<'_>>) -> bool {
+    fn call(&self, function: Function, list: &[OperandId], item: &Finder<'_, '_>) -> bool {
         let first = list.first().and_then(|id| self.worth(*id, item));
         let second = list.get(1).and_then(|id| self.worth(*id, item));
         match function {
@@ -135,7 +136,7 @@ impl Inner {
         }
     }
 
-    fn is_type(&self, operand: OperandId, name: &str, item: Option<ItemRef<'_>>) -> bool {
+    fn is_type(&self, operand: OperandId, name: &str, item: &Finder<'_, '_>) -> bool {
         let kind = match self.worth(operand, item) {
             Some(Worth::Value(value)) => value.kind(),
             Some(Worth::Count(_)) => ValueKind::N,
@@ -145,14 +146,14 @@ impl Inner {
     }
 
     /// What an operand is worth; None is an attribute that does not exist.
-    fn worth<'a>(&'a self, id: OperandId, item: Option<ItemRef<'a>>) -> Option<Worth<'a>> {
+    fn worth<'w, 'a: 'w>(&'w self, id: OperandId, item: &Finder<'a, '_>) -> Option<Worth<'w>> {
         match self.program.terms.operand(id) {
-            Operand::Path(path) => find(item?, &self.bound.paths[path.0 as usize]).map(Worth::Value),
+            Operand::Path(path) => item.get(path.0 as usize).map(Worth::Value),
             Operand::Value(slot) => Some(Worth::Value(self.bound.value(*slot).as_ref())),
             Operand::Call(Function::Size, list) => {
                 // The operand is a path or a value: `size(size(…))` is refused by its type.
                 let value = match self.program.terms.operand(*self.program.terms.list(list).first()?) {
-                    Operand::Path(path) => find(item?, &self.bound.paths[path.0 as usize])?,
+                    Operand::Path(path) => item.get(path.0 as usize)?,
                     Operand::Value(slot) => self.bound.value(*slot).as_ref(),
                     Operand::Call(..) | Operand::Unknown => return Some(Worth::NoSize),
                 };
@@ -195,7 +196,7 @@ fn compare(comparator: Comparator, left: Option<Worth<'_>>, right: Option<Worth<
 /// Values are equal if their encodings are: numbers, sets and maps have one encoding each.
 fn equal(left: &Worth<'_>, right: &Worth<'_>) -> bool {
     match (left, right) {
-        (Worth::Value(left), Worth::Value(right)) => left.encoded() == right.encoded(),
+        (Worth::Value(left), Worth::Value(right)) => left == right,
         _ => order(left, right) == Some(Ordering::Equal),
     }
 }
@@ -232,7 +233,7 @@ fn contains(whole: ValueRef<'_>, part: ValueRef<'_>) -> bool {
             (ValueKind::Bs, ValueRef::B(bytes)) => set.contains(bytes),
             _ => false,
         },
-        (ValueRef::L(list), part) => list.iter().any(|element| element.encoded() == part.encoded()),
+        (ValueRef::L(list), part) => list.iter().any(|element| element == part),
         _ => false,
     }
 }

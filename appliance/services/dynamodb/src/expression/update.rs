@@ -16,7 +16,7 @@ use super::resolve::Bound;
 use super::{ExpressionError, Kind};
 use crate::model::limits::ITEM_BYTES_MAX;
 use crate::number::{Number, NumberError};
-use crate::value::path::{Edit, EditError, Path, Projection, Step, edit, find};
+use crate::value::path::{Edit, EditError, Finder, Path, Projection, Step, edit, find};
 use crate::value::{Item, ItemRef, Kind as ValueKind, Value, ValueBuilder, ValueRef};
 
 /// An update, ready to be applied on any thread.
@@ -137,6 +137,7 @@ impl Update {
         if old.is_none() && !actions.is_empty() && actions.iter().all(removes) {
             return Ok(Updated { item: None, touched });
         }
+        let item = Finder::new(old, &inner.bound.paths);
         let mut edits = Vec::with_capacity(actions.len());
         let mut new_bytes = 0;
         for action in actions {
@@ -144,7 +145,7 @@ impl Update {
             if old.is_none() && removes(action) {
                 continue;
             }
-            if let Some(edit) = inner.edit(action, old)? {
+            if let Some(edit) = inner.edit(action, &item)? {
                 if let Edit::Set(_, value) = &edit {
                     new_bytes += value.as_ref().aws_bytes() as usize;
                     if new_bytes > ITEM_BYTES_MAX as usize {
@@ -175,7 +176,7 @@ impl Inner {
     }
 
     /// What one action does to the item; None if it changes nothing.
-    fn edit(&self, action: &Action, old: Option<ItemRef<'_>>) -> Result<Option<Edit>, UpdateError> {
+    fn edit(&self, action: &Action, old: &Finder<'_, '_>) -> Result<Option<Edit>, UpdateError> {
         let path = self.target(action);
         let value = match &action.verb {
             Verb::Set(Assignment::Copy(source)) => self.worth(*source, old)?.into_value(),
@@ -188,14 +189,14 @@ impl Inner {
             Verb::Remove => return Ok(Some(Edit::Remove(path.to_vec()))),
             Verb::Add(operand) => {
                 let added = self.worth(*operand, old)?;
-                match old.and_then(|item| find(item, path)) {
+                match old.get(action.target.0 as usize) {
                     None => added.into_value(),
                     Some(value) => self.add(value, added.as_ref())?,
                 }
             }
             Verb::Delete(operand) => {
                 let gone = self.worth(*operand, old)?;
-                return self.delete(path, old, gone.as_ref());
+                return self.delete(action, old, gone.as_ref());
             }
         };
         Ok(Some(Edit::Set(path.to_vec(), value)))
@@ -206,7 +207,7 @@ impl Inner {
     }
 
     /// What an operand is worth. `if_not_exists` in `if_not_exists` is a loop; `list_append` stands in no other.
-    fn worth<'a>(&'a self, id: OperandId, old: Option<ItemRef<'a>>) -> Result<Worth<'a>, UpdateError> {
+    fn worth<'w, 'a: 'w>(&'w self, id: OperandId, old: &Finder<'a, '_>) -> Result<Worth<'w>, UpdateError> {
         match self.leaf(id, old)? {
             Ok(value) => Ok(Worth::Lying(value)),
             Err([left, right]) => {
@@ -226,16 +227,16 @@ impl Inner {
     }
 
     /// What an operand is worth if it is not made: the value, or the operands of `list_append`.
-    fn leaf<'a>(
-        &'a self,
+    fn leaf<'w, 'a: 'w>(
+        &'w self,
         mut id: OperandId,
-        old: Option<ItemRef<'a>>,
-    ) -> Result<Result<ValueRef<'a>, [OperandId; 2]>, UpdateError> {
+        old: &Finder<'a, '_>,
+    ) -> Result<Result<ValueRef<'w>, [OperandId; 2]>, UpdateError> {
         let terms = &self.program.terms;
         loop {
             match terms.operand(id) {
                 Operand::Path(path) => {
-                    let value = old.and_then(|item| find(item, &self.bound.paths[path.0 as usize]));
+                    let value = old.get(path.0 as usize);
                     return value.map(Ok).ok_or(UpdateError::MissingAttribute);
                 }
                 Operand::Value(slot) => return Ok(Ok(self.bound.value(*slot).as_ref())),
@@ -244,8 +245,7 @@ impl Inner {
                         let Operand::Path(path) = terms.operand(*first) else {
                             return Err(UpdateError::WrongType);
                         };
-                        let path = &self.bound.paths[path.0 as usize];
-                        if let Some(value) = old.and_then(|item| find(item, path)) {
+                        if let Some(value) = old.get(path.0 as usize) {
                             return Ok(Ok(value));
                         }
                         id = *second;
@@ -291,12 +291,13 @@ impl Inner {
     /// DELETE: a set without some members; without any left there is no attribute.
     fn delete(
         &self,
-        path: &Path,
-        old: Option<ItemRef<'_>>,
+        action: &Action,
+        old: &Finder<'_, '_>,
         gone: ValueRef<'_>,
     ) -> Result<Option<Edit>, UpdateError> {
-        let Some(value) = old.and_then(|item| find(item, path)) else {
-            return match old {
+        let path = self.target(action);
+        let Some(value) = old.get(action.target.0 as usize) else {
+            return match old.item() {
                 Some(item) if !has_place(item, path) => Err(UpdateError::InvalidPath),
                 _ => Ok(None),
             };

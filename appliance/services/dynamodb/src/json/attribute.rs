@@ -28,7 +28,7 @@ pub enum ValueError {
     Duplicate {
         /// Of which type.
         kind: Kind,
-        /// The members as they were sent; binaries as base64.
+        /// The members as they were sent, up to 400 KiB of them; binaries as base64.
         members: Vec<String>,
     },
     /// A member of a set is null.
@@ -337,13 +337,17 @@ impl Values<'_, '_> {
     }
 }
 
-/// The members of a set that was read, from its text.
+/// The members of a set that was read, from its text: as many as an item could hold.
 fn members_as_sent(text: &str) -> Vec<String> {
-    let mut members = Vec::new();
+    let (mut members, mut bytes) = (Vec::new(), 0);
     if let Ok(mut reader) = Reader::new(text.as_bytes()) {
         // It was read once without an error.
         let read = reader.list(&mut |element| {
-            members.push(element.string()?.into_owned());
+            let member = element.string()?;
+            bytes += member.len().max(1);
+            if bytes <= MEMBERS_BYTES_MAX {
+                members.push(member.into_owned());
+            }
             Ok(())
         });
         debug_assert!(read.is_ok(), "the set was read before");
@@ -351,5 +355,7 @@ fn members_as_sent(text: &str) -> Vec<String> {
     members
 }
 
+/// So that an error about a set of millions does not take many times the memory of the request.
+const MEMBERS_BYTES_MAX: usize = 400 << 10;
 const JAVA_VALUE: &str = "AttributeValue";
 const JAVA_MAP: &str = "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>";

@@ -352,3 +352,30 @@ fn a_value_alone_is_sorted_inside() {
     assert_eq!(read.value, Value::from_ref(read.value.as_ref()));
     assert_eq!(read.value.as_ref().aws_bytes(), 3 + 1 + 1 + 1 + 1 + 1 + 2);
 }
+
+/// Each of these takes moments where the work grows with the text, and minutes where it grows with its square.
+#[test]
+fn hostile_shapes_cost_what_their_length_does() {
+    const COUNT: usize = 100_000;
+    // Backwards, so that everything has to move.
+    let members: Vec<String> = (0..COUNT).rev().map(|index| format!("\"{index:06}\"")).collect();
+    let set = good(&format!(r#"{{"a":{{"SS":[{}]}}}}"#, members.join(",")));
+    let Some(ValueRef::Set(set)) = set.as_ref().get("a") else { panic!("a set") };
+    assert_eq!((set.len(), set.iter().next()), (COUNT, Some(&b"000000"[..])));
+    let attributes: Vec<String> = members.iter().map(|name| format!("{name}:{{\"NULL\":true}}")).collect();
+    let map = good(&format!("{{{}}}", attributes.join(",")));
+    assert_eq!((map.as_ref().len(), map.as_ref().aws_bytes()), (COUNT, 7 * COUNT as u32));
+    let same = "\"same\":{\"NULL\":true},".repeat(COUNT);
+    assert_eq!(good(&format!("{{{same}\"a\":{{\"S\":\"\"}}}}")).as_ref().len(), 2);
+    // Maps in maps, each out of order around a long text: it is copied once, not once for each.
+    let long = "x".repeat(1_000_000);
+    let before = r#"{"M":{"b":{"NULL":true},"a":"#.repeat(31);
+    let nested = good(&format!(r#"{{"a":{before}{{"S":"{long}"}}{}}}"#, "}}".repeat(31)));
+    assert!(nested.as_bytes().len() < long.len() + 31 * 16 + 16);
+    let zeros = format!(r#"{{"N":"{}1e-{}"}}"#, "0".repeat(1_000_000), "0".repeat(1_000_000));
+    assert_eq!(value_error(&zeros), None);
+    for text in ["[".repeat(16 << 20), "{\"a\":".repeat(3 << 20), "{\"L\":[".repeat(2 << 20)] {
+        assert_eq!(json_error(&format!("{{\"X\":{text}")), JsonError::Syntax);
+    }
+    assert_eq!(json_error(&"{\"L\":[".repeat(2 << 20)), JsonError::Syntax);
+}

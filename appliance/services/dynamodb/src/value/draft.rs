@@ -539,6 +539,11 @@ fn prefix(name: &[u8]) -> u64 {
     if let Some(first) = name.first_chunk() {
         return u64::from_be_bytes(*first);
     }
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        // The two halves overlap where they agree.
+        let (first, last) = (u32::from_be_bytes(*first), u32::from_be_bytes(*last));
+        return u64::from(first) << 32 | u64::from(last) << (8 * (8 - name.len()));
+    }
     name.iter().rev().fold(0, |prefix, byte| prefix >> 8 | u64::from(*byte) << 56)
 }
 

@@ -43,24 +43,29 @@ pub(super) fn varint_bytes(value: u32) -> u32 {
 }
 
 /// Reads a number in base 128 and gives the rest.
+#[inline]
 pub(super) fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        return Some((usize::from(first), rest));
+    match bytes {
+        [first, rest @ ..] if *first < 0x80 => Some((usize::from(*first), rest)),
+        _ => long_varint(bytes),
     }
-    let mut value = u64::from(first & 0x7f);
-    for (index, &byte) in rest.iter().enumerate().take(4) {
-        value |= u64::from(byte & 0x7f) << (7 * (index + 1));
+}
+
+fn long_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0;
+    for (index, &byte) in bytes.iter().enumerate().take(5) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
         if byte < 0x80 {
             // A zero at the end says that a shorter form exists; 32 bits are the most that is written.
             let shortest = byte != 0 && value <= u64::from(u32::MAX);
-            return shortest.then(|| (value as usize, &rest[index + 1..]));
+            return shortest.then(|| (value as usize, &bytes[index + 1..]));
         }
     }
     None
 }
 
 /// Reads a length and as many bytes, and gives the rest.
+#[inline]
 pub(super) fn field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = varint(bytes)?;
     rest.split_at_checked(length)

@@ -7,6 +7,7 @@
 //! Leaves to edit.rs: changes. To projection.rs: parts of items.
 
 mod edit;
+mod finder;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod model;
 mod projection;
@@ -15,6 +16,7 @@ use super::encoding::{self, TAG_L, TAG_M};
 use super::{ItemRef, ListRef, MapRef, ValueRef};
 
 pub use edit::{Edit, EditError, edit};
+pub use finder::Finder;
 pub use projection::Projection;
 
 /// One step of a document path.

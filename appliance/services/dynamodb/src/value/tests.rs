@@ -45,6 +45,28 @@ fn a_builder_sorts_and_keeps_the_later_of_two() {
 }
 
 #[test]
+fn names_sort_by_their_bytes_whatever_their_length() {
+    let names =
+        ["", "\0", "a", "a\0", "a\0\0\0\0\0\0\0b", "ab", "abc", "abcd", "abcde", "abcdefg", "abcdefgh"];
+    let more = ["abcdefgha", "abcdefghb", "abcdf", "abce", "b", "ba", "\u{7f}", "ä", "ää", "\u{10ffff}"];
+    let all: Vec<&str> = names.into_iter().chain(more).collect();
+    // Every pair in both orders, and all of them backwards.
+    for a in &all {
+        for b in all.iter().filter(|b| *b != a) {
+            let mut item = ItemBuilder::new();
+            item.set(a, ValueRef::Null).set(b, ValueRef::Null);
+            let item = item.finish();
+            let found: Vec<&str> = item.as_ref().iter().map(|(name, _)| name).collect();
+            assert_eq!(found, [*a.min(b), *a.max(b)]);
+        }
+    }
+    let item = Item::from_pairs(all.iter().rev().map(|name| (*name, ValueRef::Null)));
+    let mut sorted = all.clone();
+    sorted.sort_unstable();
+    assert_eq!(item.as_ref().iter().map(|(name, _)| name).collect::<Vec<_>>(), sorted);
+}
+
+#[test]
 fn values_compare_within_their_type_only() {
     let (one, ten) = (number("1"), number("10"));
     assert_eq!(one.as_ref().compare(&ten.as_ref()), Some(Ordering::Less));

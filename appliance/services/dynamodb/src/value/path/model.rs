@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Edit, EditError, Projection, Step, edit, find};
+use super::{Edit, EditError, Finder, Projection, Step, edit, find};
 use crate::number::Number;
 use crate::value::{Item, ItemBuilder, ItemRef, Value, ValueBuilder};
 
@@ -31,6 +31,12 @@ pub(crate) fn round(below: &mut dyn FnMut(u64) -> u64) -> (bool, bool) {
     let done = edit(item.as_ref(), &edits);
     // Equal items are equal bytes, and the size is among them.
     assert_eq!(done, wanted.ok_or(EditError::InvalidPath), "{tree:?}, {changes:?}");
+    // Also many, some of them twice, one inside of another, and in no order.
+    let many: Vec<_> = (0..12).map(|_| draw.path(&tree)).chain(paths.clone()).chain([Vec::new()]).collect();
+    let finder = Finder::new(Some(item.as_ref()), &many);
+    for (place, path) in many.iter().enumerate() {
+        assert_eq!(finder.get(place), find(item.as_ref(), path), "{tree:?}, {many:?}");
+    }
     for path in &paths {
         let found = tree.clone().at(path).map(|tree| tree.value());
         assert_eq!(find(item.as_ref(), path).map(Value::from_ref), found, "{tree:?}, {path:?}");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::{Reader, Writer, read_item};
-use crate::value::{DEPTH_MAX, Item, Value, ValueBuilder};
+use crate::value::{DEPTH_MAX, Item, ItemBuilder, Value, ValueBuilder};
 
 fn item(text: &str) -> Item {
     let mut reader = Reader::new(text.as_bytes()).expect("UTF-8");
@@ -61,6 +61,24 @@ fn a_path_finds_what_is_there() {
     }
     assert_eq!(find(item.as_ref(), &[]), None);
     assert_eq!(find(item.as_ref(), &[Step::Index(0)]), None);
+}
+
+/// As `hostile_shapes_cost_what_their_length_does`: moments or minutes.
+#[test]
+fn many_paths_into_a_long_list_take_one_walk() {
+    let mut builder = ItemBuilder::new();
+    let list = builder.attribute("l").begin_list();
+    (0..400_000).for_each(|_| {
+        list.null();
+    });
+    list.end_list();
+    let item = builder.finish();
+    let paths: Vec<Vec<Step>> =
+        (0..3_000).map(|index| vec![Step::Name("l".into()), Step::Index(401_000 - index)]).collect();
+    let finder = Finder::new(Some(item.as_ref()), &paths);
+    let found = (0..paths.len()).filter(|place| finder.get(*place).is_some()).count();
+    assert_eq!(found, 1_999);
+    assert_eq!(Finder::new(None, &paths).get(0), None);
 }
 
 #[test]
