@@ -5,6 +5,7 @@
 
 mod conditions;
 mod expressions;
+mod requests;
 mod statements;
 mod tree;
 
@@ -19,7 +20,7 @@ use crate::value::{Item, ItemRef};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the directory of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("numbers", numbers),
     ("json", json),
     ("values", values),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("expressions", expressions::texts),
     ("conditions", conditions::answers),
     ("statements", statements::texts),
+    ("requests", requests::requests),
 ];
 
 /// Two texts, one on each line: parsing, printing, order, sortable form and sum against exact.rs.
