@@ -152,7 +152,13 @@ impl Companions {
             let files = &shared.files;
             // A file system that does not say counts as having room; a write that fails says it then.
             let free = files.disk().free_bytes(&files.shard_dir(shard)).unwrap_or(u64::MAX);
-            shared.shard(shard).counts.full.store(free < low, Ordering::Relaxed);
+            let shard = shared.shard(shard);
+            if free < low {
+                // What cannot be measured is no room.
+                let room = shard.index().free_bytes().unwrap_or(0).saturating_sub(low);
+                shard.counts.index_room_bytes.store(room, Ordering::Relaxed);
+            }
+            shard.counts.full.store(free < low, Ordering::Relaxed);
         }));
     }
 

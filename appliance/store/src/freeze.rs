@@ -15,6 +15,8 @@ use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::view::Overlays;
 
+/// Age of the oldest entry of the active overlay that makes it due for a fold while the disk is full.
+const FOLD_AGE_MAX_WHEN_FULL: Duration = Duration::from_secs(1);
 /// Pause after a fold that found the disk full.
 const FOLD_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -29,7 +31,12 @@ impl Owner {
         }
         let active = self.overlay.overlay();
         let (entries, bytes) = (active.entry_count(), active.arena_bytes());
-        let old = self.active_since.is_some_and(|since| ring::now() - since > self.limits.fold_age_max);
+        // What deletes give back on a full disk is room only after the fold.
+        let is_full = self.shard().counts.full.load(Ordering::Relaxed);
+        let age_max = if is_full { FOLD_AGE_MAX_WHEN_FULL } else { self.limits.fold_age_max };
+        let old = self
+            .active_since
+            .is_some_and(|since| ring::now() - since > age_max.min(self.limits.fold_age_max));
         let due = entries >= self.limits.fold_entries
             || bytes >= self.limits.fold_bytes
             || self.log_bytes_since_freeze >= self.limits.fold_log_bytes
@@ -82,6 +89,7 @@ impl Owner {
             Err(Fault::Full) => {
                 // Mends without a restart: reads and deletes go on, the fold is tried again.
                 self.shard().counts.full.store(true, Ordering::Relaxed);
+                self.shard().counts.fold_is_stuck.store(true, Ordering::Relaxed);
                 self.fold_again_at = Some(ring::now() + FOLD_RETRY_INTERVAL);
                 return;
             }
@@ -92,6 +100,7 @@ impl Owner {
             }
         };
         let counts = &self.shard().counts;
+        counts.fold_is_stuck.store(false, Ordering::Relaxed);
         counts.folds.fetch_add(1, Ordering::Relaxed);
         counts.folded_entries.fetch_add(report.entries, Ordering::Relaxed);
         counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);

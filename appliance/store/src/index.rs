@@ -180,6 +180,17 @@ impl Index {
         committed.map_err(|error| fault(&self.path, "commit", error))
     }
 
+    /// Bytes of the file that hold nothing: what was deleted leaves them there, and later writes take them first.
+    pub(crate) fn free_bytes(&self) -> Result<u64, Fault> {
+        let txn = self.read()?;
+        let used = self.db.stat(&txn).map_err(|error| fault(&self.path, "stat", error))?;
+        self.check_pages()?;
+        let pages = used.branch_pages + used.leaf_pages + used.overflow_pages;
+        let all = self.env.info().last_page_number + 1;
+        // The list of free pages takes some itself, a few for each million.
+        Ok(all.saturating_sub(pages + META_PAGE_COUNT) as u64 * u64::from(used.page_size))
+    }
+
     /// The value of a key. Errors: `Fault::Corrupt` when it does not fit its checksum, or a damaged entry may be the key's.
     pub(crate) fn get<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, Fault> {
         let found = self.db.get(txn, key);
@@ -250,6 +261,8 @@ impl Index {
 
 /// Address space for making an index.
 const MAKE_MAP_BYTES: usize = 1 << 20;
+/// Pages at the start of the file, which name the trees.
+const META_PAGE_COUNT: usize = 2;
 /// Bytes behind each value.
 const CHECKSUM_BYTES: usize = 4;
 

@@ -19,6 +19,9 @@ const HEALTHY: u8 = 0;
 const READ_ONLY: u8 = 1;
 const UNREADABLE: u8 = 2;
 
+/// What a fold takes of the index for one entry, at most but for large values.
+const INDEX_PAGE_BYTES: u64 = 4096;
+
 /// One shard as every core sees it.
 pub(crate) struct ShardShared {
     pub(crate) id: ShardId,
@@ -56,6 +59,10 @@ pub(crate) struct ShardCounts {
     pub(crate) open_since_lsn: AtomicU64,
     /// The disk is nearly full, or a fold found it so.
     pub(crate) full: AtomicBool,
+    /// Bytes of the index that are free within its file, beyond a reserve; measured while the disk is nearly full.
+    pub(crate) index_room_bytes: AtomicU64,
+    /// The last fold found no room.
+    pub(crate) fold_is_stuck: AtomicBool,
     /// What an earlier run left to nobody is still being given back.
     pub(crate) sweeping: AtomicBool,
     /// The folding thread takes page faults.
@@ -181,6 +188,21 @@ impl ShardShared {
             *slot = Some(Arc::from(reason));
         }
         self.state.fetch_max(READ_ONLY, Ordering::AcqRel);
+    }
+
+    /// Whether the disk has room for an operation. One that `frees` needs none, and one that writes only into the index
+    /// (`in_index`) takes what is free there: a file of LMDB never shrinks, so without that a disk full of small records would
+    /// stay full whatever is deleted.
+    pub(crate) fn has_disk_for(&self, frees: bool, in_index: impl FnOnce() -> bool) -> bool {
+        let counts = &self.counts;
+        if frees || !counts.full.load(Ordering::Relaxed) {
+            return true;
+        }
+        // The fold may copy a page for each entry.
+        let pending = counts.overlay_entries.load(Ordering::Relaxed) as u64 * INDEX_PAGE_BYTES
+            + counts.overlay_bytes.load(Ordering::Relaxed) as u64;
+        let has_room = counts.index_room_bytes.load(Ordering::Relaxed) > pending;
+        has_room && !counts.fold_is_stuck.load(Ordering::Relaxed) && in_index()
     }
 
     /// Whether keys should be touched before they are needed.

@@ -215,21 +215,28 @@ impl Store {
     /// Waits until a shard has room for writes. Errors: `Fault::Busy` when it has none for a while, `Fault::Full` when the
     /// disk is nearly full, `Fault::ReadOnly`.
     pub async fn admit(&self, shard: ShardId) -> Result<(), Fault> {
-        self.admit_to(shard, false).await
+        self.admit_to(shard, false, &|| false).await
     }
 
-    /// As `admit`; an operation that `frees` is not kept out by a full disk.
+    /// As `admit`; a full disk does not keep out an operation that `frees`, nor one whose `keys` are all in tables without
+    /// bodies while the index has room within its file.
     pub async fn admit_operation<O: Operation>(&self, shard: ShardId, operation: &O) -> Result<(), Fault> {
-        self.admit_to(shard, operation.frees()).await
+        let bodyless = self.core.shared.shard(shard).bodyless;
+        let in_index = || {
+            let (mut some, mut all) = (false, true);
+            operation.keys(&mut |table, _| (some, all) = (true, all && bodyless.contains(table)));
+            some && all
+        };
+        self.admit_to(shard, operation.frees(), &in_index).await
     }
 
-    async fn admit_to(&self, shard: ShardId, frees: bool) -> Result<(), Fault> {
+    async fn admit_to(&self, shard: ShardId, frees: bool, in_index: &dyn Fn() -> bool) -> Result<(), Fault> {
         let shared = self.core.shared.shard(shard);
         let begun = ring::now();
         loop {
             shared.check_writable()?;
             let counts = &shared.counts;
-            if !frees && counts.full.load(Ordering::Relaxed) {
+            if !shared.has_disk_for(frees, in_index) {
                 return Err(Fault::Full);
             }
             let has_room = counts.overlay_bytes.load(Ordering::Relaxed) <= self.core.limits.admit_bytes_max
