@@ -1,7 +1,7 @@
 //! What a WHERE clause says about keys.
 //!
-//! Invariant: only tests that hold whenever the whole clause does are used for keys, that is those joined by AND alone;
-//! the clause itself is still asked of every item, unless it says nothing but the key.
+//! Invariant: only what holds whenever the whole clause does is used for keys: tests joined by AND alone, and choices
+//! between values of one attribute; the clause itself is still asked of every item, unless it says nothing but the key.
 
 use crate::expression::Condition;
 use crate::expression::key_condition::{Clause, ClauseTest, KeyCondition, KeyTest};
@@ -46,7 +46,7 @@ pub enum Access {
     Scan,
 }
 
-/// The most parts that one statement reads.
+/// The most parts that one statement reads; with more it looks at everything.
 const PART_COUNT_MAX: usize = 100;
 
 /// The words for a write or a check without its whole key.
@@ -56,13 +56,7 @@ pub(super) fn missing_key() -> PartiqlError {
 
 impl Where {
     pub(super) fn new(maker: Maker, clauses: Vec<(usize, KeyClause)>) -> Where {
-        let (joined, pure) = joined_by_and(&maker.program.code);
-        let clauses: Vec<KeyClause> = clauses
-            .into_iter()
-            .filter(|(place, _)| joined.binary_search(place).is_ok())
-            .map(|(_, clause)| clause)
-            .collect();
-        let only_clauses = pure && clauses.len() == joined.len();
+        let (clauses, only_clauses) = joined_by_and(&maker.program.code, clauses);
         Where { condition: maker.into_condition(), clauses, only_clauses }
     }
 
@@ -102,7 +96,8 @@ impl Where {
                 _ => None,
             });
             let Some(values) = equal else { return Ok(Access::Scan) };
-            parts = multiplied(parts, &key.name, values)?;
+            let Some(more) = multiplied(parts, &key.name, values) else { return Ok(Access::Scan) };
+            parts = more;
         }
         for key in sort {
             let mut usable = self.of(&key.name).filter(|operator| operator.is_of_keys());
@@ -114,7 +109,8 @@ impl Where {
             }
             let test = match operator {
                 KeyOperator::In(values) => {
-                    parts = multiplied(parts, &key.name, values)?;
+                    let Some(more) = multiplied(parts, &key.name, values) else { return Ok(Access::Scan) };
+                    parts = more;
                     continue;
                 }
                 KeyOperator::Compare(comparator, value) => ClauseTest::Compare(*comparator, value.clone()),
@@ -167,12 +163,9 @@ impl KeyOperator {
     }
 }
 
-/// Every part with each of some values, in the order of the values; a value that comes twice counts once.
-fn multiplied(
-    parts: Vec<Vec<Clause>>,
-    name: &str,
-    values: &[Value],
-) -> Result<Vec<Vec<Clause>>, PartiqlError> {
+/// Every part with each of some values, in the order of the values; a value that comes twice counts once. None: that would
+/// be too many parts.
+fn multiplied(parts: Vec<Vec<Clause>>, name: &str, values: &[Value]) -> Option<Vec<Vec<Clause>>> {
     let mut distinct: Vec<&Value> = Vec::with_capacity(values.len());
     for value in values {
         if !distinct.contains(&value) {
@@ -180,10 +173,7 @@ fn multiplied(
         }
     }
     if parts.len() * distinct.len() > PART_COUNT_MAX {
-        return Err(PartiqlError::new(format!(
-            "The IN operator is provided with too many operands; number of operands: {}",
-            parts.len() * distinct.len()
-        )));
+        return None;
     }
     let with = |part: &Vec<Clause>, value: &Value| {
         let test = ClauseTest::Compare(Comparator::Equal, value.clone());
@@ -191,34 +181,95 @@ fn multiplied(
         part.push(Clause { name: name.into(), test });
         part
     };
-    Ok(parts.iter().flat_map(|part| distinct.iter().map(move |value| with(part, value))).collect())
+    Some(parts.iter().flat_map(|part| distinct.iter().map(move |value| with(part, value))).collect())
 }
 
-/// The places of the tests that hold whenever the code does, rising, and whether there are no others.
-fn joined_by_and(code: &[Instruction]) -> (Vec<usize>, bool) {
-    // Each part of the code that is complete: its tests that must hold, and whether that is all of it.
-    let mut done: Vec<(Vec<usize>, bool)> = Vec::new();
+/// What a part of the code comes to.
+enum Part {
+    /// What must hold whenever the part does, and whether the part is nothing but that.
+    Must(Vec<KeyClause>, bool),
+    /// One attribute is one of these values, which OR may go on with.
+    Choice(Box<str>, Vec<Value>),
+}
+
+impl Part {
+    /// A test, with what it says about an attribute alone.
+    fn test(clause: Option<KeyClause>) -> Part {
+        let is_all = clause.is_some();
+        Part::Must(clause.into_iter().collect(), is_all)
+    }
+
+    fn nothing() -> Part {
+        Part::Must(Vec::new(), false)
+    }
+
+    fn must(self) -> (Vec<KeyClause>, bool) {
+        match self {
+            Part::Must(must, is_all) => (must, is_all),
+            Part::Choice(name, values) => (vec![KeyClause { name, operator: KeyOperator::In(values) }], true),
+        }
+    }
+
+    /// The attribute and the values, if the part is a choice between such.
+    fn choice(self) -> Option<(Box<str>, Vec<Value>)> {
+        match self {
+            Part::Choice(name, values) => Some((name, values)),
+            Part::Must(mut must, true) if must.len() == 1 => {
+                let KeyClause { name, operator } = must.pop()?;
+                match operator {
+                    KeyOperator::Compare(Comparator::Equal, value) => Some((name, vec![value])),
+                    KeyOperator::In(values) => Some((name, values)),
+                    _ => None,
+                }
+            }
+            Part::Must(..) => None,
+        }
+    }
+
+    fn and(self, right: Part) -> Part {
+        let ((mut must, left_is_all), (more, right_is_all)) = (self.must(), right.must());
+        must.extend(more);
+        Part::Must(must, left_is_all && right_is_all)
+    }
+
+    /// Of any other choice nothing must hold.
+    fn or(self, right: Part) -> Part {
+        match (self.choice(), right.choice()) {
+            (Some((name, mut values)), Some((other, more))) if name == other => {
+                values.extend(more);
+                Part::Choice(name, values)
+            }
+            _ => Part::nothing(),
+        }
+    }
+}
+
+/// What must hold of single attributes whenever the code does, and whether that is all. `clauses`: what each test says
+/// about an attribute alone, by its place.
+fn joined_by_and(code: &[Instruction], clauses: Vec<(usize, KeyClause)>) -> (Vec<KeyClause>, bool) {
+    let mut clauses = clauses.into_iter().peekable();
+    let mut done: Vec<Part> = Vec::new();
     let mut waiting: Vec<(usize, bool)> = Vec::new();
     for place in 0..=code.len() {
         while waiting.last().is_some_and(|(end, _)| *end == place) {
             let and = waiting.pop().is_some_and(|(_, and)| and);
-            let (right, left) = (done.pop().unwrap_or_default(), done.pop().unwrap_or_default());
-            done.push(if and {
-                ([left.0, right.0].concat(), left.1 && right.1)
-            } else {
-                (Vec::new(), false)
-            });
+            let mut side = || done.pop().unwrap_or_else(Part::nothing);
+            let (right, left) = (side(), side());
+            done.push(if and { left.and(right) } else { left.or(right) });
         }
         match code.get(place) {
-            Some(Instruction::Test(..)) => done.push((vec![place], true)),
+            Some(Instruction::Test(..)) => {
+                let clause = clauses.next_if(|(of, _)| *of == place);
+                done.push(Part::test(clause.map(|(_, clause)| clause)));
+            }
             Some(Instruction::Not) => {
                 done.pop();
-                done.push((Vec::new(), false));
+                done.push(Part::nothing());
             }
             Some(Instruction::SkipIfFalse(end)) => waiting.push((*end as usize, true)),
             Some(Instruction::SkipIfTrue(end)) => waiting.push((*end as usize, false)),
             None => {}
         }
     }
-    done.pop().unwrap_or((Vec::new(), true))
+    done.pop().map_or((Vec::new(), true), Part::must)
 }

@@ -140,6 +140,13 @@ fn keys_are_found_among_what_is_joined_by_and() {
     let seen: Vec<_> = several.iter().map(|part| (part.hash[0].clone(), part.sort.clone())).collect();
     let expected = [("b", "x"), ("b", "y"), ("a", "x"), ("a", "y")];
     assert!(seen == expected.map(|(hash, sort)| (s(hash), SortTest::Equal(s(sort)))));
+    let chosen = parts("(sk = 'x' OR sk IN ('y')) AND (pk = 'a' OR 'b' = pk OR pk = 'a')");
+    let seen: Vec<_> = chosen.iter().map(|part| (part.hash[0].clone(), part.sort.clone())).collect();
+    let expected = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")];
+    assert!(seen == expected.map(|(hash, sort)| (s(hash), SortTest::Equal(s(sort)))));
+    assert!(parts("pk = 'a' OR pk > 'b'").is_empty() && parts("(pk = 'a' AND x = 1) OR pk = 'b'").is_empty());
+    let many: Vec<String> = (0..101).map(|number| format!("pk = '{number}'")).collect();
+    assert!(parts(&many.join(" OR ")).is_empty() && parts(&many[..100].join(" OR ")).len() == 100);
     let twice = clause("pk = 'a' AND sk > 'b' AND sk < 'c'").access(&key("pk"), &key("sk"));
     let words = "Overlapping conditions with range keys are not supported in where clause";
     assert_eq!(twice.err().unwrap().message(), words);
@@ -148,7 +155,8 @@ fn keys_are_found_among_what_is_joined_by_and() {
 #[test]
 fn a_clause_that_says_only_the_key_needs_no_filter() {
     let filtered = |text: &str| clause(text).filter(&key("pk"), &key("sk")).is_some();
-    for text in ["pk = 'a'", "pk = 'a' AND sk > 'b'", "pk IN ('a', 'b') AND sk = 'c'"] {
+    for text in ["pk = 'a'", "pk = 'a' AND sk > 'b'", "pk IN ('a', 'b') AND sk = 'c'", "pk = 'a' OR pk = 'b'"]
+    {
         assert!(!filtered(text), "{text}");
     }
     for text in [
