@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import block_device as device
+import block_tables
 from block_disk import Disk, LabFault, NotMountable, copy_sparse
-from block_recording import ABSENT, BUCKET, START_SECONDS_MAX, Recording, apply, body, client_of, state_of
+from block_history import ABSENT
+from block_recording import BUCKET, START_SECONDS_MAX, Recording, apply, body, client_of, state_of
 from zctest.server import Server, binary
 
 # Processes that check images of one recording. Not the number of cores: a seed makes the same images everywhere, and an
@@ -186,6 +188,10 @@ class Images:
                 self.tally.keys += 1
                 if shown not in allowed:
                     return f"{key} shows {shown}, allowed {sorted(allowed)}"
+        count, finding = block_tables.compare(server, self.recording, cut)
+        self.tally.keys += count
+        if finding:
+            return finding
         # It also takes new writes.
         status, _, data = client.request("PUT", f"/{BUCKET}")
         if status != 200 and b"BucketAlreadyOwnedByYou" not in data:

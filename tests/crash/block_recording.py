@@ -7,11 +7,12 @@ import hashlib
 import os
 import random
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import block_device as device
+import block_tables
 from block_disk import Disk, LabFault, NotMountable, copy_sparse, digest_of, make_file_system
+from block_history import ABSENT, Event, History
 from zctest.s3raw import Client
 from zctest.server import Server, binary
 
@@ -26,32 +27,10 @@ ACKNOWLEDGED_PER_RECORDING = 1_500
 # A stalled machine is no finding: these are waits for something that comes, not limits of the appliance.
 START_SECONDS_MAX = 300
 REPLY_SECONDS_MAX = 300
-ABSENT = "absent"
 
 
 class LoadFailed(Exception):
     """The appliance failed under load, on a disk that did not."""
-
-
-@dataclass
-class Event:
-    """One request on a key: what the key shows once it is done. `ended` is None when no reply came."""
-
-    state: str
-    begun: int
-    ended: int | None = None
-
-
-@dataclass
-class History:
-    """All requests on one key, in order; there is one at a time."""
-
-    events: list[Event] = field(default_factory=lambda: [Event(ABSENT, 0, 0)])
-
-    def allowed(self, cut: int) -> set[str]:
-        """What may be seen when the disk stopped after `cut` entries."""
-        certain = max(index for index, event in enumerate(self.events) if event.ended is not None and event.ended <= cut)
-        return {event.state for event in self.events[certain:] if event.begun <= cut}
 
 
 def body(tag: str, size: int) -> bytes:
@@ -141,6 +120,8 @@ class Recording:
         self.disk = Disk(place / "recorded", self.image, file_system, options)
         self.histories: dict[str, History] = {}
         self.bucket_at = 0
+        self.table_at = 0
+        self.table_writers: list = []
 
     def client(self) -> Client:
         return client_of(self.server)
@@ -180,16 +161,21 @@ class Recording:
         if self.plant and not self.server.has_plant():
             raise SystemExit(f"block lab: {binary()} does not plant {self.plant}")
         self.bucket_at = self.disk.count()
+        tables = block_tables.load(self)
         writers = [Writer(number, self) for number in range(WRITERS)]
         for writer in writers:
             writer.start()
         for writer in writers:
             writer.join()
             self.histories |= writer.histories
+        for writer in tables:
+            writer.join()
+        writers += tables
         assert not any(writer.failure for writer in writers), next(writer.failure for writer in writers if writer.failure)
 
     def acknowledged(self) -> int:
-        return sum(event.ended is not None for history in self.histories.values() for event in history.events[1:])
+        histories = [*self.histories.values()] + [history for writer in self.table_writers for history in writer.histories.values()]
+        return sum(event.ended is not None for history in histories for event in history.events[1:])
 
 
 def client_of(server: Server) -> Client:
