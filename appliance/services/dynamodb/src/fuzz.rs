@@ -5,6 +5,7 @@
 
 mod conditions;
 mod expressions;
+mod records;
 mod requests;
 mod statements;
 mod tree;
@@ -20,7 +21,7 @@ use crate::value::{Item, ItemRef};
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the directory of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("numbers", numbers),
     ("json", json),
     ("values", values),
@@ -30,6 +31,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("conditions", conditions::answers),
     ("statements", statements::texts),
     ("requests", requests::requests),
+    ("records", records::bytes),
 ];
 
 /// Two texts, one on each line: parsing, printing, order, sortable form and sum against exact.rs.

@@ -408,6 +408,32 @@ fn tokens_are_forgotten_when_their_time_is_over() {
 }
 
 #[test]
+fn every_stream_is_trimmed_however_busy_the_others_are() {
+    with_world("background-trim-all", |world| async move {
+        let start = Timestamp::from_system_clock();
+        for name in ["first", "second", "third"] {
+            let request = json!({
+                "TableName": name,
+                "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+                "BillingMode": "PAY_PER_REQUEST",
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+            });
+            world.send("CreateTable", &request).await.ok();
+            let table = world.find(name);
+            for number in 0..40 {
+                world.put(&table, item(&[("pk", s(&format!("k{number}")))])).await;
+            }
+        }
+        assert_eq!(count(&world, STREAM), 120);
+        world.now.set(Some(start.plus_ms(24 * 60 * 60 * 1_000 + 60_000)));
+        world.tick().await;
+        assert_eq!((count(&world, STREAM), count(&world, STREAMS)), (0, 6));
+        assert_eq!(world.tick().await, 0);
+    });
+}
+
+#[test]
 fn changes_leave_a_stream_after_a_day_and_the_stream_a_day_after_its_end() {
     with_world("background-trim", |world| async move {
         let request = json!({

@@ -46,12 +46,14 @@ pub fn look(background: &Background, cx: &Context<'_>, shard: ShardId) -> Result
         let trim = Trim { key: key.to_vec(), stream, low, now: cx.now };
         let mut records =
             view.scan(STREAM, trim.start().as_ref().map(|start| &start[..]), Direction::Forward);
+        // What turns up later must not lie below the mark.
+        records.stop_at_unseen();
         let due = loop {
             match records.step()? {
                 Some((key, _)) if !key.starts_with(&trim.stream.number.to_be_bytes()) => {
                     break trim.is_over();
                 }
-                None => break trim.is_over(),
+                None => break trim.is_over() && !records.met_unseen(),
                 Some((key, Some(record))) => {
                     let (_, sequence, part) = record_of(key)?;
                     // A second part without its first is what is left of a record that went.
@@ -66,16 +68,20 @@ pub fn look(background: &Background, cx: &Context<'_>, shard: ShardId) -> Result
             }
         };
         if due {
-            let number = trim.stream.number;
-            return Ok(Some(submit(shard, trim, move |marks, trimmed| match trimmed {
-                Trimmed::To { low, more } => {
-                    marks.trim.low.insert(number, low);
-                    more
-                }
-                Trimmed::Gone => {
-                    marks.trim.low.remove(&number);
-                    true
-                }
+            let (number, key) = (trim.stream.number, trim.key.clone());
+            return Ok(Some(submit(shard, trim, move |marks, trimmed| {
+                // On with the same stream while it has old records, else with the next one: each gets its turn.
+                marks.trim.after = match trimmed {
+                    Trimmed::To { low, more } => {
+                        marks.trim.low.insert(number, low);
+                        if more { after } else { key }
+                    }
+                    Trimmed::Gone => {
+                        marks.trim.low.remove(&number);
+                        key
+                    }
+                };
+                true
             })));
         }
         count += 1;
