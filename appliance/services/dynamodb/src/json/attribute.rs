@@ -93,9 +93,10 @@ fn read<'r, 'a, T>(
     get: impl FnOnce(&mut Values<'_, 'a>) -> Result<T, JsonError>,
 ) -> Result<Read<T>, JsonError> {
     let mut buffers = reader.take_buffers();
-    let mut values = Values { reader, draft: &mut buffers.draft, frames: &mut buffers.frames, error: None };
+    let mut values =
+        Values { reader, draft: &mut buffers.draft, frames: &mut buffers.frames, errors: Vec::new() };
     let read = get(&mut values);
-    let error = values.error.take();
+    let error = values.first_error();
     reader.keep(buffers);
     Ok(Read { value: read?, error })
 }
@@ -104,7 +105,8 @@ struct Values<'r, 'a> {
     reader: &'r mut Reader<'a>,
     draft: &'r mut Draft,
     frames: &'r mut Vec<Frame>,
-    error: Option<ValueError>,
+    /// The first ones, each with its position in the draft: a later member of the same name may make it void.
+    errors: Vec<(u32, ValueError)>,
 }
 
 impl Values<'_, '_> {
@@ -179,7 +181,7 @@ impl Values<'_, '_> {
             self.note(ValueError::Empty);
             self.draft.null();
         } else if value.has_several {
-            self.note(ValueError::MoreThanOne);
+            self.note_last(ValueError::MoreThanOne);
         }
     }
 
@@ -191,13 +193,13 @@ impl Values<'_, '_> {
                 more = self.reader.next_member()?;
                 continue;
             }
+            self.draft.name(name.as_bytes());
             if self.frames.is_empty() && name.is_empty() {
-                self.note(ValueError::EmptyName);
+                self.note_last(ValueError::EmptyName);
             }
             if name.len() > NAME_BYTES_MAX {
-                self.note(ValueError::NameTooLong);
+                self.note_last(ValueError::NameTooLong);
             }
-            self.draft.name(name.as_bytes());
             return Ok(true);
         }
         Ok(false)
@@ -234,6 +236,13 @@ impl Values<'_, '_> {
             // The same type twice: the later one counts. Another type: none does, but all are looked at.
             value.has_several |= before != kind;
             self.draft.rewind(&value.mark);
+            let start = self.draft.position();
+            if before == kind {
+                self.errors.retain(|(position, _)| *position < start);
+            } else {
+                // They stay errors of this value, whose later bytes are now another's.
+                self.errors.iter_mut().for_each(|(position, _)| *position = (*position).min(start));
+            }
         }
         value.kind = Some(kind);
         match kind {
@@ -296,10 +305,10 @@ impl Values<'_, '_> {
         }
         match self.draft.end_set(kind) {
             SetOutcome::Complete => {}
-            SetOutcome::Empty => self.note(ValueError::EmptySet(kind)),
-            SetOutcome::Duplicate if self.error.is_none() => {
+            SetOutcome::Empty => self.note_last(ValueError::EmptySet(kind)),
+            SetOutcome::Duplicate if self.errors.len() < ERROR_COUNT_MAX => {
                 let members = members_as_sent(self.reader.text_from(start));
-                self.note(ValueError::Duplicate { kind, members });
+                self.note_last(ValueError::Duplicate { kind, members });
             }
             SetOutcome::Duplicate => {}
         }
@@ -331,9 +340,28 @@ impl Values<'_, '_> {
         }
     }
 
-    /// Keeps the first error.
+    /// Keeps an error of the value that comes next in the draft.
     fn note(&mut self, error: ValueError) {
-        self.error.get_or_insert(error);
+        self.note_at(self.draft.position(), error);
+    }
+
+    /// Keeps an error of the name or value that came last.
+    fn note_last(&mut self, error: ValueError) {
+        self.note_at(self.draft.position().saturating_sub(1), error);
+    }
+
+    fn note_at(&mut self, position: u32, error: ValueError) {
+        if self.errors.len() < ERROR_COUNT_MAX {
+            self.errors.push((position, error));
+        }
+    }
+
+    /// The first error of what stays. With more errors than are kept there is always one.
+    fn first_error(&mut self) -> Option<ValueError> {
+        let is_full = self.errors.len() == ERROR_COUNT_MAX;
+        let stays = |(position, _): &(u32, ValueError)| !self.draft.is_dropped(*position);
+        let first = self.errors.iter().position(stays).or(is_full.then_some(0))?;
+        Some(self.errors.swap_remove(first).1)
     }
 }
 
@@ -354,6 +382,9 @@ fn members_as_sent(text: &str) -> Vec<String> {
     }
     members
 }
+
+/// How many errors are kept until it is known which of them stay.
+const ERROR_COUNT_MAX: usize = 16;
 
 /// So that an error about a set of millions does not take many times the memory of the request.
 const MEMBERS_BYTES_MAX: usize = 400 << 10;

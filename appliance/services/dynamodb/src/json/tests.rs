@@ -150,6 +150,30 @@ fn what_is_wrong_with_a_value_is_named_and_the_first_counts() {
 }
 
 #[test]
+fn what_is_wrong_with_a_replaced_member_does_not_count() {
+    let cases = [
+        (r#"{"a":{"N":"x"},"a":{"N":"1"}}"#, None),
+        (r#"{"a":{"N":"x","N":"1"}}"#, None),
+        (r#"{"a":{"N":"x","S":"y","N":"1"}}"#, Some(ValueError::Number(NumberError::NotANumber, "x".into()))),
+        (r#"{"a":{"N":"1"},"a":{}}"#, Some(ValueError::Empty)),
+        (r#"{"b":{},"a":{"N":"x"},"a":{"N":"1"}}"#, Some(ValueError::Empty)),
+        (r#"{"a":{"M":{"b":{"SS":[]},"b":{"S":""}}}}"#, None),
+        (r#"{"a":{"L":[{"S":"a","N":"1"},{"S":"x","S":"y"}]}}"#, Some(ValueError::MoreThanOne)),
+        (r#"{"a":{"S":"a","N":"1"},"b":{"S":"x"},"a":{"BOOL":true}}"#, None),
+        (r#"{"":{"S":""},"a":{"S":"x"},"a":{"S":"y"}}"#, Some(ValueError::EmptyName)),
+        (r#"{"":{"S":"1","S":"2"}}"#, Some(ValueError::EmptyName)),
+        (r#"{"a":{"L":[{"S":"a long text"},{"N":"x"}],"S":""},"a":{"S":""}}"#, None),
+        (r#"{"a":{"L":[{"N":"x"}],"L":[{"NULL":false}]}}"#, Some(ValueError::NullFalse)),
+    ];
+    for (text, error) in cases {
+        assert_eq!(item(text).error, error, "{text}");
+    }
+    // So many that not all are kept: one is told, even though each is replaced.
+    let many = r#""a":{},"#.repeat(100);
+    assert_eq!(item(&format!(r#"{{{many}"a":{{"S":""}}}}"#)).error, Some(ValueError::Empty));
+}
+
+#[test]
 fn thirty_two_levels_are_taken_and_one_more_is_named() {
     let nested = |lists: usize| format!("{}{{\"S\":\"\"}}{}", "{\"L\":[".repeat(lists), "]}".repeat(lists));
     assert_eq!(value_error(&nested(31)), None);

@@ -37,6 +37,8 @@ pub(crate) struct Draft {
     aws_bytes: u32,
     /// Bytes of attributes that a later one of the same name replaced.
     dropped_bytes: u32,
+    /// Where those lie.
+    dropped: Vec<Range<u32>>,
     /// Whether attributes on the first level are those of an item.
     is_item: bool,
 }
@@ -87,6 +89,7 @@ pub(crate) struct Mark {
     sorted: usize,
     aws_bytes: u32,
     dropped_bytes: u32,
+    dropped: usize,
 }
 
 /// What became of a set.
@@ -153,6 +156,16 @@ impl Draft {
         self.moved.sort_unstable_by_key(|moved| moved.start);
         self.copy(0, self.here(), &mut out);
         Value::from_encoded(out)
+    }
+
+    /// Where the next byte goes.
+    pub(crate) fn position(&self) -> u32 {
+        self.here()
+    }
+
+    /// Whether what went to `position` belongs to an attribute that a later one of its name replaced.
+    pub(crate) fn is_dropped(&self, position: u32) -> bool {
+        self.dropped.iter().any(|range| range.contains(&position))
     }
 
     /// How many lists, maps and items are open.
@@ -269,6 +282,7 @@ impl Draft {
             sorted: self.sorted.len(),
             aws_bytes: self.aws_bytes,
             dropped_bytes: self.dropped_bytes,
+            dropped: self.dropped.len(),
         }
     }
 
@@ -280,6 +294,7 @@ impl Draft {
         self.sorted.truncate(mark.sorted);
         self.aws_bytes = mark.aws_bytes;
         self.dropped_bytes = mark.dropped_bytes;
+        self.dropped.truncate(mark.dropped);
     }
 
     /// Begins a list: elements follow.
@@ -363,6 +378,7 @@ impl Draft {
         self.attributes.shrink_to(KEPT_COUNT_MAX);
         self.sorted.shrink_to(KEPT_COUNT_MAX);
         self.moved.shrink_to(KEPT_COUNT_MAX);
+        self.dropped.shrink_to(KEPT_COUNT_MAX);
     }
 
     fn clear(&mut self) {
@@ -373,6 +389,7 @@ impl Draft {
         self.sorted.clear();
         self.aws_bytes = 0;
         self.dropped_bytes = 0;
+        self.dropped.clear();
         self.is_item = false;
     }
 
@@ -475,6 +492,7 @@ impl Draft {
                 .is_some_and(|next| compare(bytes, attribute, next) == Ordering::Equal);
             if is_replaced {
                 self.dropped_bytes += attribute.size;
+                self.dropped.push(attribute.start..attribute.end);
                 self.aws_bytes = self.aws_bytes.saturating_sub(attribute.aws_bytes);
             } else {
                 total += attribute.size;
