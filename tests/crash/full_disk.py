@@ -1,5 +1,5 @@
-"""A file system that the appliance fills to the brim: writes are refused by name, what was acknowledged stays readable, and
-deletes go on and make room again.
+"""A file system that the appliance fills to the brim with objects and items: writes are refused by name, what was acknowledged
+stays readable, and deletes go on and make room again.
 
 Needs root, for a loop device; runs in a mount namespace of its own, so that nothing stays mounted whatever becomes of it.
 """
@@ -27,6 +27,10 @@ KEPT_COUNT = 5
 # How long freed room may take to be given back.
 ROOM_SECONDS_MAX = 120
 REFUSED = "InsufficientStorage"
+# DynamoDB has no name for a full disk.
+ITEM_REFUSED = "InternalServerError"
+ITEM_TEXT_BYTES = 100_000
+ITEM_COUNT_MAX = DISK_BYTES // ITEM_TEXT_BYTES
 
 
 def content(key: str, size: int) -> bytes:
@@ -64,10 +68,10 @@ def check(s3, bucket: str, keys: list[str]) -> None:
         assert body == content(key, int(key.split("/")[0])), f"{key} changed"
 
 
-def connect(server: Server):
+def connect(server: Server, service: str = "s3"):
     key, secret = server.credentials()
     config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"})
-    return boto3.client("s3", endpoint_url=server.url, aws_access_key_id=key, aws_secret_access_key=secret,
+    return boto3.client(service, endpoint_url=server.url, aws_access_key_id=key, aws_secret_access_key=secret,
                         region_name="us-east-1", config=config)  # fmt: skip
 
 
@@ -84,10 +88,51 @@ def room_again(s3, bucket: str, size: int) -> float:
         time.sleep(0.5)
 
 
+def make_tables(tables) -> None:
+    for name in ("items", "dropped"):
+        tables.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+                            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}])  # fmt: skip
+        for number in range(30):
+            tables.put_item(TableName=name, Item=item(number))
+
+
+def item(number: int) -> dict:
+    return {"pk": {"S": str(number)}, "text": {"S": content(str(number), ITEM_TEXT_BYTES // 2).hex()}}
+
+
+def items_on_a_full_disk(tables) -> int:
+    """Writes are refused, reads and deletes in every form go on. Gives how many items are left, the first ones."""
+    count = 30
+    while (code := refusal(tables.put_item, TableName="items", Item=item(count))) is None:
+        count += 1
+        assert count < ITEM_COUNT_MAX, "more was acknowledged than the disk holds"
+    assert code == ITEM_REFUSED, f"a put into a full disk is answered {code}"
+    key = lambda number: {"pk": {"S": str(number)}}  # noqa: E731
+    update = {"UpdateExpression": "SET more = :t", "ExpressionAttributeValues": {":t": item(1)["text"]}}
+    assert refusal(tables.update_item, TableName="items", Key=key(0), **update) == ITEM_REFUSED
+    assert refusal(tables.delete_item, TableName="items", Key=key(count - 1)) is None
+    batch = {"items": [{"DeleteRequest": {"Key": key(count - number)}} for number in (2, 3, 4)]}
+    assert tables.batch_write_item(RequestItems=batch)["UnprocessedItems"] == {}
+    together = [{"Delete": {"TableName": "items", "Key": key(count - number)}} for number in (5, 6)]
+    assert refusal(tables.transact_write_items, TransactItems=together) is None
+    assert refusal(tables.delete_table, TableName="dropped") is None
+    return count - 6
+
+
+def check_items(tables, count: int) -> None:
+    for number in range(count):
+        found = tables.get_item(TableName="items", Key={"pk": {"S": str(number)}}, ConsistentRead=True).get("Item")
+        assert found == item(number), f"item {number} changed"
+    assert tables.scan(TableName="items", Select="COUNT", Limit=1)["Count"] == 1
+    assert "Item" not in tables.get_item(TableName="items", Key={"pk": {"S": str(count)}}, ConsistentRead=True)
+    assert refusal(tables.describe_table, TableName="dropped") == "ResourceNotFoundException"
+
+
 def lab(root: Path) -> None:
     server = Server(data=root).start()
     try:
-        s3 = connect(server)
+        s3, tables = connect(server), connect(server, "dynamodb")
+        make_tables(tables)
         for bucket in ("plain", "versions"):
             s3.create_bucket(Bucket=bucket)
         s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
@@ -96,6 +141,9 @@ def lab(root: Path) -> None:
         keys = [key for size in SIZES for key in fill(s3, "plain", size)]
         assert len(keys) > 2 * KEPT_COUNT, f"only {len(keys)} objects fit"
         check(s3, "plain", random.Random(1).sample(keys, 20))
+
+        left = items_on_a_full_disk(tables)
+        check_items(tables, left)
 
         # A marker would take room, and nothing bounds how many are asked for; all else that frees goes on.
         assert refusal(s3.delete_object, Bucket="versions", Key="one") == REFUSED
@@ -114,15 +162,17 @@ def lab(root: Path) -> None:
             assert "Errors" not in answer, answer["Errors"][:1]
         seconds = room_again(s3, "plain", 50 * MIB)
         check(s3, "plain", kept)
+        tables.put_item(TableName="items", Item=item(left + 1))
         server.kill()
         server.start()
-        s3 = connect(server)
+        s3, tables = connect(server), connect(server, "dynamodb")
         check(s3, "plain", kept)
+        check_items(tables, left)
         listed = {entry["Key"] for entry in s3.list_objects_v2(Bucket="plain").get("Contents", [])}
         assert listed == {*kept, "again"}, f"{len(listed)} keys are listed"
         digest = hashlib.sha256(b"".join(content(key, int(key.split("/")[0])) for key in kept)).hexdigest()[:12]
         print(f"full disk: {len(keys)} objects until {REFUSED}, {len(gone)} deleted on the full disk, "
-              f"50 MiB fit again after {seconds:.1f} s, the {KEPT_COUNT} kept are whole ({digest})")  # fmt: skip
+              f"50 MiB fit again after {seconds:.1f} s, the {KEPT_COUNT} kept and {left} items are whole ({digest})")  # fmt: skip
     finally:
         server.kill()
 
