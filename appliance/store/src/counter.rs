@@ -3,6 +3,7 @@
 //! operations of a batch add to it, it is in that batch once, as an absolute value, and the overlay gets it when the batch is
 //! sealed; until then operations find it in `Counting`. The add of a transaction over shards is applied when that is
 //! resolved, so that no undecided transaction holds a total.
+//! A damaged one begins again at nothing.
 //! Leaves to services: which totals they keep, and in which table.
 //!
 //! ```text
@@ -22,7 +23,7 @@ use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::record::{Reader, Record};
 use crate::tx::Tx;
-use crate::types::{LogPosition, TableId, TableSet};
+use crate::types::{LogPosition, ShardId, TableId, TableSet};
 use crate::view::View;
 
 /// Bytes of a counter's value.
@@ -156,9 +157,10 @@ impl Owner {
     }
 
     /// Applies the add of a transaction that is committed. Its other effects stand in any case, so a counter that cannot be
-    /// read stays as it is: all who look at it hear that it is damaged.
+    /// read now stays as it is.
     pub(crate) fn resolve_add(&mut self, key: &[u8], change: [i64; 2]) {
-        match self.sums(key) {
+        let is_readable = self.shard().check_readable().is_ok();
+        match self.sums(key).or_else(|fault| begin_again(fault, is_readable, self.id, key)) {
             Ok(sums) => self.write_counter(key, added(sums, change)),
             Err(fault) => crate::report(&format!("{}: adding to a counter: {fault}", self.id)),
         }
@@ -195,9 +197,24 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What was added to a counter up to now, by this operation too; nothing is 0. Errors: as `get`.
+    /// What was added to a counter up to now, by this operation too; nothing is 0. One that is damaged begins again at
+    /// nothing, which an operator is told. Errors: as `get`.
     pub fn counter(&mut self, table: TableId, key: &[u8]) -> Result<[i64; 2], Fault> {
-        self.get_ref(table, key, sums_of)?
+        let found = self.get_ref(table, key, sums_of).and_then(|sums| sums);
+        found.or_else(|fault| begin_again(fault, self.is_readable(), self.shard(), key))
+    }
+}
+
+/// A total is derived: one rotten value must not keep all writes of its table out. It is mended by the next add. Where the
+/// whole index is lost the fault stays.
+fn begin_again(fault: Fault, is_readable: bool, shard: ShardId, key: &[u8]) -> Result<[i64; 2], Fault> {
+    match fault {
+        Fault::Corrupt(what) if is_readable => {
+            let key = key.escape_ascii();
+            crate::report(&format!("{shard}: the counter {key} is damaged and begins again at 0: {what}"));
+            Ok([0, 0])
+        }
+        fault => Err(fault),
     }
 }
 

@@ -391,6 +391,11 @@ impl<'a> Tx<'a> {
         if damaged { Err(Fault::corrupt("a DUE key is too short".into())) } else { Ok(due) }
     }
 
+    /// Whether the index as a whole can be read.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.shard.check_readable().is_ok()
+    }
+
     pub(crate) fn looked_at(&self) -> Lsn {
         self.looked_at
     }

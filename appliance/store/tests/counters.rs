@@ -188,3 +188,37 @@ fn an_operation_meets_counters_of_its_own_batch_in_a_walk() {
     })
     .expect("opens");
 }
+
+/// One rotten total would keep every write of its table out.
+#[test]
+fn a_damaged_counter_begins_again_at_nothing() {
+    let dir = TempDir::new("counter-damaged");
+    let sums: [i64; 2] = [0x0123_4567_89ab_cdef, 0x1357_9bdf_0246_8ace];
+    run(small_config(&dir.0, 1), 1, true, true, async move |store| {
+        store.submit(SHARD, add(b"k", sums, false)).await.expect("runs");
+        // A damaged entry between sound ones of services cannot be the store's own.
+        store.submit(SHARD, rig::Put::plain(b"front", b"")).await.expect("acknowledged");
+        store.submit(SHARD, add(b"sound", [1, 1], false)).await.expect("runs");
+        store.fold_all().await;
+    })
+    .expect("opens");
+    let file = dir.0.join("shard-000/index/data.mdb");
+    let mut bytes = std::fs::read(&file).expect("the index");
+    let value = sums.map(i64::to_le_bytes).concat();
+    let places: Vec<usize> = (0..bytes.len() - 16).filter(|at| bytes[*at..*at + 16] == value).collect();
+    assert!(!places.is_empty(), "the counter was not folded");
+    for place in places {
+        bytes[place] ^= 1;
+    }
+    std::fs::write(&file, bytes).expect("written");
+    run(small_config(&dir.0, 1), 1, true, true, async |store| {
+        let damaged = store.view(SHARD).expect("view").counter(TOTALS, b"k");
+        assert!(matches!(damaged, Err(Fault::Corrupt(_))), "{damaged:?}");
+        assert_eq!(store.submit(SHARD, add(b"k", [3, 4], false)).await.expect("runs"), [3, 4]);
+        assert_eq!(shown(&store, SHARD, b"k"), [3, 4]);
+        assert_eq!(shown(&store, SHARD, b"sound"), [1, 1]);
+        store.fold_all().await;
+        assert_eq!(shown(&store, SHARD, b"k"), [3, 4], "the fold mends it");
+    })
+    .expect("opens again");
+}
