@@ -10,7 +10,7 @@ use std::sync::Arc;
 use driver::direct::{Random, act, attribute, index, item, n, put, s, table};
 use driver::{TempDir, World, with_world, with_world_at};
 use dynamodb::engine::item_write::Action;
-use dynamodb::model::table::{KeyType, Projected, StreamSetting, StreamView, Table, TimeToLive};
+use dynamodb::model::table::{KeyType, Projected, StreamSetting, StreamView, Table, TableNumber, TimeToLive};
 use dynamodb::store::due::DUE;
 use dynamodb::store::pending::{BACKFILL, DROPPED};
 use dynamodb::store::stream::{Actor, Change, Event, STREAM, STREAMS};
@@ -172,54 +172,59 @@ fn an_index_of_a_small_table_is_there_and_gone_at_the_first_look() {
     });
 }
 
+/// Puts, moves and deletes members of a table, alone and two at once, until it has done so `count` times or there is no such
+/// table any more. Gives how many were done.
+async fn write_at_random(world: Rc<World>, name: &'static str, seed: u64, count: usize) -> usize {
+    let mut random = Random(seed);
+    for done in 0..count {
+        let found = world.with_context(|cx| dynamodb::engine::change_table::find(cx, driver::MAIN, name));
+        let Some(table) = found.expect("reads").map(Arc::new) else { return done };
+        let number = random.below(3_200) as i64;
+        let changed = member(number);
+        let outcome = match random.below(5) {
+            // Another place in the index, or none.
+            0 => world.write(put(&table, replaced(&changed, "a", Some(s("moved"))))).await.map(drop),
+            1 => world.write(put(&table, replaced(&changed, "a", None))).await.map(drop),
+            2 => {
+                world.write(put(&table, replaced(&changed, "ttl", Some(s("another value"))))).await.map(drop)
+            }
+            3 => {
+                let key = item(&[("pk", s(&format!("p{}", number % 50))), ("sk", n(number))]);
+                world.write(act(&table, &key, Action::Delete)).await.map(drop)
+            }
+            _ => {
+                // Two items, on whichever shards they are; some are prepared before a change of the table.
+                let pair =
+                    [number, (number + 1) % 3_200].map(|number| replaced(&member(number), "a", Some(s("t"))));
+                world.transact(pair.map(|item| put(&table, item)).into(), None).await.map(drop)
+            }
+        };
+        // The test's own way of finding the table again ends so when there is none.
+        assert!(matches!(outcome, Ok(()) | Err(store::Fault::Closed)), "{outcome:?}");
+    }
+    count
+}
+
 #[test]
 fn a_large_index_is_filled_in_slices_while_items_are_written() {
     let seed = driver::direct::printed_seed("a_large_index_is_filled_in_slices_while_items_are_written");
     with_world("background-fill", |world| async move {
         let large = world.make(table("large", Some(KeyType::N))).await;
         fill(&world, &large, 3_000).await;
+        let world = Rc::new(world);
+        let writers: Vec<_> = (0..3)
+            .map(|lane| ring::spawn(write_at_random(Rc::clone(&world), "large", seed ^ lane, 250)))
+            .collect();
         world.send(ADD, &add_index("large")).await.ok();
         assert_eq!(index_status(&world, "large").await.as_deref(), Some("CREATING"));
         let mut second = add_index("large");
         second["GlobalSecondaryIndexUpdates"][0]["Create"]["IndexName"] = json!("second");
         let second = world.send(ADD, &second).await.expect_error("LimitExceededException");
         assert!(second.message().starts_with("Subscriber limit exceeded"), "{}", second.message());
-        let world = Rc::new(world);
-        let writer = {
-            let world = Rc::clone(&world);
-            ring::spawn(async move {
-                let mut random = Random(seed);
-                for _ in 0..600 {
-                    let table = world.find("large");
-                    let number = random.below(3_200) as i64;
-                    let mut changed = member(number);
-                    match random.below(5) {
-                        4 => {
-                            // Two items at once, on whichever shards they are; some are prepared before the index is there.
-                            let other = (number + 1) % 3_200;
-                            let moved =
-                                [number, other].map(|number| replaced(&member(number), "a", Some(s("t"))));
-                            let writes = moved.map(|item| put(&table, item));
-                            world.transact(writes.into(), None).await.expect("no fault");
-                            continue;
-                        }
-                        // Another place in the index, or none.
-                        0 => changed = replaced(&changed, "a", Some(s("moved"))),
-                        1 => changed = replaced(&changed, "a", None),
-                        2 => changed = replaced(&changed, "ttl", Some(s("a longer value than before"))),
-                        _ => {
-                            let key = item(&[("pk", s(&format!("p{}", number % 50))), ("sk", n(number))]);
-                            let written = world.write(act(&table, &key, Action::Delete)).await;
-                            world.done(written);
-                            continue;
-                        }
-                    }
-                    world.put(&table, changed).await;
-                }
-            })
-        };
         world.tick().await;
-        writer.await;
+        for writer in writers {
+            assert_eq!(writer.await, 250);
+        }
         world.tick().await;
         assert_eq!(index_status(&world, "large").await.as_deref(), Some("ACTIVE"));
         let table = world.find("large");
@@ -228,6 +233,36 @@ fn a_large_index_is_filled_in_slices_while_items_are_written() {
         let told = world.send("DescribeTable", &json!({"TableName": "large"})).await.ok()["Table"].clone();
         assert_eq!(told["ItemCount"], count(&world, ITEMS));
         assert_eq!(told["GlobalSecondaryIndexes"][0]["ItemCount"], count(&world, GLOBAL));
+    });
+}
+
+#[test]
+fn a_table_that_is_dropped_under_its_writers_leaves_nothing() {
+    let seed = driver::direct::printed_seed("a_table_that_is_dropped_under_its_writers_leaves_nothing");
+    with_world("background-drop-writers", |world| async move {
+        let world = Rc::new(world);
+        for round in 0..4 {
+            let gone = world.make(Table { number: TableNumber(700 + round), ..rich("gone") }).await;
+            fill(&world, &gone, 200).await;
+            let writers: Vec<_> = (0..6)
+                .map(|lane| {
+                    let seed = seed ^ u64::from(round) << 8 ^ lane;
+                    ring::spawn(write_at_random(Rc::clone(&world), "gone", seed, 10_000))
+                })
+                .collect();
+            ring::sleep(std::time::Duration::from_millis(20)).await;
+            world.send("DeleteTable", &json!({"TableName": "gone"})).await.ok();
+            world.tick().await;
+            let mut done = 0;
+            for writer in writers {
+                done += writer.await;
+            }
+            assert!((1..60_000).contains(&done), "the drop came between: {done}");
+            world.tick().await;
+            for table in ALL {
+                assert_eq!(count(&world, table), 0, "{table:?} in round {round}");
+            }
+        }
     });
 }
 
