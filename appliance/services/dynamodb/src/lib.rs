@@ -44,7 +44,6 @@ pub mod wire;
 pub use config::Config;
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ::store::ShardId;
 use bytes::Bytes;
@@ -56,7 +55,7 @@ use crate::engine::tick::Background;
 use crate::router::{Named, Operation};
 use crate::wire::authentication;
 use crate::wire::error::Error;
-use crate::wire::reply::{Form, Media, decoded_body, healthy, not_the_protocol};
+use crate::wire::reply::{Coding, Form, Media, decoded_body, healthy, not_the_protocol};
 
 /// A longer body is refused, compressed or not.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -78,27 +77,21 @@ impl Dynamo {
         Dynamo { config: Rc::new(config), core: Rc::default(), background: Rc::default() }
     }
 
-    fn call(&self, cx: &Context<'_>, request: &mut Request, operation: &'static Operation) -> Option<Shared> {
-        let account = match &request.caller {
-            plan::Caller::Anonymous => return None,
-            plan::Caller::Account(account) => Arc::clone(account),
-        };
-        Some(Shared::new(Call {
-            config: Rc::clone(&self.config),
-            account,
-            now: cx.now,
-            operation,
-            authority: request.head.authority.take(),
-            form: Form::of(&request.head.headers),
-            core: Rc::clone(&self.core),
-        }))
+    /// What a head asks for and in which form; or the answer, where nothing of it depends on who asks. The order is: is it
+    /// the protocol at all, does the target name what is built.
+    fn look(&self, head: &http::RequestHead) -> Result<(&'static Operation, Form), Box<Reply>> {
+        if head.method == Method::GET && head.path == "/" {
+            return Err(Box::new(healthy(&self.config.region)));
+        }
+        let media = Media::of(&head.headers).filter(|_| head.method == Method::POST);
+        let Some(media) = media else { return Err(Box::new(not_the_protocol())) };
+        let form = Form { media, coding: Coding::accepted(&head.headers) };
+        let target = head.headers.get(TARGET).and_then(|value| value.to_str().ok());
+        match target.map_or(Named::Nothing, router::route) {
+            Named::Operation(operation) => Ok((operation, form)),
+            Named::NotBuilt(_) | Named::Nothing => Err(Box::new(form.error(&Error::unknown_operation()))),
+        }
     }
-}
-
-/// What a head names: nothing of it depends on who asks.
-fn named(head: &http::RequestHead) -> Named {
-    let target = head.headers.get(TARGET).and_then(|value| value.to_str().ok());
-    target.map_or(Named::Nothing, router::route)
 }
 
 /// Decodes the body and begins.
@@ -109,18 +102,27 @@ fn begin(call: &Shared, cx: &mut Context<'_>, headers: &http_types::HeaderMap, b
 }
 
 impl Service for Dynamo {
-    fn start(&self, cx: &mut Context<'_>, mut request: Request) -> Started {
-        if let Some(reply) = self.greet(&request.head) {
-            return Started { operation: "Invalid", plan: Plan::Reply(reply) };
-        }
-        let Named::Operation(operation) = named(&request.head) else {
-            let reply = Form::of(&request.head.headers).error(&Error::unknown_operation());
-            return Started { operation: "Invalid", plan: Plan::Reply(reply) };
+    fn start(&self, cx: &mut Context<'_>, request: Request) -> Started {
+        let (operation, form) = match self.look(&request.head) {
+            Ok(found) => found,
+            Err(reply) => return Started { operation: "Invalid", plan: Plan::Reply(*reply) },
         };
-        let Some(call) = self.call(cx, &mut request, operation) else {
-            let reply = Form::of(&request.head.headers).error(&authentication::missing());
-            return Started { operation: operation.name, plan: Plan::Reply(reply) };
+        let account = match request.caller {
+            plan::Caller::Account(account) => account,
+            plan::Caller::Anonymous => {
+                let reply = form.error(&authentication::missing());
+                return Started { operation: operation.name, plan: Plan::Reply(reply) };
+            }
         };
+        let call = Shared::new(Call {
+            config: Rc::clone(&self.config),
+            account,
+            now: cx.now,
+            operation,
+            authority: request.head.authority,
+            form,
+            core: Rc::clone(&self.core),
+        });
         let headers = request.head.headers;
         let plan = match request.collected {
             Some(body) => begin(&call, cx, &headers, body),
@@ -143,19 +145,7 @@ impl Service for Dynamo {
         self.background.tick(cx, shard)
     }
 
-    /// The order is: is it the protocol at all, does the target name what is built; who asks comes afterwards.
     fn greet(&self, head: &http::RequestHead) -> Option<Reply> {
-        if head.method == Method::GET && head.path == "/" {
-            return Some(healthy(&self.config.region));
-        }
-        if head.method != Method::POST || Media::of(&head.headers).is_none() {
-            return Some(not_the_protocol());
-        }
-        match named(head) {
-            Named::Operation(_) => None,
-            Named::NotBuilt(_) | Named::Nothing => {
-                Some(Form::of(&head.headers).error(&Error::unknown_operation()))
-            }
-        }
+        self.look(head).err().map(|reply| *reply)
     }
 }

@@ -161,8 +161,9 @@ pub fn route(target: &str) -> Named {
             None => Named::Nothing,
         };
     };
-    // A name belongs to one of the two targets only.
-    if known.binary_search(&name).is_ok() { Named::Operation(operation) } else { Named::Nothing }
+    // A name belongs to one of the two targets only, and the streams' are few.
+    let is_of_streams = std::ptr::eq(known, STREAM_TARGETS);
+    if STREAM_TARGETS.contains(&name) == is_of_streams { Named::Operation(operation) } else { Named::Nothing }
 }
 
 #[cfg(test)]

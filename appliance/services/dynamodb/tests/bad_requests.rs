@@ -436,6 +436,25 @@ fn hostile_sizes_and_depths_are_refused_and_not_held() {
             assert_eq!((answer.status, answer.error().as_str()), (400, "ValidationException"), "{operation}");
             assert!(answer.body.len() < 64 << 10, "{operation}: {} bytes", answer.body.len());
         }
+        // Maps of as many names as the body holds.
+        let names = |form: &dyn Fn(usize) -> String| (0..500_000).map(form).collect::<Vec<_>>().join(",");
+        let maps = [
+            (
+                "GetItem",
+                format!("\"ExpressionAttributeNames\":{{{}}}", names(&|n| format!("\"#{n}\":\"a\""))),
+            ),
+            ("PutItem", format!("\"Expected\":{{{}}}", names(&|n| format!("\"{n}\":{{}}")))),
+            ("UpdateItem", format!("\"AttributeUpdates\":{{{}}}", names(&|n| format!("\"{n}\":{{}}")))),
+            ("GetItem", format!("\"AttributesToGet\":[{}]", names(&|n| format!("\"{n}\"")))),
+        ];
+        for (operation, map) in maps {
+            let item = if operation == "PutItem" { "Item" } else { "Key" };
+            let expression = if map.contains("#1") { ",\"ProjectionExpression\":\"a\"" } else { "" };
+            let body = format!("{{\"TableName\":\"tab\",\"{item}\":{{}},{map}{expression}}}");
+            let answer = send(operation, body).await;
+            assert_eq!(answer.error(), "ValidationException", "{operation}");
+            assert!(answer.body.len() < 1 << 20, "{operation}: {} bytes", answer.body.len());
+        }
         // Transactions of more than 4 MB.
         let put = |text: &str| {
             format!("{{\"Put\":{{\"TableName\":\"tab\",\"Item\":{{\"a\":{{\"S\":\"{text}\"}}}}}}}}")

@@ -1,6 +1,7 @@
 //! Requests and replies as bytes, and the words of errors.
-//! Invariant: words of Amazon's stand here and nowhere else, each once; they are the older of the two wordings that AWS
-//! uses, which is the one that its regions have had in common.
+//! Invariant: the words for one fault stand in one place: here where several operations share them, else beside the check
+//! that finds it. They are the older of the two wordings that AWS uses.
+//! Leaves to ops: which check comes when.
 
 pub mod authentication;
 pub mod capacity;

@@ -94,6 +94,9 @@ impl<'a> Expressions<'a> {
             "ExpressionAttributeNames" => {
                 let mut names = Entries::default();
                 r.map("java.util.Map<java.lang.String, java.lang.String>", &mut |name, r| {
+                    if names.len() >= PLACEHOLDER_COUNT_MAX {
+                        return Ok(false);
+                    }
                     names.put(name, r.string()?.into());
                     Ok(true)
                 })?;
@@ -177,9 +180,16 @@ impl<'a> Expressions<'a> {
     }
 }
 
+/// More names, or values, are not kept: the expressions of a request, 4,096 bytes each, cannot use as many, so that the
+/// request is refused for those of them that are unused whatever else there is.
+const PLACEHOLDER_COUNT_MAX: usize = 8_192;
+
 fn read_values(r: &mut Reader<'_>) -> Result<Values, JsonError> {
     let mut values = Values::default();
     r.map(super::ATTRIBUTE_MAP, &mut |key, r| {
+        if values.entries.len() >= PLACEHOLDER_COUNT_MAX {
+            return Ok(false);
+        }
         let read = json::read_value(r)?;
         // A later entry of the same name takes the place of this one, its error included.
         if values.error.as_ref().is_some_and(|(wrong, _)| **wrong == *key) {

@@ -26,7 +26,12 @@ pub struct Legacy<'a> {
     pub query_filter: Option<Entries<SentCondition<'a>>>,
     /// `ScanFilter`
     pub scan_filter: Option<Entries<SentCondition<'a>>>,
+    /// A list or map of these had more entries than are kept.
+    is_too_long: bool,
 }
+
+/// Entries of one of these lists and maps at most. It is ours: AWS's own bound is the size of the request.
+const ENTRY_COUNT_MAX: usize = 4_096;
 
 /// An `ExpectedAttributeValue`, or a `Condition`, which has not the first two members.
 #[derive(Default)]
@@ -93,14 +98,11 @@ impl<'a> Legacy<'a> {
     ) -> Result<bool, JsonError> {
         let is_write = shape != Shape::Get;
         match name {
-            "AttributesToGet" if !is_write => {
-                legacy.get_or_insert_default().attributes_to_get = Some(read_names(r)?);
-            }
-            "AttributeUpdates" if shape == Shape::Update => {
-                legacy.get_or_insert_default().updates = Some(read_updates(r)?);
-            }
+            "AttributesToGet" if !is_write => legacy.get_or_insert_default().read_names(r)?,
+            "AttributeUpdates" if shape == Shape::Update => legacy.get_or_insert_default().read_updates(r)?,
             "Expected" if is_write => {
-                legacy.get_or_insert_default().expected = Some(read_conditions(r, EXPECTED_MAP, true)?);
+                let legacy = legacy.get_or_insert_default();
+                legacy.expected = Some(legacy.read_conditions(r, EXPECTED_MAP, true)?);
             }
             "ConditionalOperator" if is_write => {
                 legacy.get_or_insert_default().operator = Some(r.string()?);
@@ -118,17 +120,19 @@ impl<'a> Legacy<'a> {
         r: &mut Reader<'a>,
     ) -> Result<bool, JsonError> {
         match name {
-            "AttributesToGet" => legacy.get_or_insert_default().attributes_to_get = Some(read_names(r)?),
+            "AttributesToGet" => legacy.get_or_insert_default().read_names(r)?,
             "ConditionalOperator" => legacy.get_or_insert_default().operator = Some(r.string()?),
             "KeyConditions" if is_query => {
-                legacy.get_or_insert_default().key_conditions =
-                    Some(read_conditions(r, CONDITION_MAP, false)?);
+                let legacy = legacy.get_or_insert_default();
+                legacy.key_conditions = Some(legacy.read_conditions(r, CONDITION_MAP, false)?);
             }
             "QueryFilter" if is_query => {
-                legacy.get_or_insert_default().query_filter = Some(read_conditions(r, CONDITION_MAP, false)?);
+                let legacy = legacy.get_or_insert_default();
+                legacy.query_filter = Some(legacy.read_conditions(r, CONDITION_MAP, false)?);
             }
             "ScanFilter" if !is_query => {
-                legacy.get_or_insert_default().scan_filter = Some(read_conditions(r, CONDITION_MAP, false)?);
+                let legacy = legacy.get_or_insert_default();
+                legacy.scan_filter = Some(legacy.read_conditions(r, CONDITION_MAP, false)?);
             }
             _ => return Ok(false),
         }
@@ -152,6 +156,9 @@ impl<'a> Legacy<'a> {
 
     /// The member constraints, `ConditionalOperator` excepted.
     pub fn constraints(&self, violations: &mut Violations) {
+        if self.is_too_long {
+            violations.add(format!("Older parameters must have at most {ENTRY_COUNT_MAX} entries each"));
+        }
         if let Some(names) = &self.attributes_to_get {
             violations.count("attributesToGet", "[]", names.len(), 1, usize::MAX);
         }
@@ -175,24 +182,56 @@ impl<'a> Legacy<'a> {
             violations.word::<LegacyAction>(&path, update.action.as_deref());
         }
     }
-}
 
-fn read_names<'a>(r: &mut Reader<'a>) -> Result<Vec<Text<'a>>, JsonError> {
-    let mut names = Vec::new();
-    r.list(&mut |r| {
-        names.push(r.string()?);
+    fn read_names(&mut self, r: &mut Reader<'a>) -> Result<(), JsonError> {
+        let mut names = Vec::new();
+        r.list(&mut |r| {
+            if names.len() >= ENTRY_COUNT_MAX {
+                self.is_too_long = true;
+                return r.skip();
+            }
+            names.push(r.string()?);
+            Ok(())
+        })?;
+        self.attributes_to_get = Some(names);
         Ok(())
-    })?;
-    Ok(names)
+    }
+
+    fn read_conditions(
+        &mut self,
+        r: &mut Reader<'a>,
+        java: &'static str,
+        is_expected: bool,
+    ) -> Result<Entries<SentCondition<'a>>, JsonError> {
+        let mut conditions = Entries::default();
+        r.map(java, &mut |name, r| {
+            if conditions.len() >= ENTRY_COUNT_MAX {
+                self.is_too_long = true;
+                return Ok(false);
+            }
+            conditions.put(name, SentCondition::read(r, is_expected)?);
+            Ok(true)
+        })?;
+        Ok(conditions)
+    }
+
+    fn read_updates(&mut self, r: &mut Reader<'a>) -> Result<(), JsonError> {
+        let mut updates = Entries::default();
+        r.map(UPDATE_MAP, &mut |name, r| {
+            if updates.len() >= ENTRY_COUNT_MAX {
+                self.is_too_long = true;
+                return Ok(false);
+            }
+            updates.put(name, SentUpdate::read(r)?);
+            Ok(true)
+        })?;
+        self.updates = Some(updates);
+        Ok(())
+    }
 }
 
-fn read_conditions<'a>(
-    r: &mut Reader<'a>,
-    java: &'static str,
-    is_expected: bool,
-) -> Result<Entries<SentCondition<'a>>, JsonError> {
-    let mut conditions = Entries::default();
-    r.map(java, &mut |name, r| {
+impl<'a> SentCondition<'a> {
+    fn read(r: &mut Reader<'a>, is_expected: bool) -> Result<SentCondition<'a>, JsonError> {
         let mut condition = SentCondition::default();
         let shape = if is_expected { "ExpectedAttributeValue" } else { "Condition" };
         r.structure(shape, &mut |member, r| {
@@ -218,15 +257,12 @@ fn read_conditions<'a>(
             }
             Ok(true)
         })?;
-        conditions.put(name, condition);
-        Ok(true)
-    })?;
-    Ok(conditions)
+        Ok(condition)
+    }
 }
 
-fn read_updates<'a>(r: &mut Reader<'a>) -> Result<Entries<SentUpdate<'a>>, JsonError> {
-    let mut updates = Entries::default();
-    r.map(UPDATE_MAP, &mut |name, r| {
+impl<'a> SentUpdate<'a> {
+    fn read(r: &mut Reader<'a>) -> Result<SentUpdate<'a>, JsonError> {
         let mut update = SentUpdate::default();
         r.structure("AttributeValueUpdate", &mut |member, r| {
             match member {
@@ -240,8 +276,6 @@ fn read_updates<'a>(r: &mut Reader<'a>) -> Result<Entries<SentUpdate<'a>>, JsonE
             }
             Ok(true)
         })?;
-        updates.put(name, update);
-        Ok(true)
-    })?;
-    Ok(updates)
+        Ok(update)
+    }
 }
