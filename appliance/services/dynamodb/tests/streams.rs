@@ -335,6 +335,26 @@ fn iterators_end_after_a_quarter_of_an_hour_and_records_after_a_day() {
 }
 
 #[test]
+fn a_change_that_nobody_asked_for_says_who_made_it() {
+    with_world("streams-expiry", |world| async move {
+        let arn = make(&world, "expiring", "OLD_IMAGE").await;
+        let setting = json!({"Enabled": true, "AttributeName": "ttl"});
+        let request = json!({"TableName": "expiring", "TimeToLiveSpecification": setting});
+        world.send("UpdateTimeToLive", &request).await.ok();
+        let table = world.find("expiring");
+        let over = Timestamp::from_system_clock().0 / 1_000 - 10;
+        world.put(&table, item(&[("pk", s("a")), ("ttl", n(over as i64))])).await;
+        world.tick().await;
+        let records = everything(&world, &arn).await;
+        assert_eq!((records.len(), &records[1]["eventName"]), (2, &json!("REMOVE")));
+        assert_eq!(records[0].get("userIdentity"), None);
+        let service = json!({"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"});
+        assert_eq!(records[1]["userIdentity"], service);
+        assert_eq!(records[1]["dynamodb"]["OldImage"]["ttl"], json!({"N": over.to_string()}));
+    });
+}
+
+#[test]
 fn a_stream_that_has_ended_is_read_to_its_end_and_found_for_a_day() {
     with_world("streams-ended", |world| async move {
         let arn = make(&world, "ended", "NEW_IMAGE").await;

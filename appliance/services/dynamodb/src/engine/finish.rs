@@ -7,7 +7,7 @@
 use std::ops::Bound;
 
 use plan::{Context, Plan};
-use store::{Direction, Fault, ShardId};
+use store::{Direction, Fault, ShardId, TableId};
 
 use super::change_table::{Also, Decision, change, find_number};
 use super::tick::{Background, Work};
@@ -46,22 +46,18 @@ pub fn look(_: &Background, cx: &Context<'_>, shard: ShardId) -> Result<Option<W
     Ok(Some(work))
 }
 
-/// The first index that every shard is done with.
+/// The first index that every shard is done with. What is done stays done, so that the shards need not be looked at in one
+/// instant.
 fn find(cx: &Context<'_>, shard: ShardId) -> Result<Option<(TableNumber, IndexNumber, Outcome)>, Fault> {
-    let views = cx.store.view_all()?;
-    let has_record = |table| find_number(views.shard(shard), table).map(|found| found.is_some());
-    let mut scan = views.shard(shard).scan(BACKFILL, Bound::Unbounded, Direction::Forward);
-    while let Some((key, _)) = scan.next()? {
+    let view = cx.store.view(shard)?;
+    let mut scan = view.scan(BACKFILL, Bound::Unbounded, Direction::Forward);
+    while let Some((key, record)) = scan.next()? {
         let (table, index) = backfill_of(key)?;
+        let is_done = |value: &[u8]| Progress::decode(value).map(|progress| progress.done);
         if index != EXPIRY_TIMES
-            && has_record(table)?
-            && all_shards(cx, |other| {
-                let found = views.shard(other).get(BACKFILL, key)?;
-                Ok(found
-                    .map(|record| Progress::decode(record.value))
-                    .transpose()?
-                    .is_some_and(|found| found.done))
-            })?
+            && is_done(record.value)?
+            && find_number(&view, table)?.is_some()
+            && everywhere(cx, BACKFILL, key, is_done)?
         {
             return Ok(Some((table, index, Outcome::Filled)));
         }
@@ -69,18 +65,14 @@ fn find(cx: &Context<'_>, shard: ShardId) -> Result<Option<(TableNumber, IndexNu
             break;
         }
     }
-    let mut scan = views.shard(shard).scan(DROPPED, Bound::Unbounded, Direction::Forward);
-    while let Some((key, _)) = scan.next()? {
+    let mut scan = view.scan(DROPPED, Bound::Unbounded, Direction::Forward);
+    while let Some((key, record)) = scan.next()? {
         let (table, index) = dropped_of(key)?;
+        let is_done = |value: &[u8]| Dropped::decode(value).map(|dropped| dropped.done);
         if let Some(index) = index
-            && has_record(table)?
-            && all_shards(cx, |other| {
-                let found = views.shard(other).get(DROPPED, key)?;
-                Ok(found
-                    .map(|record| Dropped::decode(record.value))
-                    .transpose()?
-                    .is_some_and(|found| found.done))
-            })?
+            && is_done(record.value)?
+            && find_number(&view, table)?.is_some()
+            && everywhere(cx, DROPPED, key, is_done)?
         {
             return Ok(Some((table, index, Outcome::Swept)));
         }
@@ -91,9 +83,17 @@ fn find(cx: &Context<'_>, shard: ShardId) -> Result<Option<(TableNumber, IndexNu
     Ok(None)
 }
 
-fn all_shards(cx: &Context<'_>, is_done: impl Fn(ShardId) -> Result<bool, Fault>) -> Result<bool, Fault> {
+/// Whether the record of a key says on every shard that it is done.
+fn everywhere(
+    cx: &Context<'_>,
+    table: TableId,
+    key: &[u8],
+    is_done: impl Fn(&[u8]) -> Result<bool, Fault>,
+) -> Result<bool, Fault> {
     for shard in cx.store.shards() {
-        if !is_done(shard)? {
+        let view = cx.store.view(shard)?;
+        let Some(record) = view.get(table, key)? else { return Ok(false) };
+        if !is_done(record.value)? {
             return Ok(false);
         }
     }
