@@ -10,6 +10,7 @@ mod expressions;
 mod pages;
 mod reads;
 mod refusals;
+mod statements;
 mod tables;
 mod transactions;
 mod values;
@@ -87,7 +88,8 @@ impl<C: Client> Lane<C> {
             return self.create_table().await;
         }
         match self.random.below(1_000) {
-            0..=219 => self.put().await,
+            0..=179 => self.put().await,
+            180..=219 => self.statement().await,
             220..=459 => self.update().await,
             460..=549 => self.delete().await,
             550..=619 => self.get().await,
