@@ -306,7 +306,7 @@ fn readers_see_a_transaction_wholly_or_not_at_all() {
         for task in tasks {
             task.await;
         }
-        assert!(done.get() > 100 && seen.len() > 20, "{} done, {} states seen", done.get(), seen.len());
+        assert!(done.get() > 20 && seen.len() > 5, "{} done, {} states seen", done.get(), seen.len());
     });
 }
 
