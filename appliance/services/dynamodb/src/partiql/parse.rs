@@ -19,6 +19,7 @@ use crate::value::{Item, Value, ValueRef};
 
 /// A statement being read.
 pub(super) struct Parser<'t> {
+    text: &'t str,
     tokens: Vec<Placed<'t>>,
     at: usize,
     parameters: &'t [Value],
@@ -63,7 +64,7 @@ pub fn parse(text: &str, parameters: &[Value]) -> Result<Statement, PartiqlError
     if text.chars().count() > STATEMENT_CHARACTERS_MAX {
         return Err(PartiqlError::syntax("The statement is too long"));
     }
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, parameters, used: 0 };
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, parameters, used: 0 };
     let statement = parser.statement()?;
     parser.took_sign(";");
     if *parser.peek() != Token::End {
@@ -134,6 +135,24 @@ impl<'t> Parser<'t> {
             }
             _ => "Unexpected term",
         })
+    }
+
+    /// The next token is the name of a function that there is not, or not here.
+    pub fn unrecognized(&self) -> PartiqlError {
+        match self.peek() {
+            Token::Word(name) => {
+                PartiqlError::new(format!("Unrecognized function: {name} at {}", self.place(name)))
+            }
+            _ => self.unexpected(),
+        }
+    }
+
+    /// Line, column and length of the next token.
+    fn place(&self, word: &str) -> String {
+        let before = &self.text[..self.tokens[self.at].start];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        format!("{line}:{column}:{}", word.len())
     }
 
     /// Takes the next parameter of the request.
@@ -227,9 +246,9 @@ impl<'t> Parser<'t> {
         let columns = if self.took_sign("*") {
             Columns::All
         } else {
-            let mut paths = vec![self.path()?];
+            let mut paths = vec![self.column()?];
             while self.took_sign(",") {
-                paths.push(self.path()?);
+                paths.push(self.column()?);
             }
             Columns::Paths(paths)
         };
@@ -253,6 +272,15 @@ impl<'t> Parser<'t> {
             }
         }
         Ok(Select { from, columns, condition, order })
+    }
+
+    /// Reads a column: a path, and no function.
+    fn column(&mut self) -> Result<Vec<Step>, PartiqlError> {
+        if let (Token::Word(word), Token::Sign("(")) = (self.peek(), self.peek_second()) {
+            let place = self.place(word);
+            return Err(PartiqlError::new(format!("Unexpected path component at {place}")));
+        }
+        self.path()
     }
 
     /// Reads a table's name, perhaps with an index.

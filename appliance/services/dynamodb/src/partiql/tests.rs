@@ -288,9 +288,12 @@ fn what_cannot_be_read_is_refused() {
         assert_eq!(refused(text), format!("{malformed}{words}"), "{text}");
     }
     for (text, words) in [
+        ("SELECT COUNT(*) FROM t", "Unexpected path component at 1:8:5"),
         ("SELECT * FROM t AS u", "Aliasing is not supported"),
         ("SELECT a AS b FROM t", "Aliasing is not supported"),
-        ("SELECT * FROM t WHERE f(a) = 1", "Unrecognized function: f"),
+        ("SELECT * FROM t WHERE f(a) = 1", "Unrecognized function: f at 1:23:1"),
+        ("UPDATE t SET\n a = g(b) WHERE c = 1", "Unrecognized function: g at 2:6:1"),
+        ("SELECT * FROM t WHERE EXISTS(a)", "Unrecognized function: EXISTS at 1:23:6"),
         ("SELECT * FROM t WHERE a IS STRING", "Unsupported operation: IsType"),
         ("SELECT \"\" FROM t", "Path component cannot be an empty string"),
         ("SELECT * FROM a.b.c", "A path may contain at most 2 components in the FROM clause"),

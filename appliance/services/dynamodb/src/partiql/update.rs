@@ -111,10 +111,7 @@ impl Parser<'_> {
         } else if self.at_word("if_not_exists") {
             Function::IfNotExists
         } else {
-            return Err(match self.peek() {
-                Token::Word(name) => PartiqlError::new(format!("Unrecognized function: {name}")),
-                _ => self.unexpected(),
-            });
+            return Err(self.unrecognized());
         };
         self.take();
         self.expect_sign("(")?;

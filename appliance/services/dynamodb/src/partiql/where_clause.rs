@@ -126,11 +126,11 @@ impl Parser<'_> {
             return Ok(None);
         }
         if self.at_word("EXISTS") {
-            return Err(PartiqlError::new("Unrecognized function: exists"));
+            return Err(self.unrecognized());
         }
         match Function::named(&name.to_ascii_lowercase()) {
             Some(function) if !function.is_of_updates() => Ok(Some(function)),
-            _ => Err(PartiqlError::new(format!("Unrecognized function: {name}"))),
+            _ => Err(self.unrecognized()),
         }
     }
 
