@@ -1,6 +1,6 @@
 //! Histories of clients that fight for eight items, over restarts, judged by the checker: they must be strictly
-//! serializable, reads and transactional reads included, and so must what a global index and the stream tell of them be
-//! what the items say.
+//! serializable, reads and transactional reads included. A reader of the stream goes along, and must hear of every version
+//! once, in order; at rest the index has what the table has. Clients sit on both cores.
 //!
 //! Replay a failure with `DYNAMODB_HISTORY_SEED=<seed> cargo test -p zerocloud-dynamodb --test history`, which brings back
 //! the requests but not their timing; `DYNAMODB_HISTORY_OPERATIONS` sets the length of a run.
@@ -11,18 +11,25 @@ mod contenders;
 mod driver;
 mod reference;
 
+use std::cell::Cell;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use client::{Answer, Client};
-use contenders::{Contender, KEY_COUNT, Record, TABLE};
-use driver::{Stop, TempDir, World, with_world_until};
+use contenders::stream::Follower;
+use contenders::{Contender, Record, TABLE};
+use driver::{Stop, TempDir, World, with_worlds_until};
 use reference::random::{Random, seed};
 use serde_json::{Value as Json, json};
 use store::Timestamp;
 
 /// Requests of one run.
 const OPERATION_COUNT: usize = 6_000;
-const CLIENT_COUNT: usize = 9;
+const CLIENT_COUNT: usize = 10;
+const CORE_COUNT: usize = 2;
 /// Opens of the store in a run.
 const OPEN_COUNT: usize = 3;
 
@@ -45,12 +52,13 @@ impl Client for InProcess {
     }
 }
 
-/// Every client does its share, beside the others.
-async fn fight(world: &Rc<World>, record: &Rc<Record>, seed: u64, steps: usize) {
+/// Every client of one core does its share, beside the others.
+async fn fight(world: &Rc<World>, core: usize, record: &Arc<Record>, seed: u64, steps: usize) {
     let tasks: Vec<_> = (0..CLIENT_COUNT)
+        .filter(|number| number % CORE_COUNT == core)
         .map(|number| {
             let client = InProcess(Rc::clone(world));
-            let mut contender = Contender::new(client, number, seed, Rc::clone(record));
+            let mut contender = Contender::new(client, number, seed, Arc::clone(record));
             ring::spawn(async move {
                 for _ in 0..steps {
                     contender.step().await;
@@ -63,8 +71,77 @@ async fn fight(world: &Rc<World>, record: &Rc<Record>, seed: u64, steps: usize) 
     }
 }
 
-/// At rest, the index has the items, and the stream tells each key's versions in the order of their replacement.
-async fn judge_followers(world: &Rc<World>, record: &Rc<Record>) {
+/// How far the cores of one open are.
+#[derive(Default)]
+struct Progress {
+    has_table: AtomicBool,
+    second_is_done: AtomicBool,
+}
+
+/// Ends the process with a core that panics: the other one would wait for it without end.
+struct OrElseAbort;
+
+impl Drop for OrElseAbort {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+async fn wait_for(flag: &AtomicBool) {
+    while !flag.load(Ordering::Acquire) {
+        ring::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// One open of the store, with clients on both cores and a reader of the stream beside them.
+fn open(directory: &Path, stop: Stop, is_new: bool, seed: u64, steps: usize, run: &Run) {
+    let progress = Arc::new(Progress::default());
+    let (second_progress, second_record) = (Arc::clone(&progress), Arc::clone(&run.record));
+    let first = async |world: World| {
+        if is_new {
+            world.send("CreateTable", &contenders::creation()).await.ok();
+            // Another batch on every shard, so that even a view that is a little late knows the table.
+            let mut other = contenders::creation();
+            other["TableName"] = json!("other");
+            world.send("CreateTable", &other).await.ok();
+        }
+        progress.has_table.store(true, Ordering::Release);
+        let world = Rc::new(world);
+        let (reader, follower) = (InProcess(Rc::clone(&world)), Rc::clone(&run.follower));
+        let is_over = Rc::new(Cell::new(false));
+        let over = Rc::clone(&is_over);
+        let following = ring::spawn(async move {
+            let mut follower = follower.take().expect("one reader at a time");
+            // Once more when all is over: what was written last is there then.
+            while !over.get() || follower.read(&reader).await > 0 {
+                follower.read(&reader).await;
+                ring::sleep(Duration::from_millis(5)).await;
+            }
+            follower
+        });
+        fight(&world, 0, &run.record, seed, steps).await;
+        wait_for(&progress.second_is_done).await;
+        let client = InProcess(Rc::clone(&world));
+        Contender::new(client, CLIENT_COUNT, seed, Arc::clone(&run.record)).read_all().await;
+        judge(&run.record);
+        is_over.set(true);
+        let follower = following.await;
+        judge_followers(&world, &run.record, &follower).await;
+        run.follower.set(Some(follower));
+    };
+    let second = async move |world: World| {
+        let _guard = OrElseAbort;
+        wait_for(&second_progress.has_table).await;
+        fight(&Rc::new(world), 1, &second_record, seed, steps).await;
+        second_progress.second_is_done.store(true, Ordering::Release);
+    };
+    with_worlds_until(directory, stop, first, second);
+}
+
+/// At rest, the index has the items, and the stream told every write.
+async fn judge_followers(world: &World, record: &Record, follower: &Follower) {
     let items = world.send("Scan", &json!({"TableName": TABLE})).await.ok();
     let indexed = world.send("Scan", &json!({"TableName": TABLE, "IndexName": "by-total"})).await.ok();
     let sorted = |body: &Json| {
@@ -73,75 +150,36 @@ async fn judge_followers(world: &Rc<World>, record: &Rc<Record>) {
         list
     };
     assert_eq!(sorted(&items), sorted(&indexed));
-    let described = world.send("DescribeTable", &json!({"TableName": TABLE})).await.ok();
-    let stream = &described["Table"]["LatestStreamArn"];
-    let shards = world.send("DescribeStream", &json!({"StreamArn": stream})).await.ok();
-    let mut last: Vec<Option<String>> = vec![None; KEY_COUNT];
-    let mut record_count = 0;
-    for shard in shards["StreamDescription"]["Shards"].as_array().expect("shards") {
-        let request =
-            json!({"StreamArn": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"});
-        let mut iterator = world.send("GetShardIterator", &request).await.ok()["ShardIterator"].clone();
-        loop {
-            let body = world.send("GetRecords", &json!({"ShardIterator": iterator})).await.ok();
-            let page = body["Records"].as_array().expect("records");
-            if page.is_empty() {
-                break;
-            }
-            for change in page {
-                let inner = &change["dynamodb"];
-                let key: usize =
-                    inner["Keys"]["pk"]["S"].as_str().expect("a key")[1..].parse().expect("a number");
-                let id = |image: &str| inner[image]["id"]["N"].as_str().map(str::to_owned);
-                assert_eq!(id("OldImage"), last[key], "key {key}: the stream leaves out a version: {change}");
-                last[key] = id("NewImage");
-                record_count += 1;
-            }
-            iterator = body["NextShardIterator"].clone();
-        }
-    }
-    for (key, version) in last.iter().enumerate() {
-        let items = items["Items"].as_array().expect("items");
-        let item = items.iter().find(|item| item["pk"]["S"] == json!(format!("k{key}")));
-        let now = item.map(|item| item["id"]["N"].as_str().expect("an id").to_owned());
-        assert_eq!(*version, now, "key {key}: the stream ends with another version than the table has");
-    }
-    let written: usize = record.events.borrow().iter().map(|event| event.writes.len()).sum();
-    assert_eq!(record_count, written, "one stream record for each write");
+    follower.judge(items["Items"].as_array().expect("items"));
+    let events = record.events.lock().expect("no panic");
+    let written: usize = events.iter().map(|event| event.writes.len()).sum();
+    assert_eq!(follower.record_count, written, "one stream record for each write");
 }
 
 /// The history so far.
 fn judge(record: &Record) {
-    match checker::check(&record.events.borrow()) {
+    match checker::check(&record.events.lock().expect("no panic")) {
         Ok(summary) => println!("{summary:?}"),
-        Err(violation) => panic!("{}", violation.0),
+        Err(violation) => panic!("not strictly serializable: {}", violation.0),
     }
 }
 
-fn run(seed: u64, operation_count: usize) -> Rc<Record> {
+/// What goes on from one open to the next.
+struct Run {
+    record: Arc<Record>,
+    follower: Rc<Cell<Option<Follower>>>,
+}
+
+fn run(seed: u64, operation_count: usize) -> Arc<Record> {
     let directory = TempDir::new("history");
-    let record = Rc::new(Record::default());
+    let run = Run { record: Arc::default(), follower: Rc::new(Cell::new(Some(Follower::default()))) };
     let mut random = Random(seed);
-    for open in 0..OPEN_COUNT {
+    for number in 0..OPEN_COUNT {
         let stop = if random.chance(50) { Stop::Drained } else { Stop::AtOnce };
-        let (record, seed) = (Rc::clone(&record), random.next());
-        with_world_until(&directory.0, stop, |world| async move {
-            let world = Rc::new(world);
-            if open == 0 {
-                world.send("CreateTable", &contenders::creation()).await.ok();
-                // Another batch on every shard, so that even a view that is a little late knows the table.
-                let mut other = contenders::creation();
-                other["TableName"] = json!("other");
-                world.send("CreateTable", &other).await.ok();
-            }
-            fight(&world, &record, seed, operation_count / CLIENT_COUNT / OPEN_COUNT).await;
-            let client = InProcess(Rc::clone(&world));
-            Contender::new(client, CLIENT_COUNT, seed, Rc::clone(&record)).read_all().await;
-            judge(&record);
-            judge_followers(&world, &record).await;
-        });
+        let steps = operation_count / CLIENT_COUNT / OPEN_COUNT;
+        open(&directory.0, stop, number == 0, random.next(), steps, &run);
     }
-    record
+    run.record
 }
 
 const EXPECTED: &[&str] = &[
@@ -168,7 +206,7 @@ fn what_concurrent_clients_see_is_strictly_serializable() {
     );
     let given = std::env::var("DYNAMODB_HISTORY_OPERATIONS").ok().and_then(|text| text.parse().ok());
     let record = run(seed, given.unwrap_or(OPERATION_COUNT));
-    let counts = record.counts.borrow();
+    let counts = record.counts.lock().expect("no panic");
     for (what, count) in counts.iter() {
         println!("{count:7} {what}");
     }

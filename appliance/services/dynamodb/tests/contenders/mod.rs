@@ -3,11 +3,12 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod stream;
 mod transactions;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
@@ -22,33 +23,31 @@ pub const TABLE: &str = "contended";
 /// What all clients of a run share.
 #[derive(Default)]
 pub struct Record {
-    clock: Cell<u64>,
-    ids: Cell<Id>,
-    pub events: RefCell<Vec<Event>>,
+    clock: AtomicU64,
+    ids: AtomicU64,
+    pub events: Mutex<Vec<Event>>,
     /// The total that each version shows, to everybody.
-    totals: RefCell<BTreeMap<(Key, Id), i64>>,
-    pub counts: RefCell<BTreeMap<String, u64>>,
+    totals: Mutex<BTreeMap<(Key, Id), i64>>,
+    pub counts: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Record {
     /// A moment later than every one before.
     pub fn moment(&self) -> u64 {
-        self.clock.set(self.clock.get() + 1);
-        self.clock.get()
+        self.clock.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     fn new_id(&self) -> Id {
-        self.ids.set(self.ids.get() + 1);
-        self.ids.get()
+        self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn count(&self, what: &str) {
-        *self.counts.borrow_mut().entry(what.to_owned()).or_default() += 1;
+        *self.counts.lock().expect("no panic").entry(what.to_owned()).or_default() += 1;
     }
 
     fn total(&self, key: Key, version: Version, total: i64) {
         if let Version::Is(id) = version {
-            let known = *self.totals.borrow_mut().entry((key, id)).or_insert(total);
+            let known = *self.totals.lock().expect("no panic").entry((key, id)).or_insert(total);
             assert_eq!(known, total, "key {key}: version {id} shows two totals");
         }
     }
@@ -77,7 +76,7 @@ pub struct Contender<C> {
     client: C,
     number: usize,
     random: Random,
-    record: Rc<Record>,
+    record: Arc<Record>,
     /// The version of each key that it saw last, and its total.
     seen: Vec<(Version, i64)>,
 }
@@ -91,7 +90,7 @@ struct Sent {
 }
 
 impl<C: Client> Contender<C> {
-    pub fn new(client: C, number: usize, seed: u64, record: Rc<Record>) -> Contender<C> {
+    pub fn new(client: C, number: usize, seed: u64, record: Arc<Record>) -> Contender<C> {
         let random = Random(seed.wrapping_add(number as u64 * 1_000_003));
         Contender { client, number, random, record, seen: vec![(Version::Absent, 0); KEY_COUNT] }
     }
@@ -131,7 +130,7 @@ impl<C: Client> Contender<C> {
         // An answer of 500 or more leaves open whether anything was done.
         let end = (sent.answer.status < 500).then_some(sent.end);
         let event = Event { name: sent.name.clone(), begin: sent.begin, end, reads, writes };
-        self.record.events.borrow_mut().push(event);
+        self.record.events.lock().expect("no panic").push(event);
     }
 
     /// Notes what a reply shows of a key: its version.
