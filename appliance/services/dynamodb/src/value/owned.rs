@@ -9,20 +9,28 @@ use super::{Draft, ItemRef, Kind, SetOutcome, ValueRef};
 use crate::number::{Digits, Number};
 
 /// One encoded value.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Value(Box<[u8]>);
+#[derive(Clone)]
+pub struct Value {
+    encoded: Box<[u8]>,
+    /// A long string once more. A condition looks at its values once for each item of a page, and must not check each
+    /// time that they are UTF-8.
+    text: Option<Box<str>>,
+}
 
 impl Value {
     /// The value, to look at.
     #[must_use]
     pub fn as_ref(&self) -> ValueRef<'_> {
-        encoding::decode(&self.0)
+        match &self.text {
+            Some(text) => ValueRef::S(text),
+            None => encoding::decode(&self.encoded),
+        }
     }
 
     /// A copy of a value.
     #[must_use]
     pub fn from_ref(value: ValueRef<'_>) -> Value {
-        Value(value.encoded().into())
+        Value::from_encoded(value.encoded())
     }
 
     /// A string.
@@ -73,13 +81,26 @@ impl Value {
     /// The encoding, tag included: equal for equal values.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.encoded
     }
 
-    pub(super) fn from_encoded(bytes: Vec<u8>) -> Value {
-        Value(bytes.into())
+    pub(super) fn from_encoded(encoded: Vec<u8>) -> Value {
+        let encoded = encoded.into_boxed_slice();
+        let text = match encoding::decode(&encoded) {
+            ValueRef::S(text) if text.len() > LOOKED_AT_BYTES_MAX => Some(text.into()),
+            _ => None,
+        };
+        Value { encoded, text }
     }
 }
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        self.encoded == other.encoded
+    }
+}
+
+impl Eq for Value {}
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,6 +168,9 @@ impl fmt::Debug for Item {
         self.as_ref().fmt(f)
     }
 }
+
+/// Up to this length it costs little to check that a string is UTF-8.
+const LOOKED_AT_BYTES_MAX: usize = 64;
 
 /// What fits the head of an item; larger ones say this.
 const ITEM_AWS_BYTES_MAX: u32 = 0xff_ffff;

@@ -79,6 +79,18 @@ fn values_compare_within_their_type_only() {
 }
 
 #[test]
+fn a_string_is_the_same_value_however_long_it_is() {
+    for length in [0, 1, 63, 64, 65, 127, 128, 20_000] {
+        let text = "ä".repeat(length);
+        let value = Value::s(&text);
+        assert_eq!(value.as_ref(), ValueRef::S(&text));
+        assert_eq!(value.as_bytes(), ValueRef::S(&text).encoded());
+        assert_eq!(value, Value::from_ref(value.as_ref()));
+        assert_ne!(value, Value::s(&format!("{text}.")));
+    }
+}
+
+#[test]
 fn copies_of_parts_are_equal_to_the_parts() {
     let item = sample();
     for (_, value) in item.as_ref().iter() {
