@@ -149,3 +149,73 @@ impl Service for Dynamo {
         self.look(head).err().map(|reply| *reply)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_types::{HeaderMap, HeaderName, HeaderValue};
+    use plan::ReplyBody;
+
+    use super::*;
+
+    fn head(method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> http::RequestHead {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        http::RequestHead {
+            method,
+            path: path.to_owned(),
+            query: None,
+            headers: pairs.collect::<HeaderMap>(),
+            version: http::Version::H11,
+            authority: None,
+            tls: false,
+            peer: "127.0.0.1:1".parse().expect("an address"),
+        }
+    }
+
+    /// What answers a head alone: status and body.
+    fn greeted(head: &http::RequestHead) -> Option<(u16, String)> {
+        let service = Dynamo::new(Config { region: "eu-west-1".to_owned() });
+        let reply = service.greet(head)?;
+        let body = match reply.body {
+            ReplyBody::Bytes(bytes) => String::from_utf8(bytes.to_vec()).expect("UTF-8"),
+            _ => String::new(),
+        };
+        let crc = reply.headers["x-amz-crc32"].to_str().expect("digits");
+        assert_eq!(crc, hash::crc32(body.as_bytes()).to_string());
+        Some((reply.status.as_u16(), body))
+    }
+
+    #[test]
+    fn a_head_that_names_no_operation_is_answered_whoever_sent_it() {
+        let amazon = ("content-type", "application/x-amz-json-1.0");
+        let target = ("x-amz-target", "DynamoDB_20120810.GetItem");
+        let healthy = "healthy: dynamodb.eu-west-1.amazonaws.com ".to_owned();
+        assert_eq!(greeted(&head(Method::GET, "/", &[])), Some((200, healthy)));
+        let not_found = Some((404, "<UnknownOperationException/>\n".to_owned()));
+        assert_eq!(greeted(&head(Method::GET, "/other", &[])), not_found);
+        assert_eq!(greeted(&head(Method::PUT, "/", &[amazon, target])), not_found);
+        assert_eq!(greeted(&head(Method::POST, "/", &[target])), not_found);
+        assert_eq!(greeted(&head(Method::POST, "/", &[("content-type", "text/plain"), target])), not_found);
+        let unknown = r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#.to_owned();
+        for headers in [
+            vec![amazon],
+            vec![amazon, ("x-amz-target", "GetItem")],
+            vec![amazon, ("x-amz-target", "DynamoDB_20120810.CreateGlobalTable")],
+            vec![amazon, ("x-amz-target", "DynamoDBStreams_20120810.GetItem")],
+        ] {
+            assert_eq!(
+                greeted(&head(Method::POST, "/", &headers)),
+                Some((400, unknown.clone())),
+                "{headers:?}"
+            );
+        }
+        for media in ["application/x-amz-json-1.0", "application/json; charset=utf-8"] {
+            assert_eq!(
+                greeted(&head(Method::POST, "/", &[("content-type", media), target])),
+                None,
+                "{media}"
+            );
+        }
+    }
+}

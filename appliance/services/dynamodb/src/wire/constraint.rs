@@ -3,6 +3,7 @@
 //! request's.
 //! Leaves to the operations: which member has which bound.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::error::Error;
@@ -19,6 +20,8 @@ pub struct Violations {
     found: Vec<String>,
 }
 
+/// Bytes of what was sent that are repeated. It is ours; AWS's bound is not known.
+const ECHO_BYTES_MAX: usize = 4_096;
 /// More of them are not named. AWS stops there too.
 const COUNT_MAX: usize = 10;
 
@@ -53,6 +56,7 @@ impl Violations {
 
     /// `Value 'x' at 'member' failed to satisfy constraint: …`, the form that repeats what was sent.
     pub fn echo(&mut self, member: &str, value: &str, constraint: &str) {
+        let value = shortened(value);
         self.add(format!("Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"));
     }
 
@@ -147,6 +151,15 @@ impl Violations {
     }
 }
 
+/// The beginning of what was sent, so that a refusal is not as long as its request.
+#[must_use]
+pub fn shortened(value: &str) -> Cow<'_, str> {
+    if value.len() <= ECHO_BYTES_MAX {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(format!("{}...", &value[..value.floor_char_boundary(ECHO_BYTES_MAX)]))
+}
+
 /// `Member must have length greater than or equal to …`
 #[must_use]
 pub fn length_at_least(min: usize) -> String {
@@ -220,6 +233,13 @@ mod tests {
         assert_eq!(violations.word("m", Some("NONE")), Some(Metric::None));
         assert_eq!(violations.word::<Metric>("m", None), None);
         assert!(violations.is_empty() && violations.finish().is_ok());
+    }
+
+    #[test]
+    fn a_message_repeats_a_long_value_in_part_only() {
+        let message = text(|v| v.name("tableName", Some(&"é!".repeat(1 << 20)), 1, 255));
+        assert!(message.len() < 16 << 10, "{} bytes", message.len());
+        assert!(message.contains("é!...' at 'tableName'") || message.contains("é...' at 'tableName'"));
     }
 
     #[test]

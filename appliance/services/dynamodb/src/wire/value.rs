@@ -6,6 +6,7 @@ use crate::json::ValueError;
 use crate::number::NumberError;
 use crate::value::Kind;
 
+use super::constraint::shortened;
 use super::error::Error;
 
 /// The words for a fault of an attribute value.
@@ -25,7 +26,7 @@ pub fn value_error(error: &ValueError) -> String {
             "The parameter cannot be converted to a numeric value".to_owned()
         }
         ValueError::Number(NumberError::NotANumber, sent) => {
-            format!("The parameter cannot be converted to a numeric value: {sent}")
+            format!("The parameter cannot be converted to a numeric value: {}", shortened(sent))
         }
         ValueError::Number(error, _) => number_error(error).to_owned(),
         // Two blanks stand here in AWS's text too.
