@@ -128,3 +128,37 @@ fn replace_each(whole: &Json, path: &mut Vec<String>, out: &mut Vec<Json>) {
         path.pop();
     }
 }
+
+#[test]
+fn no_list_is_long_enough_to_keep_the_service_busy() {
+    with_world("tables-long", |world| async move {
+        let many = |element: Json| Json::from(vec![element; 5_000]);
+        let pk = json!({"AttributeName": "pk", "KeyType": "HASH"});
+        let index = json!({"IndexName": "iii", "KeySchema": [pk], "Projection": {"ProjectionType": "ALL"}});
+        let wide = json!({"IndexName": "iii", "KeySchema": many(pk.clone()), "Projection": {"ProjectionType": "ALL"}});
+        let included = json!({"IndexName": "iii", "KeySchema": [pk], "Projection": {"NonKeyAttributes": many(json!("a"))}});
+        let lists = [
+            ("AttributeDefinitions", many(json!({"AttributeName": "pk", "AttributeType": "S"}))),
+            ("KeySchema", many(pk.clone())),
+            ("GlobalSecondaryIndexes", many(index.clone())),
+            ("LocalSecondaryIndexes", many(index)),
+            ("GlobalSecondaryIndexes", json!([wide])),
+            ("LocalSecondaryIndexes", json!([included])),
+            ("GlobalSecondaryIndexUpdates", many(json!({"Delete": {"IndexName": "iii"}}))),
+            ("Tags", many(json!({"Key": "k", "Value": "v"}))),
+        ];
+        for (member, list) in lists {
+            for operation in ["CreateTable", "UpdateTable"] {
+                let mut request = json!({
+                    "TableName": "long", "AttributeDefinitions": [], "KeySchema": [pk], "BillingMode": "PAY_PER_REQUEST",
+                });
+                request[member] = list.clone();
+                let answer = world.send(operation, &request).await.expect_error("ValidationException");
+                assert!(answer.body.len() < 1_000, "{member} is not repeated");
+            }
+        }
+        let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/long";
+        let tags = json!({"ResourceArn": arn, "Tags": many(json!({"Key": "k", "Value": "v"}))});
+        world.send("TagResource", &tags).await.expect_error("ValidationException");
+    });
+}

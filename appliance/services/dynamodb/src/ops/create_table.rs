@@ -21,9 +21,8 @@ use crate::store::stream::{STREAMS, StreamRecord, streams_key};
 use crate::store::table::table_key;
 use crate::wire::describe::{self, Status, Totals};
 use crate::wire::error::{Error, ErrorName};
-use crate::wire::request::table::{
-    Class, RawIndex, TableRequest, index_wish, key_elements, maxima, readiness, table_name, understood, word,
-};
+use crate::wire::request::table::{Class, RawIndex, TableRequest, table_name, word};
+use crate::wire::request::table_meaning::{index_wish, key_elements, maxima, readiness, understood};
 
 /// Begins it.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {

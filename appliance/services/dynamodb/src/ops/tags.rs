@@ -1,6 +1,6 @@
 //! TagResource, UntagResource, ListTagsOfResource: the tags of a table, which its record holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plan::{Context, Plan};
@@ -108,7 +108,7 @@ pub fn untag(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
     let mut v = Violations::new();
     v.required("tagKeys", request.keys.is_some());
     let name = request.table(&call, v)?;
-    let keys: Vec<Box<str>> = request.keys.iter().flatten().map(|key| (&**key).into()).collect();
+    let keys: BTreeSet<Box<str>> = request.keys.iter().flatten().map(|key| (&**key).into()).collect();
     if keys.is_empty() {
         return Err(Error::validation("Atleast one Tag Key needs to be provided as Input."));
     }
@@ -172,6 +172,9 @@ pub fn list(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Err
 
 /// Tags with those of a request among them, sorted by key. Errors: ValidationException for keys and values that are none.
 pub fn merged(mut all: BTreeMap<Box<str>, Box<str>>, tags: Option<&[RawTag<'_>]>) -> Result<Tags, Error> {
+    if tags.is_some_and(|tags| tags.len() > COUNT_MAX) {
+        return Err(too_many());
+    }
     let mut v = Violations::new();
     for (number, (key, value)) in (1..).zip(tags.unwrap_or_default()) {
         for (member, text, min, max) in [("key", key, 1, KEY_MAX), ("value", value, 0, VALUE_MAX)] {
@@ -202,9 +205,13 @@ pub fn merged(mut all: BTreeMap<Box<str>, Box<str>>, tags: Option<&[RawTag<'_>]>
 
 fn counted(all: BTreeMap<Box<str>, Box<str>>) -> Result<Tags, Error> {
     if all.len() > COUNT_MAX {
-        return Err(Error::validation(format!("Too many tags: a resource has at most {COUNT_MAX}")));
+        return Err(too_many());
     }
     Ok(all.into_iter().collect())
+}
+
+fn too_many() -> Error {
+    Error::validation(format!("Too many tags: a resource has at most {COUNT_MAX}"))
 }
 
 fn is_tag_character(character: char) -> bool {

@@ -22,9 +22,8 @@ use crate::store::pending::{BACKFILL, DROPPED, Dropped, Progress, backfill_key, 
 use crate::store::table::table_key;
 use crate::wire::describe::{Status, Totals, day};
 use crate::wire::error::{Error, ErrorName};
-use crate::wire::request::table::{
-    Class, RawIndex, TableRequest, index_wish, maxima, readiness, table_name, understood, word,
-};
+use crate::wire::request::table::{Class, RawIndex, TableRequest, table_name, word};
+use crate::wire::request::table_meaning::{index_wish, maxima, readiness, understood};
 
 /// What a request wants, without the table.
 struct Wanted {

@@ -14,7 +14,7 @@ use crate::model::table::{
     Billing, Index, IndexNumber, IndexState, KeyAttribute, KeyShape, Projected, StreamView, Table, Throughput,
 };
 use crate::store::{STATS, TABLE_ITSELF, stats_key};
-use crate::wire::request::table::{READY_READS, READY_WRITES};
+use crate::wire::request::table_meaning::{READY_READS, READY_WRITES};
 
 /// Items and bytes of a table and of its indexes.
 #[derive(Default, Clone, PartialEq, Eq, Debug)]

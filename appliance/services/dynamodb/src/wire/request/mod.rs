@@ -10,6 +10,7 @@ pub mod legacy;
 pub mod page;
 pub mod statement;
 pub mod table;
+pub mod table_meaning;
 pub mod transact;
 
 use std::borrow::Cow;

@@ -3,8 +3,8 @@
 
 use super::{Text, decode};
 use crate::json::{JsonError, Reader};
-use crate::model::schema::{IndexWish, KeyElement, ProjectionKind, SchemaError};
-use crate::model::table::{KeyAttribute, KeyType, StreamView, Throughput};
+use crate::model::schema::ProjectionKind;
+use crate::model::table::{KeyAttribute, KeyType, StreamView};
 use crate::wire::constraint::{Violations, Word};
 use crate::wire::error::Error;
 
@@ -20,9 +20,8 @@ const KEY_COUNT_MAX: usize = 2;
 const GLOBAL_KEY_COUNT_MAX: usize = 8;
 /// Attributes that an index includes.
 const INCLUDED_COUNT_MAX: usize = 20;
-/// The most units that can be asked for.
-const UNITS_MAX: i64 = 1_000_000_000_000;
-
+/// Elements of any list; no table can have as many of anything.
+const ELEMENT_COUNT_MAX: usize = 500;
 /// CreateTable or UpdateTable, as sent.
 #[derive(Default)]
 pub struct TableRequest<'a> {
@@ -125,8 +124,8 @@ impl Word for crate::model::table::Billing {
 
 /// `KeyType`
 #[derive(Clone, Copy)]
-struct Role {
-    is_hash: bool,
+pub(super) struct Role {
+    pub(super) is_hash: bool,
 }
 
 impl Word for Role {
@@ -248,6 +247,7 @@ impl<'a> TableRequest<'a> {
 
     /// The constraints of single members, but for those of the name.
     pub fn constraints(&self, is_new: bool) -> Result<(), Error> {
+        self.check_counts()?;
         let mut v = Violations::new();
         if is_new {
             v.required("attributeDefinitions", self.definitions.is_some());
@@ -294,6 +294,31 @@ impl<'a> TableRequest<'a> {
         }
     }
 
+    /// Refuses lists that are so long that looking at each of their elements would take long.
+    fn check_counts(&self) -> Result<(), Error> {
+        let length = |list: Option<usize>| list.unwrap_or(0);
+        let lists = [
+            ("AttributeDefinitions", length(self.definitions.as_ref().map(Vec::len))),
+            ("KeySchema", length(self.key_schema.as_ref().map(Vec::len))),
+            ("LocalSecondaryIndexes", length(self.locals.as_ref().map(Vec::len))),
+            ("GlobalSecondaryIndexes", length(self.globals.as_ref().map(Vec::len))),
+            ("GlobalSecondaryIndexUpdates", length(self.updates.as_ref().map(Vec::len))),
+            ("Tags", length(self.tags.as_ref().map(Vec::len))),
+        ];
+        let creates = self.updates.iter().flatten().filter_map(|update| update.create.as_ref());
+        let indexes = self.locals.iter().flatten().chain(self.globals.iter().flatten()).chain(creates);
+        let of_indexes = indexes.flat_map(|index| {
+            let keys = ("KeySchema", length(index.key_schema.as_ref().map(Vec::len)));
+            [keys, ("NonKeyAttributes", length(index.attributes.as_ref().map(Vec::len)))]
+        });
+        match lists.into_iter().chain(of_indexes).find(|(_, count)| *count > ELEMENT_COUNT_MAX) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Error::invalid_values(&format!("{name} has more than {ELEMENT_COUNT_MAX} elements")))
+            }
+        }
+    }
+
     /// The definitions, once the constraints hold.
     #[must_use]
     pub fn key_attributes(&self) -> Vec<KeyAttribute> {
@@ -312,38 +337,6 @@ pub fn word<W: Word>(text: &str) -> Option<W> {
     W::WORDS.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)
 }
 
-/// The elements of a key, once the constraints hold.
-#[must_use]
-pub fn key_elements(elements: Option<&[RawElement<'_>]>) -> Vec<KeyElement> {
-    let understood = elements.unwrap_or_default().iter().filter_map(|(name, role)| {
-        let role = word::<Role>(role.as_deref()?)?;
-        Some(KeyElement { name: name.as_deref()?.into(), is_hash: role.is_hash })
-    });
-    understood.collect()
-}
-
-/// An index, once the constraints hold. Errors: as `understood`.
-pub fn index_wish(index: &RawIndex<'_>) -> Result<IndexWish, Error> {
-    Ok(IndexWish {
-        name: index.name.as_deref().unwrap_or_default().into(),
-        keys: key_elements(index.key_schema.as_deref()),
-        projection: index.projection.as_deref().and_then(word),
-        attributes: index
-            .attributes
-            .as_ref()
-            .map(|attributes| attributes.iter().map(|attribute| (&**attribute).into()).collect()),
-        throughput: index.throughput.map(understood).transpose()?,
-        on_demand: maxima(index.on_demand),
-        warm: readiness(index.warm),
-    })
-}
-
-impl From<SchemaError> for Error {
-    fn from(error: SchemaError) -> Error {
-        Error::validation(error.0)
-    }
-}
-
 /// The constraints of a `TableName` of the operations on tables, which may be an ARN. The name, if it holds.
 pub fn table_name<'n>(name: Option<&'n Text<'_>>) -> Result<&'n str, Error> {
     let mut v = Violations::new();
@@ -359,40 +352,6 @@ pub fn check_table_name(v: &mut Violations, member: &str, name: Option<&str>) {
         _ => v.name(member, name, TABLE_NAME_MIN, NAME_MAX),
     }
 }
-
-/// Units once the constraints hold. Errors: ValidationException for what no table can have.
-pub fn understood(units: RawUnits) -> Result<Throughput, Error> {
-    for (name, value) in [("ReadCapacityUnits", units.read), ("WriteCapacityUnits", units.write)] {
-        if value.is_some_and(|value| value > UNITS_MAX) {
-            let value = value.unwrap_or_default();
-            return Err(Error::validation(format!("Given value {value} for {name} is out of bounds")));
-        }
-    }
-    let of = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
-    Ok(Throughput { read_units: of(units.read), write_units: of(units.write) })
-}
-
-/// Maxima on demand; one that is not given is not limited.
-#[must_use]
-pub fn maxima(units: Option<RawUnits>) -> Option<(i64, i64)> {
-    units.map(|units| (units.read.unwrap_or(-1).max(-1), units.write.unwrap_or(-1).max(-1)))
-}
-
-/// What a table or index is to be ready for; what is not said is what it is ready for anyway.
-#[must_use]
-pub fn readiness(units: Option<RawUnits>) -> Option<Throughput> {
-    let of =
-        |value: Option<i64>, usual: u64| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(usual);
-    units.map(|units| Throughput {
-        read_units: of(units.read, READY_READS),
-        write_units: of(units.write, READY_WRITES),
-    })
-}
-
-/// Reads in a second that every table on demand is ready for.
-pub const READY_READS: u64 = 12_000;
-/// Writes in a second that every table on demand is ready for.
-pub const READY_WRITES: u64 = 4_000;
 
 impl RawIndex<'_> {
     fn constraints(&self, v: &mut Violations, path: &str, key_count_max: usize) {
