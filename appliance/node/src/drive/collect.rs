@@ -1,6 +1,6 @@
 //! Whole bodies, for services whose signatures cover them, and how many of their bytes a core holds.
-//! Invariant: every byte of a collected body is counted from its arrival until the request is answered, and the sum never
-//! passes `HELD_BYTES_MAX`. Small bodies pass where large ones are refused, so that few large ones do not stop a service.
+//! Invariant: the memory of every collected body is counted before it is taken and until the request is answered, and the sum
+//! never passes `HELD_BYTES_MAX`. Small bodies pass where large ones are refused, so that few large ones do not stop a service.
 //! Leaves to the caller: that the sender is known before a large body is read.
 
 use std::cell::Cell;
@@ -64,11 +64,13 @@ impl Held {
 }
 
 impl Share {
-    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
-        let total = self.held.0.get().saturating_add(bytes);
-        let own = self.bytes + bytes;
+    /// Counts up to so many bytes. An error when the core holds too much for that.
+    fn cover(&mut self, bytes: usize) -> Result<(), Failure> {
+        let more = bytes.saturating_sub(self.bytes);
+        let total = self.held.0.get().saturating_add(more);
+        let own = self.bytes + more;
         let most = if own <= SMALL_BYTES { HELD_BYTES_MAX } else { HELD_BYTES_MAX - HELD_FOR_SMALL_BYTES };
-        if total > most {
+        if more > 0 && total > most {
             return Err(Failure::Crowded);
         }
         self.held.0.set(total);
@@ -88,42 +90,68 @@ pub async fn collect(held: &Held, body: &mut RequestBody, limit_bytes: usize) ->
     if matches!(body.length(), BodyLength::Known(length) if length > limit_bytes as u64) {
         return Err(Failure::TooLarge);
     }
-    let mut share = held.share();
-    let Some(first) = next(body, &mut share, limit_bytes).await? else {
-        return Ok(Whole { bytes: Bytes::new(), sha256: hash::sha256(&[]), share });
+    let mut arrival = Arrival { body, share: held.share(), received: 0, limit_bytes };
+    let Some(first) = arrival.next().await? else {
+        return Ok(Whole { bytes: Bytes::new(), sha256: hash::sha256(&[]), share: arrival.share });
     };
     // The common small document comes in one piece and is never copied.
-    let Some(second) = next(body, &mut share, limit_bytes).await? else {
-        return Ok(Whole { sha256: hash::sha256(&first), bytes: first, share });
+    let Some(second) = arrival.next().await? else {
+        return Ok(Whole { sha256: hash::sha256(&first), bytes: first, share: arrival.share });
     };
     // Hashed piece by piece: the digest of a whole large body would hold up the core's other requests.
     let mut sha256 = Sha256::new();
-    let mut whole = BytesMut::new();
+    let mut whole = BytesMut::with_capacity(arrival.room()?);
     for piece in [first, second] {
         sha256.update(&piece);
         whole.extend_from_slice(&piece);
     }
-    while let Some(piece) = next(body, &mut share, limit_bytes).await? {
+    while let Some(piece) = arrival.next().await? {
+        if whole.len() + piece.len() > whole.capacity() {
+            whole.reserve(arrival.room()? - whole.len());
+        }
         sha256.update(&piece);
         whole.extend_from_slice(&piece);
     }
-    Ok(Whole { bytes: whole.freeze(), sha256: sha256.finish(), share })
+    Ok(Whole { bytes: whole.freeze(), sha256: sha256.finish(), share: arrival.share })
 }
 
-async fn next(
-    body: &mut RequestBody,
-    share: &mut Share,
+/// A body that is being received.
+struct Arrival<'a> {
+    body: &'a mut RequestBody,
+    share: Share,
+    /// Bytes so far.
+    received: usize,
     limit_bytes: usize,
-) -> Result<Option<Bytes>, Failure> {
-    match body.next().await {
-        None => Ok(None),
-        Some(Ok(piece)) if share.bytes + piece.len() > limit_bytes => Err(Failure::TooLarge),
-        Some(Ok(piece)) => share.grow(piece.len()).map(|()| Some(piece)),
-        Some(Err(BodyError::Closed)) => Err(Failure::Disconnected),
-        Some(Err(BodyError::TimedOut)) => Err(Failure::Stalled),
-        Some(Err(BodyError::TooLarge)) => Err(Failure::TooLarge),
-        // Broken HTTP framing. Later kinds of error count the same.
-        Some(Err(_)) => Err(Failure::Incomplete),
+}
+
+impl Arrival<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let piece = match self.body.next().await {
+            None => return Ok(None),
+            Some(Ok(piece)) => piece,
+            Some(Err(BodyError::Closed)) => return Err(Failure::Disconnected),
+            Some(Err(BodyError::TimedOut)) => return Err(Failure::Stalled),
+            Some(Err(BodyError::TooLarge)) => return Err(Failure::TooLarge),
+            // Broken HTTP framing. Later kinds of error count the same.
+            Some(Err(_)) => return Err(Failure::Incomplete),
+        };
+        self.received += piece.len();
+        if self.received > self.limit_bytes {
+            return Err(Failure::TooLarge);
+        }
+        self.share.cover(self.received)?;
+        Ok(Some(piece))
+    }
+
+    /// How much to have room for: all that was announced, or twice what came. It counts as held before it is allocated.
+    fn room(&mut self) -> Result<usize, Failure> {
+        let expected = match self.body.length() {
+            BodyLength::Known(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            BodyLength::None | BodyLength::Unknown => 2 * self.received,
+        };
+        let room = expected.min(self.limit_bytes).max(self.received);
+        self.share.cover(room)?;
+        Ok(room)
     }
 }
 
@@ -150,7 +178,7 @@ mod tests {
                 let whole = collected(&held, pieces, 5).await.expect("fits");
                 assert_eq!(whole.bytes, vec![b'x'; length]);
                 assert_eq!(whole.sha256, hash::sha256(&whole.bytes));
-                assert_eq!(held.bytes(), length);
+                assert!((length..=5).contains(&held.bytes()), "{} for {pieces:?}", held.bytes());
                 drop(whole);
                 assert_eq!(held.bytes(), 0);
             }
@@ -177,8 +205,9 @@ mod tests {
             let limit_bytes = 16 << 20;
             let large = collected(&held, &[SMALL_BYTES, 1], limit_bytes).await;
             assert_eq!(large.err(), Some(Failure::Crowded));
-            let small = collected(&held, &[SMALL_BYTES - 1, 1], limit_bytes).await.expect("room for small");
-            drop(small);
+            // Twice as much is counted where nobody announced a length.
+            let small = collected(&held, &[SMALL_BYTES / 2 - 1, 1], limit_bytes).await;
+            drop(small.expect("room for small"));
             held.0.set(HELD_BYTES_MAX);
             assert_eq!(collected(&held, &[1], limit_bytes).await.err(), Some(Failure::Crowded));
             assert_eq!(held.bytes(), HELD_BYTES_MAX);
