@@ -463,3 +463,29 @@ fn a_transaction_of_4_mb_fits_with_the_images_of_its_stream() {
         world.audit_settled(&table).await;
     });
 }
+
+#[test]
+fn a_reply_of_several_turns_holds_every_item_in_its_place() {
+    with_world("transact-get-turns", |world| async move {
+        let table = world.make(table("turns", None)).await;
+        let text = |number: usize| format!("{number}-{}", "x".repeat(30_000));
+        for number in (0..100).filter(|number| number % 3 > 0) {
+            world.put(&table, item(&[("pk", s(&format!("{number}"))), ("v", s(&text(number)))])).await;
+        }
+        let gets: Vec<_> = (0..100)
+            .map(|number| json!({"Get": {"TableName": "turns", "Key": {"pk": {"S": format!("{number}")}}}}))
+            .collect();
+        let asked = json!({"TransactItems": gets, "ReturnConsumedCapacity": "TOTAL"});
+        let reply = world.send("TransactGetItems", &asked).await.ok();
+        let responses = reply["Responses"].as_array().expect("an array");
+        assert_eq!(responses.len(), 100);
+        for (number, response) in responses.iter().enumerate() {
+            match number % 3 {
+                0 => assert_eq!(response, &json!({})),
+                _ => assert_eq!(response["Item"]["v"]["S"], json!(text(number))),
+            }
+        }
+        // Two units for each that is not there, twice eight for the others.
+        assert_eq!(reply["ConsumedCapacity"][0]["CapacityUnits"], json!(34.0 * 2.0 + 66.0 * 16.0));
+    });
+}

@@ -13,7 +13,7 @@ use crate::engine::capacity::read_units;
 use crate::engine::transact::{Got, transact_get};
 use crate::json::Writer;
 use crate::model::keys::Key;
-use crate::model::limits::TRANSACT_COUNT_MAX;
+use crate::model::limits::{BYTES_PER_TURN_MAX, TRANSACT_COUNT_MAX};
 use crate::model::table::Table;
 use crate::value::Item;
 use crate::value::path::Projection;
@@ -36,7 +36,7 @@ pub struct Asked {
     projection: Option<Projection>,
 }
 
-/// Begins it, and ends it too: a read takes no step.
+/// Begins it, and reads at once: a read takes no step.
 pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Error> {
     let (asked, capacity) = check(&call, body)?;
     let mut tables: Vec<(&str, Arc<Table>)> = Vec::new();
@@ -65,29 +65,54 @@ pub fn start(call: Shared, cx: &mut Context<'_>, body: &[u8]) -> Result<Plan, Er
         Got::Items(items) => items,
         Got::TooLarge => return Err(Error::validation(TOO_LARGE)),
     };
-    let mut consumed: Vec<Consumed> =
-        tables.iter().map(|(_, table)| Consumed::new(Arc::clone(table), Purpose::Read)).collect();
+    let consumed = tables.iter().map(|(_, table)| Consumed::new(Arc::clone(table), Purpose::Read)).collect();
     let mut out = Writer::new();
     out.begin_object();
     out.key("Responses");
     out.begin_array();
-    for ((get, place), item) in asked.iter().zip(&places).zip(&items) {
-        let bytes = item.as_ref().map_or(0, |item| u64::from(item.as_ref().aws_bytes()));
-        consumed[*place].units.0 += HalfUnits::whole(read_units(bytes) * FACTOR).0;
-        out.begin_object();
-        if let Some(item) = item {
-            out.key("Item");
-            match &get.projection {
-                Some(projection) => projection.write_json(item.as_ref(), &mut out),
-                None => item.as_ref().write_json(&mut out),
-            }
+    let gets = asked.into_iter().zip(places).zip(items);
+    let gets = gets.map(|((get, place), item)| (get.projection, place, item)).collect::<Vec<_>>().into_iter();
+    Ok(go_on(call, Answer { gets, consumed, capacity, out }))
+}
+
+/// A reply in the making. The items were all read at one moment; 4 MB of them are written in turns.
+struct Answer {
+    /// What is left to be written: how it is shown, of which table it is, and the item.
+    gets: std::vec::IntoIter<(Option<Projection>, usize, Option<Item>)>,
+    consumed: Vec<Consumed>,
+    capacity: ReturnCapacity,
+    out: Writer,
+}
+
+fn go_on(call: Shared, mut answer: Answer) -> Plan {
+    let turn_bytes_max = answer.out.len() as u64 + BYTES_PER_TURN_MAX;
+    while let Some((projection, place, item)) = answer.gets.next() {
+        answer.write(projection.as_ref(), place, item.as_ref());
+        if answer.out.len() as u64 >= turn_bytes_max && answer.gets.len() > 0 {
+            return Plan::Pause(Box::new(move |_, ()| go_on(call, answer)));
         }
-        out.end_object();
     }
+    let Answer { consumed, capacity, mut out, .. } = answer;
     out.end_array();
     write_consumed_list(capacity, &consumed, &mut out);
     out.end_object();
-    Ok(call.reply(out))
+    call.reply(out)
+}
+
+impl Answer {
+    fn write(&mut self, projection: Option<&Projection>, place: usize, item: Option<&Item>) {
+        let bytes = item.map_or(0, |item| u64::from(item.as_ref().aws_bytes()));
+        self.consumed[place].units.0 += HalfUnits::whole(read_units(bytes) * FACTOR).0;
+        self.out.begin_object();
+        if let Some(item) = item {
+            self.out.key("Item");
+            match projection {
+                Some(projection) => projection.write_json(item.as_ref(), &mut self.out),
+                None => item.as_ref().write_json(&mut self.out),
+            }
+        }
+        self.out.end_object();
+    }
 }
 
 /// The checks that need no table.
