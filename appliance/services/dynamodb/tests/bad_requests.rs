@@ -80,7 +80,7 @@ const CONSTRAINTS: &[Row] = &[
     ),
     Row(
         "PutItem",
-        r#"{"TableName":null,"Item":{}}"#,
+        r#"{"TableName":null,"ReturnValues":"X"}"#,
         VALIDATION,
         "1 validation error detected: Value null at 'tableName' failed to satisfy constraint: Member must not be null",
     ),

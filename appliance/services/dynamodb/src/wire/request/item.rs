@@ -132,7 +132,8 @@ impl<'a> ItemRequest<'a> {
 
     /// The member constraints of a request that stands by itself. What it wants to be told, understood.
     pub fn constraints(&self, shape: Shape) -> Result<Wanted, Error> {
-        if self.table_name.as_deref() == Some("") {
+        let name = self.table_name.as_deref();
+        if name == Some("") || (name.is_none() && shape == Shape::Put) {
             // AWS reports this one alone.
             let mut alone = Violations::new();
             table_name(&mut alone, self.table_name.as_deref());
