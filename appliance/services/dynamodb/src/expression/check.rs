@@ -129,6 +129,22 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks of a test only what PartiQL checks: operands without an order, and what must be a path.
+    pub fn kinds(&self, test: &Test) -> Result<(), ExpressionError> {
+        let ordered = [ValueKind::S, ValueKind::N, ValueKind::B];
+        match test {
+            Test::Compare(comparator, left, right) if comparator.is_ordering() => {
+                self.ordered(*comparator, &[*left, *right])
+            }
+            Test::Between { value, low, high } => self.of_kinds("BETWEEN", &[*value, *low, *high], &ordered),
+            Test::Call(
+                function @ (Function::BeginsWith | Function::AttributeExists | Function::AttributeNotExists),
+                list,
+            ) => self.function(*function, self.terms.list(list)),
+            Test::Compare(..) | Test::In(..) | Test::Call(..) => Ok(()),
+        }
+    }
+
     fn ordered(&self, comparator: Comparator, operands: &[OperandId]) -> Result<(), ExpressionError> {
         self.of_kinds(comparator.sign(), operands, &[ValueKind::S, ValueKind::N, ValueKind::B])
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::check::Checker;
 use super::condition::Condition;
 use super::overlap::check_paths;
 use super::parse::update::{Action, UpdateProgram, Verb};
@@ -37,6 +38,17 @@ impl Maker {
     /// Adds a test of the operands just added.
     pub fn test(&mut self, test: Test) {
         self.program.test(test);
+    }
+
+    /// Checks the types of a test that is to be added; the words name no parameter.
+    pub fn check_kinds(&self, test: &Test) -> Result<(), String> {
+        let kind = Kind::Filter;
+        let checked = Checker { kind, terms: &self.program.terms, bound: &self.bound }.kinds(test);
+        let prefix = kind.error("").into_message();
+        checked.map_err(|error| match error.message().strip_prefix(&prefix) {
+            Some(words) => words.to_owned(),
+            None => error.into_message(),
+        })
     }
 
     /// Adds what is done at a path.

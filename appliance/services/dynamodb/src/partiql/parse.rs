@@ -141,14 +141,15 @@ impl<'t> Parser<'t> {
     pub fn unrecognized(&self) -> PartiqlError {
         match self.peek() {
             Token::Word(name) => {
-                PartiqlError::new(format!("Unrecognized function: {name} at {}", self.place(name)))
+                let lower = name.to_ascii_lowercase();
+                PartiqlError::new(format!("Unrecognized function: {lower} at {}", self.place(name)))
             }
             _ => self.unexpected(),
         }
     }
 
     /// Line, column and length of the next token.
-    fn place(&self, word: &str) -> String {
+    pub fn place(&self, word: &str) -> String {
         let before = &self.text[..self.tokens[self.at].start];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
@@ -254,7 +255,7 @@ impl<'t> Parser<'t> {
         };
         self.refuse_alias()?;
         self.expect_word("FROM")?;
-        let from = self.table()?;
+        let from = self.table(true)?;
         let condition = if self.took_word("WHERE") { Some(self.where_clause()?) } else { None };
         let mut order = Vec::new();
         if self.took_word("ORDER") {
@@ -284,19 +285,21 @@ impl<'t> Parser<'t> {
     }
 
     /// Reads a table's name, perhaps with an index.
-    fn table(&mut self) -> Result<TableName, PartiqlError> {
+    fn table(&mut self, may_alias: bool) -> Result<TableName, PartiqlError> {
         let table = self.name()?;
         let index = if self.took_sign(".") { Some(self.name()?) } else { None };
         if self.at_sign(".") || self.at_sign("[") {
             return Err(PartiqlError::new("A path may contain at most 2 components in the FROM clause"));
         }
-        self.refuse_alias()?;
+        if may_alias {
+            self.refuse_alias()?;
+        }
         Ok(TableName { table, index })
     }
 
-    /// Reads the name of a table that is written to.
-    fn written_table(&mut self) -> Result<Box<str>, PartiqlError> {
-        let TableName { table, index } = self.table()?;
+    /// Reads the name of a table that is written to. `may_alias`: an alias behind it is refused as such.
+    fn written_table(&mut self, may_alias: bool) -> Result<Box<str>, PartiqlError> {
+        let TableName { table, index } = self.table(may_alias)?;
         match index {
             None => Ok(table),
             Some(_) => Err(PartiqlError::new("This operation is not supported on an index")),
@@ -313,9 +316,11 @@ impl<'t> Parser<'t> {
 
     fn insert(&mut self) -> Result<Statement, PartiqlError> {
         self.expect_word("INTO")?;
-        let table = self.written_table()?;
-        self.expect_word("VALUE")?;
-        let value = self.value()?;
+        let table = self.written_table(false)?;
+        if !self.took_word("VALUE") {
+            return Err(PartiqlError::syntax("Unexpected token after expression"));
+        }
+        let value = self.tuple()?;
         let ValueRef::M(map) = value.as_ref() else {
             return Err(PartiqlError::new("The value of an INSERT statement must be a tuple"));
         };
@@ -328,7 +333,7 @@ impl<'t> Parser<'t> {
     }
 
     fn update_statement(&mut self) -> Result<Statement, PartiqlError> {
-        let table = self.written_table()?;
+        let table = self.written_table(true)?;
         let update = self.update_clauses()?;
         self.expect_word("WHERE")?;
         let condition = self.where_clause()?;
@@ -343,7 +348,7 @@ impl<'t> Parser<'t> {
 
     fn delete(&mut self) -> Result<Statement, PartiqlError> {
         self.expect_word("FROM")?;
-        let table = self.written_table()?;
+        let table = self.written_table(true)?;
         self.expect_word("WHERE")?;
         let condition = self.where_clause()?;
         let returning_old = match self.returning()? {

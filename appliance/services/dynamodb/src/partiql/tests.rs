@@ -52,7 +52,7 @@ fn a_select_names_its_table_its_index_and_its_columns() {
 #[test]
 fn an_insert_takes_literals_of_every_type_and_parameters() {
     let text = r#"INSERT INTO "t" VALUE {'pk': ?, 'n': -1.50, 'e': 1e3, 't': TRUE, 'z': null, 'q': 'it''s',
-        'l': [1, 'a', [], ?], 'm': {'x': {'y': FALSE}}, 'ss': <<'b', 'a', 'b'>>, 'ns': <<1, 1.0, 2>>}"#;
+        'l': [1, 'a', [], ?], 'm': {'x': {'y': FALSE}}, 'ss': <<'b', 'a'>>, 'ns': <<1, 2>>}"#;
     let parameters = [value(r#"{"S":"k"}"#), value(r#"{"M":{"deep":{"B":"AQID"}}}"#)];
     let Statement::Insert(insert) = parse(text, &parameters).unwrap() else { panic!() };
     assert_eq!(&*insert.table, "t");
@@ -88,6 +88,10 @@ fn conditions_answer_as_expressions_do() {
         ("nope IS MISSING", true),
         ("n IS NOT MISSING", true),
         ("z IS NULL", true),
+        ("pk IS STRING", true),
+        ("pk IS NOT bool", true),
+        ("m IS NUMBER", false),
+        ("attribute_exists(n) = true AND attribute_exists(nope) = FALSE", true),
         ("n IS NULL", false),
         ("n IS NOT NULL", true),
         ("NOT (n = 5 OR pk = 'y')", false),
@@ -211,7 +215,6 @@ fn an_update_sets_and_removes() {
         assert_eq!(apply(clauses, old), Ok(item(new)), "{clauses}");
     }
     assert!(refused("UPDATE t SET a = 1, a.b = 2 WHERE pk = 'k'").contains("overlap"));
-    assert!(refused("UPDATE t SET a = set_add(b, <<1>>) WHERE pk = 'k'").contains("set_add"));
 }
 
 #[test]
@@ -293,15 +296,15 @@ fn what_cannot_be_read_is_refused() {
         ("SELECT a AS b FROM t", "Aliasing is not supported"),
         ("SELECT * FROM t WHERE f(a) = 1", "Unrecognized function: f at 1:23:1"),
         ("UPDATE t SET\n a = g(b) WHERE c = 1", "Unrecognized function: g at 2:6:1"),
-        ("SELECT * FROM t WHERE EXISTS(a)", "Unrecognized function: EXISTS at 1:23:6"),
-        ("SELECT * FROM t WHERE a IS STRING", "Unsupported operation: IsType"),
+        ("SELECT * FROM t WHERE EXISTS(a)", "Unrecognized function: exists at 1:23:6"),
+        ("SELECT * FROM t WHERE a IS STRUCTURE", "Unsupported operation: IsType"),
         ("SELECT \"\" FROM t", "Path component cannot be an empty string"),
         ("SELECT * FROM a.b.c", "A path may contain at most 2 components in the FROM clause"),
         ("DELETE FROM a.b WHERE c = 1", "This operation is not supported on an index"),
         ("INSERT INTO t VALUE {'a': << >>}", "Empty bags are not supported"),
         (
             "INSERT INTO t VALUE {'a': 1e126}",
-            "Number overflow. Attempting to store a number with magnitude larger than supported range",
+            "Number overflow. Attempting to store a number with magnitude larger than supported range under root",
         ),
     ] {
         assert_eq!(refused(text), words, "{text}");
@@ -323,4 +326,84 @@ fn depth_is_bounded_and_takes_no_stack() {
         format!("UPDATE t SET a = {}1{} WHERE b = 1", "if_not_exists(b,".repeat(100), ")".repeat(100));
     assert!(refused(&nested).starts_with("Nesting Levels"));
     assert!(refused(&"x".repeat(STATEMENT_CHARACTERS_MAX + 1)).contains("too long"));
+}
+
+#[test]
+fn numbers_are_refused_with_their_place_and_literals_that_are_none_without_a_word() {
+    let over =
+        "Number overflow. Attempting to store a number with magnitude larger than supported range under ";
+    let under =
+        "Number underflow. Attempting to store a number with magnitude smaller than supported range under ";
+    let digits = "Attempting to store more than 38 significant digits in a Number under ";
+    let malformed = "Statement wasn't well formed, can't be processed: ";
+    for (text, words, place) in [
+        ("SELECT * FROM t WHERE pk = 1e126", over, "root"),
+        ("SELECT * FROM t WHERE pk = 1e-131", under, "root"),
+        ("SELECT * FROM t WHERE pk = 123456789012345678901234567890123456789", digits, "root"),
+        ("INSERT INTO t VALUE {'pk': 1e126}", over, "root"),
+        ("UPDATE t SET a = 1e-131 WHERE pk = 1", under, "root"),
+        ("INSERT INTO t VALUE {'pk': 1, 'm': {'x': 1e126}}", over, "root.x"),
+        ("INSERT INTO t VALUE {'pk': 1, 'l': [1, 1e126]}", over, "root[1]"),
+        ("SELECT * FROM t WHERE pk = 1e2147483648", malformed, ""),
+        ("SELECT * FROM t WHERE pk = 1e99999999999", malformed, ""),
+        ("SELECT * FROM t WHERE pk = 1.5e-2147483647", malformed, ""),
+    ] {
+        assert_eq!(refused(text), format!("{words}{place}"), "{text}");
+    }
+}
+
+#[test]
+fn functions_are_refused_with_their_place() {
+    let update = |set: &str| format!("UPDATE t SET {set} WHERE pk = 'k'");
+    for (text, words) in [
+        (
+            update("t = set_add(ss, <<'x'>>)"),
+            "The first argument to SET_ADD must equal the assignment value at 1:18:7",
+        ),
+        (
+            update("ss = set_add(<<'a'>>, <<'b'>>)"),
+            "The first argument to SET_ADD must equal the assignment value at 1:19:7",
+        ),
+        (
+            update("ss = set_delete(ss, 'x')"),
+            "The second argument to SET_DELETE must be a value with type SET at 1:30:2",
+        ),
+        (
+            update("ss = set_add(ss, ['x'])"),
+            "The second argument to SET_ADD must be a value with type SET at 1:27:2",
+        ),
+        (update("ss = set_add(ss)"), "SET_ADD must have exactly two arguments at 1:19:7"),
+        (update("ss = set_add(ss, <<'x'>>, <<'y'>>)"), "SET_ADD must have exactly two arguments at 1:19:7"),
+        (
+            update("ss = set_add(ss, <<'x', 'x'>>)"),
+            "One or more parameter values were invalid: Input collection [x, x] contains duplicates.",
+        ),
+        ("SELECT attribute_exists(ss) FROM t".to_owned(), "Unexpected path component at 1:8:16"),
+        ("SELECT * FROM t WHERE set_add(ss, 1) = ss".to_owned(), "Unrecognized function: set_add at 1:23:7"),
+        (
+            "SELECT * FROM t WHERE attribute_exists('ss')".to_owned(),
+            "Operator or function requires a document path; operator or function: attribute_exists",
+        ),
+        (
+            "SELECT * FROM t WHERE attribute_exists(a, b)".to_owned(),
+            "Incorrect number of operands for operator or function; \
+             operator or function: attribute_exists, number of operands: 2",
+        ),
+        (
+            "SELECT * FROM t WHERE a <= TRUE".to_owned(),
+            "Incorrect operand type for operator or function; operator or function: <=, operand type: BOOL",
+        ),
+        (
+            "SELECT * FROM t WHERE a BETWEEN NULL AND 1".to_owned(),
+            "Incorrect operand type for operator or function; operator or function: BETWEEN, operand type: NULL",
+        ),
+        (
+            "INSERT INTO t x VALUE {'pk': 'x'}".to_owned(),
+            "Statement wasn't well formed, can't be processed: Unexpected token after expression",
+        ),
+    ] {
+        assert_eq!(refused(&text), words, "{text}");
+    }
+    let text = "UPDATE t SET ss = SET_ADD(ss, ?) WHERE pk = 'k'";
+    assert!(parse(text, &[value(r#"{"BS":["AQ=="]}"#)]).is_ok());
 }

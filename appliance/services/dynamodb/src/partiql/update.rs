@@ -1,7 +1,7 @@
 //! What an UPDATE statement does: its SET and REMOVE clauses.
 //!
 //! ```text
-//! value  = source [ ( "+" | "-" ) source ] | set_add "(" path "," source ")" | set_delete "(" path "," source ")" ;
+//! value  = source [ ( "+" | "-" ) source ] | set_add "(" path "," set ")" | set_delete "(" path "," set ")" ;
 //! source = literal | "?" | path | list_append "(" source "," source ")" | if_not_exists "(" path "," source ")" ;
 //! ```
 
@@ -12,6 +12,7 @@ use crate::expression::Update;
 use crate::expression::maker::Maker;
 use crate::expression::parse::update::{Assignment, Verb};
 use crate::expression::program::{Function, Operand, OperandId};
+use crate::value::Kind as ValueKind;
 use crate::value::path::Step;
 
 impl Parser<'_> {
@@ -71,24 +72,44 @@ impl Parser<'_> {
         self.at_word(name) && *self.peek_second() == Token::Sign("(")
     }
 
-    /// Reads `set_add(path, set)`; the path must be the one that is set.
+    /// Reads `set_add(path, set)`; the path must be the one that is set. The places in errors are those of AWS: of the
+    /// function, or of its first operand.
     fn set_operand(
         &mut self,
         maker: &mut Maker,
         name: &str,
         target: &[Step],
     ) -> Result<OperandId, PartiqlError> {
+        let upper = name.to_ascii_uppercase();
+        let place = self.place(name);
         self.take();
         self.expect_sign("(")?;
-        if self.path()? != target {
+        let of_first = match self.peek() {
+            Token::Word(word) => self.place(word),
+            _ => place.clone(),
+        };
+        let is_target = !self.at_value() && self.path()? == target;
+        if !is_target {
             return Err(PartiqlError::new(format!(
-                "The first operand of {name} must be the attribute that is set"
+                "The first argument to {upper} must equal the assignment value at {place}"
             )));
         }
-        self.expect_sign(",")?;
-        let operand = self.source(maker, 0)?;
-        self.expect_sign(")")?;
-        Ok(operand)
+        let wrong_count = || PartiqlError::new(format!("{upper} must have exactly two arguments at {place}"));
+        if !self.took_sign(",") {
+            return Err(wrong_count());
+        }
+        let set = if self.at_value() { Some(self.value()?) } else { None };
+        let set =
+            set.filter(|set| matches!(set.as_ref().kind(), ValueKind::Ss | ValueKind::Ns | ValueKind::Bs));
+        let Some(set) = set else {
+            return Err(PartiqlError::new(format!(
+                "The second argument to {upper} must be a value with type SET at {of_first}"
+            )));
+        };
+        if !self.took_sign(")") {
+            return Err(wrong_count());
+        }
+        Ok(maker.value(set))
     }
 
     fn source(&mut self, maker: &mut Maker, depth: usize) -> Result<OperandId, PartiqlError> {

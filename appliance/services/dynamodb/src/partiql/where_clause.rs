@@ -3,7 +3,7 @@
 //! ```text
 //! or   = and { OR and } ;  and = not { AND not } ;  not = { NOT } ( "(" or ")" | test ) ;
 //! test = operand comparator operand | operand BETWEEN operand AND operand | operand IN ( "(" … ")" | "[" … "]" )
-//!      | path IS [NOT] ( MISSING | NULL ) | function ;
+//!      | path IS [NOT] ( MISSING | NULL | type ) | function [ "=" ( TRUE | FALSE ) ] ;
 //! operand = literal | "?" | path | size "(" path ")" | "(" operand ")" ;
 //! ```
 //! Invariant: what waits for its right side lies on a stack; the code that comes out is that of expressions.
@@ -17,6 +17,22 @@ use crate::expression::maker::Maker;
 use crate::expression::program::{Comparator, Function, Instruction, Operand, OperandId, Test};
 use crate::value::path::Step;
 use crate::value::{Value, ValueRef};
+
+/// The types that IS knows, as statements and as attribute_type name them.
+const TYPES: [(&str, &str); 12] = [
+    ("STRING", "S"),
+    ("BOOL", "BOOL"),
+    ("BOOLEAN", "BOOL"),
+    ("NUMBER", "N"),
+    ("INT", "N"),
+    ("INTEGER", "N"),
+    ("DECIMAL", "N"),
+    ("FLOAT", "N"),
+    ("BINARY", "B"),
+    ("BLOB", "B"),
+    ("LIST", "L"),
+    ("MAP", "M"),
+];
 
 /// What waits.
 enum Open {
@@ -98,6 +114,14 @@ impl Parser<'_> {
                     return Ok(Term::Operand(self.side(draft)?));
                 }
                 self.call(draft, function)?;
+                // What a function answers may be compared with what it answers.
+                if self.took_sign("=") {
+                    if self.took_word("FALSE") {
+                        draft.maker.program.code.push(Instruction::Not);
+                    } else {
+                        self.expect_word("TRUE")?;
+                    }
+                }
                 return Ok(Term::Condition);
             } else {
                 return Ok(Term::Operand(self.side(draft)?));
@@ -160,8 +184,7 @@ impl Parser<'_> {
             draft.clause(name.clone(), operator);
         }
         let list = draft.maker.program.terms.add_list(&ids);
-        draft.maker.test(Test::Call(function, list));
-        Ok(())
+        draft.test(Test::Call(function, list))
     }
 
     /// Reads an operand.
@@ -213,7 +236,7 @@ impl Parser<'_> {
                 }
                 _ => {}
             }
-            draft.maker.test(test);
+            draft.test(test)?;
         } else if self.took_word("BETWEEN") {
             let low = self.side(draft)?;
             self.expect_word("AND")?;
@@ -224,7 +247,7 @@ impl Parser<'_> {
             {
                 draft.clause(name, KeyOperator::Between(low, high));
             }
-            draft.maker.test(test);
+            draft.test(test)?;
         } else if self.took_word("IN") {
             self.members(draft, left)?;
         } else if self.took_word("IS") {
@@ -280,7 +303,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `IS MISSING` and `IS NULL`; other types are not supported.
+    /// `IS MISSING`, `IS NULL` and `IS` with a type.
     fn is(&mut self, draft: &mut Draft, left: &Side) -> Result<(), PartiqlError> {
         let not = self.took_word("NOT");
         if self.took_word("MISSING") {
@@ -293,8 +316,17 @@ impl Parser<'_> {
             if not {
                 draft.maker.program.code.push(Instruction::Not);
             }
-        } else if matches!(self.peek(), Token::Word(_)) {
-            return Err(PartiqlError::new("Unsupported operation: IsType"));
+        } else if let Token::Word(word) = self.peek() {
+            let Some((_, name)) = TYPES.iter().find(|(known, _)| word.eq_ignore_ascii_case(known)) else {
+                return Err(PartiqlError::new("Unsupported operation: IsType"));
+            };
+            self.take();
+            let name = draft.maker.value(Value::s(name));
+            let list = draft.maker.program.terms.add_list(&[left.id, name]);
+            draft.maker.test(Test::Call(Function::AttributeType, list));
+            if not {
+                draft.maker.program.code.push(Instruction::Not);
+            }
         } else {
             return Err(PartiqlError::syntax("Expected type name"));
         }
@@ -303,6 +335,13 @@ impl Parser<'_> {
 }
 
 impl Draft {
+    /// Adds a test whose types make sense.
+    fn test(&mut self, test: Test) -> Result<(), PartiqlError> {
+        self.maker.check_kinds(&test).map_err(PartiqlError::new)?;
+        self.maker.test(test);
+        Ok(())
+    }
+
     /// Notes what the next test says about an attribute.
     fn clause(&mut self, name: Box<str>, operator: KeyOperator) {
         self.clauses.push((self.maker.program.code.len(), KeyClause { name, operator }));

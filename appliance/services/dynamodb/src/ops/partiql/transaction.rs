@@ -29,7 +29,7 @@ const MIXED: &str =
     "ExecuteTransaction API does not support both read and write operations in the same request.";
 const MISSING_KEY: &str =
     "Select statements within ExecuteTransaction must specify the primary key in the where clause.";
-const NO_GUARD: &str = "EXISTS must have one more condition than the primary key in its where clause.";
+const NO_GUARD: &str = "EXISTS() must contain a single item read with additional condition";
 /// Characters of a token at most.
 const TOKEN_CHARACTERS_MAX: usize = 36;
 /// What a transaction costs more than plain operations.
