@@ -39,6 +39,9 @@ const DECIDED_MS: u64 = 5_000;
 /// Records at a stream's end among which one may turn up later than those behind it.
 const UNDECIDED_COUNT: u64 = 10_000;
 
+/// Keys that are looked at for an end of a stream: deleted ones lie there until they are folded away.
+const ENDS_EXAMINED_MAX: u64 = 5_000;
+
 const VERSION: u8 = 1;
 const ACCOUNT_BYTES: usize = 12;
 /// Bytes of an iterator without the name.
@@ -118,26 +121,38 @@ fn is_shown(change: &Change<'_>, now: Timestamp) -> bool {
     change.created.plus_ms(RETENTION_MS) > now
 }
 
-/// The sequences of the first and last change of a stream on a shard that are shown, if there are any.
+/// The sequences of the first and last change of a stream on a shard that are shown, if there are any. Where many deleted
+/// ones lie in front, the first is one of these: no change before it is shown.
 pub fn ends(view: &View<'_>, stream: u64, now: Timestamp) -> Result<Option<(u128, u128)>, Fault> {
     let mut first = None;
     let mut scan = view.scan(STREAM, Bound::Included(&record_key(stream, 0, 0)), Direction::Forward);
-    while let Some((key, record)) = scan.next()? {
+    while let Some((key, record)) = scan.step()? {
         let (number, sequence, part) = record_of(key)?;
         if number != stream {
             break;
         }
-        if part == 0 && is_shown(&Change::decode(record.value)?, now) {
+        let is_first = match record {
+            Some(record) if part == 0 => is_shown(&Change::decode(record.value)?, now),
+            _ => false,
+        };
+        if is_first || scan.examined() >= ENDS_EXAMINED_MAX {
             first = Some(sequence);
             break;
         }
     }
     let Some(first) = first else { return Ok(None) };
+    let mut last = first;
     let mut scan = view.scan(STREAM, behind(stream).as_ref().map(|key| &key[..]), Direction::Backward);
-    let last = match scan.next()? {
-        Some((key, _)) => record_of(key)?.1,
-        None => first,
-    };
+    while let Some((key, record)) = scan.step()? {
+        let (number, sequence, _) = record_of(key)?;
+        if number != stream {
+            break;
+        }
+        if record.is_some() || scan.examined() >= ENDS_EXAMINED_MAX {
+            last = last.max(sequence);
+            break;
+        }
+    }
     Ok(Some((first, last)))
 }
 

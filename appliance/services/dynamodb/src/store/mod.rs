@@ -12,11 +12,11 @@
 //! 45 COLLECTIONS  table u32 | hash 16                               -> counter: bytes, 0           tables with a local index
 //! 46 STATS        table u32 | index u16 (0: the table)              -> counter: items, bytes       each shard its own
 //! 47 STREAM       stream u64 | sequence u128 | part u8                               stream.rs     the item's shard
-//! 48 STREAMS      table u32 | stream u64                                             stream.rs     every shard
+//! 48 STREAMS      account 12 | name | 0 | opened ms u64                              stream.rs     every shard
 //! 49 TOKENS       account 12 | hash of the token 16                 -> token         token.rs      place(key)
 //! 50 DUE          ms u64 | kind u8 | what                                            due.rs        beside what it names
-//! 51 DROPPED      table u32 [| index u16]                                            table.rs      every shard
-//! 52 BACKFILL     table u32 | index u16                                              table.rs      every shard
+//! 51 DROPPED      table u32 [| index u16]                                            pending.rs    every shard
+//! 52 BACKFILL     table u32 | index u16                                              pending.rs    every shard
 //! ```
 //! Hash: see hash.rs. Its top 12 bits are the slot and slots lie on shards in ascending runs, so that walking the shards in
 //! order walks a table in the order of its hashes. The key of the hash is in the table's record: to place an item
