@@ -7,7 +7,7 @@
 use store::{Fault, ShardId, Store};
 
 use super::limits::{HASH_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX};
-use super::table::{Index, KeyAttribute, KeyType, Table, TableNumber};
+use super::table::{Index, KeyAttribute, KeyType, Table};
 use crate::store::hash::{ItemHash, hash_all, hash_one};
 use crate::store::{ITEM_FRONT_BYTES, item_key};
 use crate::value::{Item, ItemRef, Kind, Value, ValueRef};
@@ -133,14 +133,6 @@ impl Key {
     #[must_use]
     pub fn sort(&self) -> &[u8] {
         &self.bytes[ITEM_FRONT_BYTES..]
-    }
-
-    /// The table whose item this is.
-    #[must_use]
-    pub fn table(&self) -> TableNumber {
-        let mut number = [0; 4];
-        number.copy_from_slice(&self.bytes[..4]);
-        TableNumber(u32::from_be_bytes(number))
     }
 
     /// The shard that owns the item.
@@ -270,7 +262,9 @@ fn filled<'a>(attribute: &KeyAttribute, value: ValueRef<'a>) -> Result<&'a [u8],
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::table::{Billing, Epoch, IndexNumber, IndexState, KeyShape, Projected, Throughput};
+    use crate::model::table::{
+        Billing, Epoch, IndexNumber, IndexState, KeyShape, Projected, TableNumber, Throughput,
+    };
     use crate::number::Number;
     use store::Timestamp;
 
@@ -336,7 +330,7 @@ mod tests {
             item(&[("sk", Value::n(&Number::parse(b"1e2").expect("a number"))), ("pk", Value::s("a"))]);
         let key = Key::from_item(&table, whole.as_ref()).expect("a key");
         assert!(key == Key::exact(&table, named.as_ref()).expect("a key"));
-        assert_eq!(key.table(), table.number);
+        assert!(key.store_key().starts_with(&table.number.0.to_be_bytes()));
         assert_eq!(key.hash(), hash_one(&table.hash_key, KeyType::S, b"a"));
         assert_eq!(key.attributes().len(), 2);
         key.check_same(whole.as_ref()).expect("its own item");
