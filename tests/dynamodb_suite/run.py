@@ -45,10 +45,12 @@ def copied(place: Path) -> Path:
     shutil.copytree(place, suite, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", ".git", "results"))
     if not keep:
         quiet = ["--no-audit", "--no-fund", "--silent"]
-        if subprocess.run([tool("npm"), "ci", *quiet], cwd=suite).returncode != 0:
+        # What packages run when they are installed looks for `node` by name.
+        environment = os.environ | {"PATH": f"{Path(tool('node')).parent}:{os.environ['PATH']}"}
+        if subprocess.run([tool("npm"), "ci", *quiet], cwd=suite, env=environment).returncode != 0:
             # Registries forget versions; those that the suite's own package.json allows will do.
             print("dynamodb-suite: its lock file's packages cannot be had; taking what its package.json allows")
-            subprocess.run([tool("npm"), "install", "--no-package-lock", *quiet], cwd=suite, check=True)
+            subprocess.run([tool("npm"), "install", "--no-package-lock", *quiet], cwd=suite, env=environment, check=True)
         mark.write_text(digest)
     return suite
 
