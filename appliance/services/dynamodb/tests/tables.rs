@@ -255,6 +255,24 @@ fn what_cannot_be_a_table_is_refused_in_amazons_words() {
 }
 
 #[test]
+fn an_arn_gives_a_table_no_name_that_it_could_not_have_otherwise() {
+    with_world("tables-arn", |world| async move {
+        let arn = |name: &str| format!("arn:aws:dynamodb:us-east-1:000000000000:table/{name}");
+        for name in ["", "ab", "a b c", "a\u{0}b", "näme", "a/b", "abc/index/i", &"n".repeat(256)] {
+            let request = with(plain("wanted"), json!({"TableName": arn(name)}));
+            world.send("CreateTable", &request).await.expect_error("ValidationException");
+        }
+        let strange = "arn:aws:dynamodb:us-east-1:111111111111:table/theirs";
+        for operation in ["CreateTable", "DescribeTable", "DeleteTable"] {
+            let request = with(plain("wanted"), json!({"TableName": strange}));
+            world.send(operation, &request).await.expect_error("AccessDeniedException");
+        }
+        world.send("CreateTable", &with(plain("wanted"), json!({"TableName": arn("named")}))).await.ok();
+        assert_eq!(world.send("ListTables", &json!({})).await.ok(), json!({"TableNames": ["named"]}));
+    });
+}
+
+#[test]
 fn tables_are_listed_in_order_page_by_page_and_only_the_callers_own() {
     with_world("tables-list", |world| async move {
         for name in ["b.table", "A-table", "c_table", "b.tablet"] {

@@ -3,17 +3,16 @@
 
 use super::{Text, decode};
 use crate::json::{JsonError, Reader};
+use crate::model::arn::{Part, TableArn};
 use crate::model::schema::ProjectionKind;
 use crate::model::table::{KeyAttribute, KeyType, StreamView};
-use crate::wire::constraint::{Violations, Word};
+use crate::wire::constraint::{NAME_PATTERN, Violations, Word};
 use crate::wire::error::Error;
 
 /// Characters of the name of a table, at least.
 const TABLE_NAME_MIN: usize = 3;
 /// Characters of the name of a table or index, at most.
 const NAME_MAX: usize = 255;
-/// Characters of an ARN in the place of a name.
-const ARN_MAX: usize = 1_024;
 /// Elements of the key of a table or local index.
 const KEY_COUNT_MAX: usize = 2;
 /// Elements of the key of a global index: four of each role.
@@ -345,10 +344,21 @@ pub fn table_name<'n>(name: Option<&'n Text<'_>>) -> Result<&'n str, Error> {
     Ok(name.map_or("", |name| &**name))
 }
 
-/// The same beside other members.
+/// The same beside other members. What an ARN names keeps to the same bounds, so that no table gets another name by one.
 pub fn check_table_name(v: &mut Violations, member: &str, name: Option<&str>) {
     match name {
-        Some(arn) if arn.starts_with("arn:") => v.length(member, arn, 1, ARN_MAX),
+        Some(arn) if arn.starts_with("arn:") => match TableArn::parse(arn) {
+            Some(TableArn { table, part: Part::Table, .. }) => {
+                v.name(member, Some(table), TABLE_NAME_MIN, NAME_MAX)
+            }
+            Some(_) | None => {
+                v.echo(
+                    member,
+                    arn,
+                    &format!("Member must satisfy regular expression pattern: {NAME_PATTERN}"),
+                );
+            }
+        },
         _ => v.name(member, name, TABLE_NAME_MIN, NAME_MAX),
     }
 }
