@@ -237,6 +237,42 @@ fn a_large_index_is_filled_in_slices_while_items_are_written() {
 }
 
 #[test]
+fn an_index_that_goes_under_writers_leaves_nothing() {
+    let seed = driver::direct::printed_seed("an_index_that_goes_under_writers_leaves_nothing");
+    with_world("background-index-writers", |world| async move {
+        let world = Rc::new(world);
+        let large = world.make(table("large", Some(KeyType::N))).await;
+        fill(&world, &large, 400).await;
+        for round in 0..4 {
+            world.send(ADD, &add_index("large")).await.ok();
+            world.tick().await;
+            world.tick().await;
+            assert_eq!(index_status(&world, "large").await.as_deref(), Some("ACTIVE"));
+            let writers: Vec<_> = (0..6)
+                .map(|lane| {
+                    let seed = seed ^ (round << 8) ^ lane;
+                    ring::spawn(write_at_random(Rc::clone(&world), "large", seed, 60))
+                })
+                .collect();
+            ring::sleep(std::time::Duration::from_millis(10)).await;
+            let delete = json!({"TableName": "large", "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "late"}}]});
+            world.send("UpdateTable", &delete).await.ok();
+            for writer in writers {
+                assert_eq!(writer.await, 60);
+            }
+            world.tick().await;
+            world.tick().await;
+            assert_eq!((count(&world, GLOBAL), count(&world, DROPPED)), (0, 0), "round {round}");
+            let table = world.find("large");
+            assert!(table.globals.is_empty());
+            world.audit(&table);
+            let own_totals = 2;
+            assert!(count(&world, STATS) <= own_totals, "the index's totals are gone");
+        }
+    });
+}
+
+#[test]
 fn a_table_that_is_dropped_under_its_writers_leaves_nothing() {
     let seed = driver::direct::printed_seed("a_table_that_is_dropped_under_its_writers_leaves_nothing");
     with_world("background-drop-writers", |world| async move {
