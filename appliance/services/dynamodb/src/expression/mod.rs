@@ -92,7 +92,7 @@ impl std::error::Error for ExpressionError {}
 
 /// The longest text of an expression, in bytes as sent.
 pub const TEXT_BYTES_MAX: usize = 4_096;
-/// The most operators in one expression; functions and parentheses are none.
+/// The most operators and functions in one expression; parentheses are none.
 pub const OPERATOR_COUNT_MAX: u32 = 300;
 /// The most operands of one IN.
 pub const IN_OPERAND_COUNT_MAX: usize = 100;

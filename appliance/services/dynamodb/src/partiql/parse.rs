@@ -4,8 +4,9 @@
 //! statement = select | insert | update | delete | EXISTS "(" select ")" ;                    perhaps with ";" at the end
 //! select    = SELECT ( "*" | path { "," path } ) FROM table [ "." index ] [ WHERE condition ] [ ORDER BY name [ASC|DESC] … ] ;
 //! insert    = INSERT INTO table VALUE map ;
-//! update    = ( UPDATE | FROM ) table { SET path "=" value { "," … } | REMOVE path { "," … } } WHERE condition
+//! update    = ( UPDATE table changes WHERE condition | FROM table WHERE condition changes )
 //!             [ RETURNING ( ALL | MODIFIED ) ( OLD | NEW ) "*" ] ;
+//! changes   = { SET path "=" value { "," … } | REMOVE path { "," … } } ;
 //! delete    = DELETE FROM table WHERE condition [ RETURNING ALL OLD "*" ] ;
 //! ```
 
@@ -225,8 +226,11 @@ impl<'t> Parser<'t> {
         if self.took_word("INSERT") {
             return self.insert();
         }
-        if self.took_word("UPDATE") || self.took_word("FROM") {
-            return self.update_statement();
+        if self.took_word("UPDATE") {
+            return self.update_statement(false);
+        }
+        if self.took_word("FROM") {
+            return self.update_statement(true);
         }
         if self.took_word("DELETE") {
             return self.delete();
@@ -332,11 +336,19 @@ impl<'t> Parser<'t> {
         Ok(Statement::Insert(Insert { table, item: Item::from_pairs(map.iter()) }))
     }
 
-    fn update_statement(&mut self) -> Result<Statement, PartiqlError> {
+    /// Reads an update; in the form that begins with FROM the condition comes first.
+    fn update_statement(&mut self, from_first: bool) -> Result<Statement, PartiqlError> {
         let table = self.written_table(true)?;
-        let update = self.update_clauses()?;
-        self.expect_word("WHERE")?;
-        let condition = self.where_clause()?;
+        let (update, condition);
+        if from_first {
+            self.expect_word("WHERE")?;
+            condition = self.where_clause()?;
+            update = self.update_clauses()?;
+        } else {
+            update = self.update_clauses()?;
+            self.expect_word("WHERE")?;
+            condition = self.where_clause()?;
+        }
         let returning = self.returning()?.map(|words| match words {
             ("ALL", "OLD") => Returning::AllOld,
             ("ALL", _) => Returning::AllNew,

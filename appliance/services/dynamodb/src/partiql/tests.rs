@@ -218,6 +218,20 @@ fn an_update_sets_and_removes() {
 }
 
 #[test]
+fn an_update_may_begin_with_its_table_and_condition() {
+    let text = "from t where pk = ? AND a = 1 SET c = ?, d = 2 REMOVE b RETURNING ALL NEW *";
+    let parameters = [value(r#"{"S":"k"}"#), value(r#"{"N":"7"}"#)];
+    let Statement::Update(update) = parse(text, &parameters).unwrap() else { panic!() };
+    assert_eq!(update.condition.key(&["pk"]), Ok((item(r#"{"pk":{"S":"k"}}"#), true)));
+    let old = item(r#"{"pk":{"S":"k"},"b":{"N":"1"}}"#);
+    let new = update.update.apply(Some(old.as_ref()), old.as_ref()).unwrap().item;
+    assert_eq!(new, Some(item(r#"{"pk":{"S":"k"},"c":{"N":"7"},"d":{"N":"2"}}"#)));
+    assert_eq!(update.returning, Some(Returning::AllNew));
+    refused("FROM t SET a = 1 WHERE pk = 'k'");
+    refused("FROM t SET a = 1");
+}
+
+#[test]
 fn returning_says_what_is_answered() {
     let returning =
         |words: &str| match parse(&format!("UPDATE t SET a = 1 WHERE pk = 'k' {words}"), &[]).unwrap() {

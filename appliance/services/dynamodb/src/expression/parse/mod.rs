@@ -294,6 +294,7 @@ impl<'t> Parser<'t> {
         }
         self.take();
         self.take();
+        self.count_operator();
         let Some(function) = Function::named(name) else {
             self.note(Finding::UnknownFunction, || format!("Invalid function name; function: {name}"));
             return Ok(Called::Unknown);

@@ -201,7 +201,7 @@ fn a_deep_text_takes_no_stack() {
     assert!(!holds(&nested, Some(ITEM)));
     let open = "(".repeat(TEXT_BYTES_MAX);
     assert!(refusal(Kind::Condition, &open, "", "{}").unwrap().contains("<EOF>"));
-    let calls = format!("{}a{} = :v", "size(".repeat(500), ")".repeat(500));
+    let calls = format!("{}a{} = :v", "size(".repeat(299), ")".repeat(299));
     assert!(refusal(Kind::Condition, &calls, "", r#"{":v":{"N":"1"}}"#).unwrap().contains("size"));
     let sources = format!("SET a = {}:v{}", "if_not_exists(b,".repeat(200), ")".repeat(200));
     assert_eq!(refusal(Kind::Update, &sources, "", r#"{":v":{"N":"1"}}"#), None);

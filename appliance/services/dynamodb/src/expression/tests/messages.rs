@@ -183,6 +183,11 @@ fn counts_have_their_limits() {
         "Invalid ConditionExpression: The expression contains too many operators; operator count: 301";
     assert_eq!(refusal(C, &tests(151), "", one).unwrap(), words);
 
+    // A function counts like an operator.
+    let functions = |count: usize| vec!["attribute_exists(a)"; count].join(" AND ");
+    assert_eq!(refusal(C, &format!("NOT NOT {}", functions(149)), "", "{}"), None);
+    assert!(refusal(C, &format!("NOT NOT {}", functions(150)), "", "{}").unwrap().ends_with("count: 301"));
+
     assert_eq!(refusal(P, "a[2147483647]", "", "{}"), None);
     let words =
         "Invalid ProjectionExpression: List index is not within the allowable range; index: [99999999999]";
