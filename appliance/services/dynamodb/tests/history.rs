@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use client::{Answer, Client};
+use contenders::changer;
 use contenders::stream::Follower;
 use contenders::{Contender, Record, TABLE};
 use driver::{Stop, TempDir, World, with_worlds_until};
@@ -121,14 +122,34 @@ fn open(directory: &Path, stop: Stop, is_new: bool, seed: u64, steps: usize, run
             }
             follower
         });
+        let changing = run.changes.then(|| {
+            let (client, progress) = (InProcess(Rc::clone(&world)), Arc::clone(&progress));
+            let first = run.indexes.get();
+            ring::spawn(async move {
+                let is_over = || progress.second_is_done.load(Ordering::Acquire);
+                changer::change(&client, first, is_over).await
+            })
+        });
         fight(&world, 0, &run.record, seed, steps).await;
         wait_for(&progress.second_is_done).await;
+        let mut indexes = vec!["by-total".to_owned()];
+        if let Some(changing) = changing {
+            let (later, number) = changing.await;
+            run.indexes.set(number);
+            indexes.push(later);
+        }
         let client = InProcess(Rc::clone(&world));
         Contender::new(client, CLIENT_COUNT, seed, Arc::clone(&run.record)).read_all().await;
         judge(&run.record);
         is_over.set(true);
         let follower = following.await;
+        for index in &indexes {
+            judge_index(&world, index).await;
+        }
         judge_followers(&world, &run.record, &follower).await;
+        for later in &indexes[1..] {
+            changer::remove(&InProcess(Rc::clone(&world)), later).await;
+        }
         run.follower.set(Some(follower));
     };
     let second = async move |world: World| {
@@ -140,16 +161,21 @@ fn open(directory: &Path, stop: Stop, is_new: bool, seed: u64, steps: usize, run
     with_worlds_until(directory, stop, first, second);
 }
 
-/// At rest, the index has the items, and the stream told every write.
-async fn judge_followers(world: &World, record: &Record, follower: &Follower) {
+/// At rest, an index has the items.
+async fn judge_index(world: &World, index: &str) {
     let items = world.send("Scan", &json!({"TableName": TABLE})).await.ok();
-    let indexed = world.send("Scan", &json!({"TableName": TABLE, "IndexName": "by-total"})).await.ok();
+    let indexed = world.send("Scan", &json!({"TableName": TABLE, "IndexName": index})).await.ok();
     let sorted = |body: &Json| {
         let mut list = body["Items"].as_array().expect("items").clone();
         list.sort_by_key(Json::to_string);
         list
     };
-    assert_eq!(sorted(&items), sorted(&indexed));
+    assert_eq!(sorted(&items), sorted(&indexed), "index {index}");
+}
+
+/// At rest, the stream told every write.
+async fn judge_followers(world: &World, record: &Record, follower: &Follower) {
+    let items = world.send("Scan", &json!({"TableName": TABLE})).await.ok();
     follower.judge(items["Items"].as_array().expect("items"));
     let events = record.events.lock().expect("no panic");
     let written: usize = events.iter().map(|event| event.writes.len()).sum();
@@ -168,17 +194,27 @@ fn judge(record: &Record) {
 struct Run {
     record: Arc<Record>,
     follower: Rc<Cell<Option<Follower>>>,
+    /// How many indexes were added.
+    indexes: Cell<usize>,
+    /// Whether indexes come and go while clients fight. Some planted faults keep them from ever being built.
+    changes: bool,
 }
 
 fn run(seed: u64, operation_count: usize) -> Arc<Record> {
     let directory = TempDir::new("history");
-    let run = Run { record: Arc::default(), follower: Rc::new(Cell::new(Some(Follower::default()))) };
+    let run = Run {
+        record: Arc::default(),
+        follower: Rc::new(Cell::new(Some(Follower::default()))),
+        indexes: Cell::new(0),
+        changes: std::env::var("DYNAMODB_HISTORY_CHANGES").as_deref() != Ok("0"),
+    };
     let mut random = Random(seed);
     for number in 0..OPEN_COUNT {
         let stop = if random.chance(50) { Stop::Drained } else { Stop::AtOnce };
         let steps = operation_count / CLIENT_COUNT / OPEN_COUNT;
         open(&directory.0, stop, number == 0, random.next(), steps, &run);
     }
+    println!("{} indexes added", run.indexes.get());
     run.record
 }
 

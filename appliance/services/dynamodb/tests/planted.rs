@@ -36,7 +36,7 @@ fn binary() -> PathBuf {
 fn run(binary: &PathBuf, seed: u64, plant: Option<&str>) -> Option<String> {
     let mut command = Command::new(binary);
     command.args(["--exact", HISTORY, "--nocapture"]).env_remove("ZEROCLOUD_PLANT");
-    command.env("DYNAMODB_HISTORY_SEED", seed.to_string());
+    command.env("DYNAMODB_HISTORY_SEED", seed.to_string()).env("DYNAMODB_HISTORY_CHANGES", "0");
     if let Some(plant) = plant {
         command.env("ZEROCLOUD_PLANT", plant);
     }

@@ -56,6 +56,8 @@ impl<C: Client> Contender<C> {
         match (sent.answer.status, sent.answer.error()) {
             (200, _) => self.committed(&sent, &deeds, &before),
             (_, Some("TransactionCanceledException")) => self.cancelled(&sent, &deeds),
+            // The table was changed again and again; nothing was done.
+            (_, Some("TransactionInProgressException" | "ThrottlingException")) => {}
             (500.., _) => {
                 let writes = writes(&deeds, &before);
                 self.event(&sent, Vec::new(), writes);
