@@ -10,7 +10,9 @@ use heed::types::Bytes;
 use heed::{Database, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
 use crate::fault::Fault;
+use crate::filter::KeyFilter;
 use crate::pages::{self, Damaged, PAGE_BYTES};
+use crate::planted::{self, Plant};
 use crate::sigbus::Watched;
 use crate::tables::MADE_KEY;
 
@@ -23,6 +25,8 @@ pub(crate) struct Index {
     watched: Option<Watched>,
     /// Entries that did not fit their checksums at the start.
     damaged: Vec<Damaged>,
+    /// All keys that are or were there since the start.
+    keys: KeyFilter,
     db: Database<'static, Bytes, Bytes>,
     env: heed::Env<WithoutTls>,
     path: PathBuf,
@@ -39,8 +43,11 @@ impl Index {
         see: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<Index, Fault> {
         let file = dir.join("data.mdb");
+        let length = std::fs::metadata(&file).map_err(|error| Fault::io("stat", &file, 0, &error))?.len();
+        let keys = KeyFilter::new(length / ENTRY_BYTES_EXPECTED);
         let mut is_sound = |key: &[u8], stored: &[u8]| match split_checksum(key, stored) {
             Some(value) => {
+                keys.add(key);
                 see(key, value);
                 true
             }
@@ -69,6 +76,10 @@ impl Index {
         let watched = Watched::register(&file, start, index.env.info().map_size);
         index.watched = Some(watched.map_err(|error| Fault::io("watch", &file, 0, &error))?);
         index.damaged = checked.damaged;
+        if index.damaged.is_empty() {
+            // The key of a damaged entry is not known, so that nothing could be said to be absent.
+            index.keys = keys;
+        }
         Ok(index)
     }
 
@@ -98,7 +109,8 @@ impl Index {
         // environment lives in the same struct; each use checks that the transaction belongs to that environment.
         let db =
             unsafe { std::mem::transmute::<Database<'_, Bytes, Bytes>, Database<'static, Bytes, Bytes>>(db) };
-        Ok(Index { watched: None, damaged: Vec::new(), db, env, path: dir.to_path_buf() })
+        let (damaged, keys) = (Vec::new(), KeyFilter::without());
+        Ok(Index { watched: None, damaged, keys, db, env, path: dir.to_path_buf() })
     }
 
     /// Errors: `Fault::Corrupt` when a page of the map could not be read: what LMDB answered since then means nothing.
@@ -202,9 +214,21 @@ impl Index {
         }
     }
 
+    /// As `get`, for an operation that has not found the key in the overlays: a key that was never there costs no walk.
+    pub(crate) fn get_if_known<'t>(&self, txn: &'t RoTxn<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, Fault> {
+        if self.keys.may_hold(key) {
+            return self.get(txn, key);
+        }
+        debug_assert!(!matches!(self.get(txn, key), Ok(Some(_))), "the filter lost a key of the index");
+        self.check_pages().map(|()| None)
+    }
+
     /// Sets the value of a key, with a checksum over both behind it: LMDB's pages have none.
     pub(crate) fn put(&self, txn: &mut RwTxn<'_>, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         self.check_pages()?;
+        if !planted::is(Plant::KeyNotNoted) {
+            self.keys.add(key);
+        }
         let crc = checksum(key, value);
         self.db
             .put_reserved(txn, key, value.len() + CHECKSUM_BYTES, |space| {
@@ -261,6 +285,8 @@ impl Index {
 
 /// Address space for making an index.
 const MAKE_MAP_BYTES: usize = 1 << 20;
+/// Bytes of the file for each key: what the filter is sized by at the start. It grows if there are more.
+const ENTRY_BYTES_EXPECTED: u64 = 128;
 /// Pages at the start of the file, which name the trees.
 const META_PAGE_COUNT: usize = 2;
 /// Bytes behind each value.

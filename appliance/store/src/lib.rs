@@ -13,6 +13,7 @@ mod drain;
 mod effect;
 pub mod fault;
 pub mod fields;
+mod filter;
 mod fold;
 pub mod format;
 mod forward;

@@ -55,6 +55,8 @@ pub(crate) enum Plant {
     CounterLost,
     /// A view of one shard shows the last batch but one.
     StaleView,
+    /// The filter does not learn of keys that a fold puts into the index.
+    KeyNotNoted,
 }
 
 #[cfg(any(test, feature = "planted"))]
@@ -63,7 +65,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 22] = [
+    const ALL: [Plant; 23] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -86,6 +88,7 @@ mod switch {
         Plant::HoldSkipped,
         Plant::CounterLost,
         Plant::StaleView,
+        Plant::KeyNotNoted,
     ];
 
     thread_local! {

@@ -466,7 +466,7 @@ impl<'a> Tx<'a> {
             self.looked_at = self.looked_at.max(latest.lsn);
             return latest.value().map(Record::decode).transpose();
         }
-        self.shard.index().get(&self.txn, key)?.map(Record::decode).transpose()
+        self.shard.index().get_if_known(&self.txn, key)?.map(Record::decode).transpose()
     }
 
     /// What this operation wrote, and what the filling batch has made of counters, which no overlay has yet.

@@ -84,7 +84,7 @@ const UNSEEN: Lab =
 const HELD: Lab = Lab { test: "a_key_that_a_transaction_holds_is_not_written_until_it_is_decided", ..UNSEEN };
 
 /// Which lab finds which fault.
-const CATCHES: [(&str, Lab); 24] = [
+const CATCHES: [(&str, Lab); 25] = [
     ("SyncLeftOut", MODEL),
     ("SyncLeftOut", LOG_CRASHES),
     ("SyncLeftOut", LOG_STATES),
@@ -109,6 +109,7 @@ const CATCHES: [(&str, Lab); 24] = [
     ("SweepMissesLog", MODEL),
     ("IntentNotHeld", TRANSACTIONS),
     ("CounterLost", MODEL),
+    ("KeyNotNoted", MODEL),
 ];
 /// Faults that need one exact order of events: the test that stages it.
 const STAGED: [(&str, Lab); 7] = [
