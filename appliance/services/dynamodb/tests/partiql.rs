@@ -242,6 +242,13 @@ fn statements_that_cannot_be_are_refused() {
         ] {
             assert_eq!(refused(&world, text).await, (name.to_owned(), words.to_owned()), "{text}");
         }
+    });
+}
+
+#[test]
+fn requests_that_cannot_be_are_refused() {
+    with_world("partiql-requests", |world| async move {
+        fill(&world).await;
         let body = json!({"Statement": "SELECT * FROM tab.\"by-g\" WHERE g = 'x'", "ConsistentRead": true});
         let answer = call(&world, "ExecuteStatement", body).await;
         assert_eq!(answer.message(), "Strongly consistent read is not supported on Global Secondary Indexes");

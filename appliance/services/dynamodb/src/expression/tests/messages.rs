@@ -329,6 +329,10 @@ fn operands_are_counted_and_typed() {
             &format!("{wrong}list_append, operand type: S"),
         ),
     ]);
+}
+
+#[test]
+fn operands_are_what_functions_and_sections_take() {
     check(&[
         (
             C,
