@@ -186,6 +186,7 @@ const EXPECTED: &[&str] = &[
     "UpdateTable adds an index",
     "UpdateTable removes an index",
     "UpdateTimeToLive",
+    "capacity of a write",
     "global index built",
     "item expired",
     "page filtered",

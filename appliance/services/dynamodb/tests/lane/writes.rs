@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Lane, expressions, values};
 use crate::client::Client;
+use crate::reference::capacity;
 use crate::reference::condition::Condition;
 use crate::reference::path::{Path, Printer, name, project};
 use crate::reference::random::Random;
@@ -133,6 +134,10 @@ impl<C: Client> Lane<C> {
         if shows_failure {
             request["ReturnValuesOnConditionCheckFailure"] = json!("ALL_OLD");
         }
+        let tells_capacity = self.random.chance(25);
+        if tells_capacity {
+            request["ReturnConsumedCapacity"] = json!("INDEXES");
+        }
         let answer = self.call(operation, &request).await;
         self.count(operation);
         let table = &self.tables[place];
@@ -162,7 +167,14 @@ impl<C: Client> Lane<C> {
         };
         self.tables[place].set(&key, new.clone(), false);
         let shown = shown(returned, old.as_ref(), new.as_ref(), &paths);
-        let wanted = shown.map_or(json!({}), |item| json!({"Attributes": item_to_json(&item)}));
+        let mut wanted = shown.map_or(json!({}), |item| json!({"Attributes": item_to_json(&item)}));
+        let is_settled = self.building.as_ref().is_none_or(|(table, _)| *table != self.tables[place].name);
+        if tells_capacity && is_settled {
+            wanted["ConsumedCapacity"] = capacity::of_write(&self.tables[place], old.as_ref(), new.as_ref());
+            self.count("capacity of a write");
+        } else if tells_capacity {
+            wanted["ConsumedCapacity"] = answer.body["ConsumedCapacity"].clone();
+        }
         self.same(&answer.body, &wanted);
         self.count(&format!("{operation} {returned}"));
     }

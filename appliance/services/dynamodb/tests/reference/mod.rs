@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod capacity;
 pub mod condition;
 pub mod decimal;
 pub mod path;
