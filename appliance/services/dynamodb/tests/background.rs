@@ -228,7 +228,7 @@ fn a_large_index_is_filled_in_slices_while_items_are_written() {
         world.tick().await;
         assert_eq!(index_status(&world, "large").await.as_deref(), Some("ACTIVE"));
         let table = world.find("large");
-        assert!(world.audit(&table).len() > 2_000);
+        assert!(world.audit_settled(&table).await.len() > 2_000);
         assert_eq!(count(&world, BACKFILL), 0);
         let told = world.send("DescribeTable", &json!({"TableName": "large"})).await.ok()["Table"].clone();
         assert_eq!(told["ItemCount"], count(&world, ITEMS));
@@ -265,7 +265,7 @@ fn an_index_that_goes_under_writers_leaves_nothing() {
             assert_eq!((count(&world, GLOBAL), count(&world, DROPPED)), (0, 0), "round {round}");
             let table = world.find("large");
             assert!(table.globals.is_empty());
-            world.audit(&table);
+            world.audit_settled(&table).await;
             let own_totals = 2;
             assert!(count(&world, STATS) <= own_totals, "the index's totals are gone");
         }

@@ -232,7 +232,8 @@ async fn check_replay(world: &World, arn: &str) {
         }
     }
     let stored: BTreeMap<String, Json> = world
-        .audit(&world.find("replayed"))
+        .audit_settled(&world.find("replayed"))
+        .await
         .iter()
         .map(|item| {
             let shown = driver::direct::shown(item);
