@@ -15,8 +15,6 @@ use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::view::Overlays;
 
-/// Age of the oldest entry of the active overlay that makes it due for a fold while the disk is full.
-const FOLD_AGE_MAX_WHEN_FULL: Duration = Duration::from_secs(1);
 /// Pause after a fold that found the disk full.
 const FOLD_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -31,12 +29,7 @@ impl Owner {
         }
         let active = self.overlay.overlay();
         let (entries, bytes) = (active.entry_count(), active.arena_bytes());
-        // What deletes give back on a full disk is room only after the fold.
-        let is_full = self.shard().counts.full.load(Ordering::Relaxed);
-        let age_max = if is_full { FOLD_AGE_MAX_WHEN_FULL } else { self.limits.fold_age_max };
-        let old = self
-            .active_since
-            .is_some_and(|since| ring::now() - since > age_max.min(self.limits.fold_age_max));
+        let old = self.active_since.is_some_and(|since| ring::now() - since > self.limits.fold_age_max);
         let due = entries >= self.limits.fold_entries
             || bytes >= self.limits.fold_bytes
             || self.log_bytes_since_freeze >= self.limits.fold_log_bytes

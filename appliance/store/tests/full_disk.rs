@@ -73,8 +73,8 @@ fn what_deletes_leave_in_the_index_is_room_for_records_without_bodies() {
     config.disk = Arc::new(disk.clone());
     config.index_root = dir.0.clone();
     config.bodyless = TableSet::range(ITEMS, ITEMS);
-    // Only because the disk is full a fold is due.
-    config.limits.fold_age_max = Duration::from_secs(3_600);
+    // A fold is due soon, for its age alone.
+    config.limits.fold_age_max = Duration::from_secs(1);
     config.limits.fold_entries = 1_000_000;
     // The disk counts as full long before it is.
     config.ballast_bytes = 4 << 20;
