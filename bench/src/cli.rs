@@ -11,9 +11,12 @@ use crate::load::run::{Load, Pace};
 use crate::load::schedule::Arrivals;
 use crate::prepare::keys::Distribution;
 use crate::report::{Outputs, ReportArgs};
+use crate::scenario::CacheApi;
+use crate::scenarios::cache;
 use crate::scenarios::dynamodb::{self, ITEM_BYTES_MIN, QUERIED_ITEM_BYTES_MAX};
 use crate::scenarios::multipart::{self, PART_BYTES_MIN};
 use crate::scenarios::s3;
+use crate::scenarios::sqs::{self, due::Due};
 
 /// Generates load, measures who answers it, and compares servers.
 #[derive(Parser)]
@@ -35,6 +38,8 @@ pub enum Command {
     Limit(LimitArgs),
     /// Drives several servers in turns under the same load.
     Compare(CompareArgs),
+    /// Measures how long a receive that waits takes to answer once a message is sent, or is due.
+    Poll(PollArgs),
     /// Shows a stored report, or what changed from one to another.
     Report(ReportArgs),
     /// Serves a fixed answer, as a limit: the reactor's own, or with the appliance's HTTP around it.
@@ -54,6 +59,12 @@ pub enum Command {
         /// Answers as GetItem does that found an item of so many bytes, for ddb-get.
         #[arg(long, conflicts_with_all = ["bare", "body_bytes"], value_parser = clap::value_parser!(u32).range(32..=400 << 10))]
         item_bytes: Option<u32>,
+        /// Answers GET with so many bytes and PUT with none, for loads of caches.
+        #[arg(long, conflicts_with_all = ["bare", "body_bytes", "item_bytes"], value_parser = clap::value_parser!(u32).range(0..=64 << 20))]
+        blob_bytes: Option<u32>,
+        /// Digests each blob that it sends or receives with SHA-256, as a cache does that verifies.
+        #[arg(long, requires = "blob_bytes")]
+        digest: bool,
     },
 }
 
@@ -80,6 +91,32 @@ pub struct RunArgs {
     pub scenario: ScenarioArgs,
 }
 
+/// Polls of a queue.
+#[derive(Args)]
+pub struct PollArgs {
+    /// The server: http:// or https:// with host and port.
+    #[arg(long)]
+    pub url: String,
+    /// By which right.
+    #[command(flatten)]
+    pub access: AccessArgs,
+    /// The queue; made if it is not there.
+    #[arg(long, default_value = "zerobench-poll", value_parser = bucket)]
+    pub queue: String,
+    /// How many polls.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// Of the pauses between sends.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Instead: how long after its due time a message comes that was delayed, or whose visibility ends.
+    #[arg(long, value_enum)]
+    pub due: Option<Due>,
+    /// How long after the request that says so it is due.
+    #[arg(long, default_value_t = 2, requires = "due", value_parser = clap::value_parser!(u32).range(1..=900))]
+    pub due_seconds: u32,
+}
+
 /// Who signs, and whom to trust.
 #[derive(Args)]
 pub struct AccessArgs {
@@ -93,6 +130,12 @@ pub struct AccessArgs {
     /// The region that signatures name.
     #[arg(long, default_value = "us-east-1")]
     pub region: String,
+    /// The token that caches are shown.
+    #[arg(long, env = "ZEROBENCH_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// How caches are asked.
+    #[arg(long, value_enum, default_value_t)]
+    pub cache_api: CacheApi,
     /// Trust this certificate (PEM), for https.
     #[arg(long)]
     pub ca: Option<PathBuf>,
@@ -168,6 +211,9 @@ pub struct ScenarioArgs {
     /// The size of every object or item.
     #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(0..=1 << 30))]
     pub value_bytes: u32,
+    /// The size of the largest blob of a cache, where they are of different sizes from --value-bytes on.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=1 << 30))]
+    pub value_bytes_max: Option<u32>,
     /// Objects or items that are made before the first request of what reads or writes over them.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
@@ -177,7 +223,7 @@ pub struct ScenarioArgs {
     /// The exponent of zipf.
     #[arg(long, default_value_t = 0.99)]
     pub theta: f64,
-    /// The share of gets in mixed, in percent.
+    /// The share of gets in mixed and cache-mix, in percent.
     #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub reads: u8,
     /// Parts of every upload.
@@ -189,6 +235,15 @@ pub struct ScenarioArgs {
     /// Uploads that are opened before each run, and aborted after it if they were not completed.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub uploads: u32,
+    /// Messages that wait in the queue besides, before each run of sqs-send and sqs-receive-delete.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    pub backlog: u32,
+    /// The queue is FIFO, with messages of a thousand groups in turn.
+    #[arg(long)]
+    pub fifo: bool,
+    /// Queues that a publish reaches.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub queues: u16,
     /// Signatures say UNSIGNED-PAYLOAD instead of the digest of the body. (Without an access key nothing is signed.)
     #[arg(long)]
     pub unsigned: bool,
@@ -215,6 +270,22 @@ pub enum ScenarioName {
     DdbGet,
     /// DynamoDB: Query of 100 items.
     DdbQuery,
+    /// SQS: SendMessage; over amqp a confirmed publication.
+    SqsSend,
+    /// SQS: SendMessageBatch of ten; over amqp ten publications that are confirmed together.
+    SqsSendBatch,
+    /// SQS: ReceiveMessage of one, then DeleteMessage.
+    SqsReceiveDelete,
+    /// SQS: ReceiveMessage of ten, then DeleteMessageBatch.
+    SqsReceiveDeleteBatch,
+    /// SNS: Publish.
+    SnsPublish,
+    /// A build cache: PUT of blobs that it does not have.
+    CachePut,
+    /// A build cache: GET, every byte compared.
+    CacheGet,
+    /// A build cache: GET and PUT.
+    CacheMix,
 }
 
 /// The distributions of keys.
@@ -235,15 +306,11 @@ impl ScenarioArgs {
     /// In words: a value out of its range.
     pub fn s3(&self, seed: u64) -> Result<Option<s3::Settings>, String> {
         let operation = match self.scenario {
-            ScenarioName::Echo
-            | ScenarioName::Multipart
-            | ScenarioName::DdbPut
-            | ScenarioName::DdbGet
-            | ScenarioName::DdbQuery => return Ok(None),
             ScenarioName::Put => s3::Operation::Put,
             ScenarioName::Get => s3::Operation::Get,
             ScenarioName::List => s3::Operation::List,
             ScenarioName::Mixed => s3::Operation::Mixed { reads_percent: self.reads },
+            _ => return Ok(None),
         };
         Ok(Some(s3::Settings {
             operation,
@@ -279,12 +346,7 @@ impl ScenarioArgs {
             ScenarioName::DdbPut => dynamodb::Operation::Put,
             ScenarioName::DdbGet => dynamodb::Operation::Get,
             ScenarioName::DdbQuery => dynamodb::Operation::Query,
-            ScenarioName::Echo
-            | ScenarioName::Put
-            | ScenarioName::Get
-            | ScenarioName::List
-            | ScenarioName::Mixed
-            | ScenarioName::Multipart => return Ok(None),
+            _ => return Ok(None),
         };
         let item_bytes = self.value_bytes as usize;
         let item_bytes_max = match operation {
@@ -302,6 +364,65 @@ impl ScenarioArgs {
             item_bytes,
             key_count: self.keys as usize,
             distribution: self.distribution(operation == dynamodb::Operation::Put)?,
+            seed,
+        }))
+    }
+
+    /// What these flags say of a load of a cache; nothing when it is another.
+    ///
+    /// # Errors
+    /// In words: a value out of its range.
+    pub fn cache(&self, seed: u64) -> Result<Option<cache::Settings>, String> {
+        let operation = match self.scenario {
+            ScenarioName::CachePut => cache::Operation::Put,
+            ScenarioName::CacheGet => cache::Operation::Get,
+            ScenarioName::CacheMix => cache::Operation::Mixed { reads_percent: self.reads },
+            _ => return Ok(None),
+        };
+        let value_bytes_max = self.value_bytes_max.unwrap_or(self.value_bytes);
+        if value_bytes_max < self.value_bytes {
+            return Err("--value-bytes-max is less than --value-bytes".to_owned());
+        }
+        // Bodies are told apart by their bytes.
+        if self.value_bytes < cache::BODY_BYTES_MIN {
+            return Err(format!("--value-bytes is {} or more here", cache::BODY_BYTES_MIN));
+        }
+        Ok(Some(cache::Settings {
+            operation,
+            value_bytes_min: self.value_bytes as usize,
+            value_bytes_max: value_bytes_max as usize,
+            key_count: self.keys as usize,
+            distribution: self.distribution(false)?,
+            seed,
+        }))
+    }
+
+    /// What these flags say of a load of queues or topics; nothing when it is another.
+    ///
+    /// # Errors
+    /// In words: a body that is too long or empty.
+    pub fn sqs(&self, seed: u64) -> Result<Option<sqs::Settings>, String> {
+        let (operation, is_batch) = match self.scenario {
+            ScenarioName::SqsSend => (sqs::Operation::Send, false),
+            ScenarioName::SqsSendBatch => (sqs::Operation::Send, true),
+            ScenarioName::SqsReceiveDelete => (sqs::Operation::Take, false),
+            ScenarioName::SqsReceiveDeleteBatch => (sqs::Operation::Take, true),
+            ScenarioName::SnsPublish => (sqs::Operation::Publish, false),
+            _ => return Ok(None),
+        };
+        let body_bytes = self.value_bytes as usize;
+        if !(1..=sqs::BODY_BYTES_MAX).contains(&body_bytes) {
+            return Err(format!("--value-bytes is 1 to {} here, not {body_bytes}", sqs::BODY_BYTES_MAX));
+        }
+        Ok(Some(sqs::Settings {
+            operation,
+            queue: self.bucket.clone(),
+            body_bytes,
+            is_batch,
+            is_fifo: self.fifo,
+            message_count: self.keys as usize,
+            backlog_count: self.backlog as usize,
+            queue_count: self.queues.into(),
             seed,
         }))
     }

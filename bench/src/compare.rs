@@ -31,8 +31,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Args)]
 pub struct CompareArgs {
     /// A server: NAME=URL or NAME=script:PATH[:MODE], which is installed, started and ended by a script like those of
-    /// bench/peers. Then, with commas between, pid=N (again for more processes), key=, secret=, region=, version=, mode=,
-    /// durable=yes|no, evidence=, syncs= (flushes per answered write of one writer). Ratios are taken against the first.
+    /// bench/peers. Then, with commas between, pid=N (again for more processes), key=, secret=, region=, token= and
+    /// api=native|files|turbo|echo (of caches), version=, mode=, durable=yes|no, evidence=, syncs= (flushes per answered write of one writer). Ratios are taken against the first.
     #[arg(long = "peer", required = true, value_name = "NAME=URL[,..]")]
     pub peers: Vec<PeerArg>,
     /// A server that is named in the table with the reason why it was not run.
@@ -98,11 +98,13 @@ impl Contender {
         // A key for signed requests is none to log in with elsewhere.
         let is_http = url.starts_with("http");
         let signs = |key: &'_ Option<String>| key.clone().filter(|_| is_http);
-        let AccessArgs { access_key, secret_key, region, ca } = &arguments.access;
+        let AccessArgs { access_key, secret_key, region, token, cache_api, ca } = &arguments.access;
         let access = AccessArgs {
             access_key: facts.access_key.clone().or_else(|| signs(access_key)),
             secret_key: facts.secret_key.clone().or_else(|| signs(secret_key)),
             region: facts.region.clone().unwrap_or_else(|| region.clone()),
+            token: facts.token.clone().or_else(|| token.clone()),
+            cache_api: facts.cache_api.unwrap_or(*cache_api),
             ca: ca.clone(),
         };
         let target = crate::aim(&peer.name, &url, &access, arguments.load.streams.is_some())?;
@@ -444,7 +446,7 @@ pub fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut is_secret = false;
     for argument in arguments {
         let shown = if is_secret { "***".to_owned() } else { below(&home, &without_secret(&argument)) };
-        is_secret = argument == "--secret-key";
+        is_secret = argument == "--secret-key" || argument == "--token";
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/+%*@~".contains(c);
         out += &if !shown.is_empty() && shown.chars().all(is_plain) {
             format!(" {shown}")
@@ -464,12 +466,14 @@ fn below(home: &str, argument: &str) -> String {
 }
 
 fn without_secret(argument: &str) -> String {
-    if argument.starts_with("--secret-key=") {
-        return "--secret-key=***".to_owned();
-    }
-    let part =
-        |part: &str| if part.starts_with("secret=") { "secret=***".to_owned() } else { part.to_owned() };
-    argument.split(',').map(part).collect::<Vec<_>>().join(",")
+    let hidden = |text: &str, names: [&str; 2]| {
+        let name = names.into_iter().find(|name| text.starts_with(name))?;
+        Some(format!("{name}***"))
+    };
+    hidden(argument, ["--secret-key=", "--token="]).unwrap_or_else(|| {
+        let part = |part: &str| hidden(part, ["secret=", "token="]).unwrap_or_else(|| part.to_owned());
+        argument.split(',').map(part).collect::<Vec<_>>().join(",")
+    })
 }
 
 fn exit_code(report: &Report) -> ExitCode {
@@ -521,13 +525,13 @@ mod tests {
 
     #[test]
     fn the_command_in_a_report_has_no_secret() {
-        let arguments = ["compare", "--peer", "a=http://h:1,key=K,secret=S1", "--secret-key", "S2"];
-        let more = ["--secret-key=S3", "--not-run", "b=it's gone"];
+        let arguments = ["compare", "--peer", "a=http://h:1,key=K,secret=S1,token=T1", "--secret-key", "S2"];
+        let more = ["--secret-key=S3", "--token", "T2", "--token=T3", "--not-run", "b=it's gone"];
         let text = command(arguments.iter().chain(&more).map(|text| (*text).to_owned()));
         assert_eq!(
             text,
-            "zerobench compare --peer a=http://h:1,key=K,secret=*** --secret-key *** --secret-key=*** --not-run \
-             'b=it'\\''s gone'"
+            "zerobench compare --peer a=http://h:1,key=K,secret=***,token=*** --secret-key *** --secret-key=*** --token *** \
+             --token=*** --not-run 'b=it'\\''s gone'"
         );
     }
 }

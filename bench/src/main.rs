@@ -10,10 +10,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use clap::{Parser as _, ValueEnum as _};
+use hdrhistogram::Histogram;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use cli::{AccessArgs, Cli, Command, LimitArgs, RunArgs, ScenarioArgs, ScenarioName};
+use cli::{AccessArgs, Cli, Command, LimitArgs, PollArgs, RunArgs, ScenarioArgs, ScenarioName};
 use client::wire::Tls;
 use limits::{Group, Place};
 use load::run::{Load, Measured, Pace};
@@ -48,12 +49,16 @@ fn main() -> ExitCode {
         Command::Run(arguments) => listen_for_interrupts().and_then(|()| run(&arguments)),
         Command::Capacity(arguments) => capacity(&arguments),
         Command::Limit(arguments) => limit(&arguments),
+        Command::Poll(arguments) => poll(&arguments),
         Command::Compare(arguments) => listen_for_interrupts().and_then(|()| compare::compare(&arguments)),
         Command::Report(arguments) => report::show(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::ServeEcho { core, bare, port, body_bytes, item_bytes } => {
-            let answer = match item_bytes {
-                Some(item_bytes) => server::echo::Answer::Item { item_bytes: item_bytes as usize },
-                None => server::echo::Answer::Letters { body_bytes: body_bytes as usize, is_bare: bare },
+        Command::ServeEcho { core, bare, port, body_bytes, item_bytes, blob_bytes, digest } => {
+            let answer = match (item_bytes, blob_bytes) {
+                (Some(bytes), _) => server::echo::Answer::Item { item_bytes: bytes as usize },
+                (_, Some(bytes)) => {
+                    server::echo::Answer::Blob { body_bytes: bytes as usize, digests: digest }
+                }
+                _ => server::echo::Answer::Letters { body_bytes: body_bytes as usize, is_bare: bare },
             };
             server::echo::serve(core.or(ring::cores().first().copied()), port, answer)
                 .map(|()| ExitCode::SUCCESS)
@@ -142,6 +147,37 @@ fn capacity(arguments: &RunArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Polls of a queue, one after the other, and what each waited.
+fn poll(arguments: &PollArgs) -> Result<ExitCode, String> {
+    let target = aim("server", &arguments.url, &arguments.access, false)?;
+    if target.protocol != Protocol::Http {
+        return Err(format!("polls go over http and https, not to {}", arguments.url));
+    }
+    let PollArgs { queue, count, seed, due, due_seconds, .. } = arguments;
+    let count = *count as usize;
+    if let Some(due) = due {
+        let late = scenarios::sqs::due::measure(&target, queue, *due, *due_seconds, count, *seed)?;
+        show_quantiles("due to answer", &late, "messages");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let polled = scenarios::sqs::poll::measure(&target, queue, count, *seed)?;
+    show_quantiles("send to answer", &polled.from_send, "polls");
+    show_quantiles("the send itself", &polled.send, "polls");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_quantiles(name: &str, histogram: &Histogram<u64>, what: &str) {
+    let micros = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    println!(
+        "{name}: p50 {:.0} us, p90 {:.0}, p99 {:.0}, max {:.0}, {} {what}",
+        micros(0.5),
+        micros(0.9),
+        micros(0.99),
+        histogram.max() as f64 / 1e3,
+        histogram.len()
+    );
+}
+
 fn limit(arguments: &LimitArgs) -> Result<ExitCode, String> {
     let cores = ring::cores();
     let (Some(first), Some(last)) = (cores.first(), cores.last()) else {
@@ -181,6 +217,10 @@ fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Bo
         Box::new(scenarios::s3::S3::new(settings))
     } else if let Some(settings) = arguments.dynamodb(load.seed)? {
         Box::new(scenarios::dynamodb::Dynamodb::new(settings))
+    } else if let Some(settings) = arguments.sqs(load.seed)? {
+        Box::new(scenarios::sqs::Sqs::new(settings))
+    } else if let Some(settings) = arguments.cache(load.seed)? {
+        Box::new(scenarios::cache::Cache::new(settings))
     } else if let Some(settings) = arguments.multipart(load)? {
         Box::new(scenarios::multipart::Multipart::new(settings))
     } else {
@@ -209,7 +249,7 @@ fn aim(name: &str, url: &str, access: &AccessArgs, is_http2: bool) -> Result<Tar
     } else {
         None
     };
-    let AccessArgs { access_key, secret_key, region, .. } = access;
+    let AccessArgs { access_key, secret_key, region, token, cache_api, .. } = access;
     let credentials = match (access_key.clone(), secret_key.clone()) {
         (Some(access_key), Some(secret_key)) => {
             Some(Credentials { access_key, secret_key, region: region.clone() })
@@ -217,7 +257,15 @@ fn aim(name: &str, url: &str, access: &AccessArgs, is_http2: bool) -> Result<Tar
         (None, None) => None,
         _ => return Err("an access key and a secret key come together".to_owned()),
     };
-    Ok(Target { name: name.to_owned(), protocol, tls, credentials, ..Target::at(host)? })
+    Ok(Target {
+        name: name.to_owned(),
+        protocol,
+        tls,
+        credentials,
+        token: token.clone(),
+        cache_api: *cache_api,
+        ..Target::at(host)?
+    })
 }
 
 /// Refuses what a server of another protocol than HTTP cannot be asked for.
@@ -228,7 +276,11 @@ fn check_operation(protocol: Protocol, scenario: ScenarioName) -> Result<(), Str
             "put, get and mixed",
             matches!(scenario, ScenarioName::Put | ScenarioName::Get | ScenarioName::Mixed),
         ),
-        Protocol::Nats | Protocol::Amqp { .. } => ("put", matches!(scenario, ScenarioName::Put)),
+        Protocol::Nats => ("put", matches!(scenario, ScenarioName::Put)),
+        Protocol::Amqp { .. } => (
+            "put, sqs-send and sqs-send-batch",
+            matches!(scenario, ScenarioName::Put | ScenarioName::SqsSend | ScenarioName::SqsSendBatch),
+        ),
     };
     if is_taken {
         return Ok(());
@@ -326,6 +378,7 @@ mod tests {
             (Protocol::Redis, ScenarioName::Mixed),
             (Protocol::Nats, ScenarioName::Put),
             (queue, ScenarioName::Put),
+            (queue, ScenarioName::SqsSendBatch),
         ] {
             assert_eq!(check_operation(protocol, scenario), Ok(()));
         }
@@ -334,6 +387,7 @@ mod tests {
         assert_eq!(refused(Protocol::Redis, ScenarioName::List), redis);
         let nats = "get is refused: over NATS JetStream there is put only";
         assert_eq!(refused(Protocol::Nats, ScenarioName::Get), nats);
-        assert_eq!(refused(queue, ScenarioName::Echo), "echo is refused: over AMQP 0-9-1 there is put only");
+        let amqp = "echo is refused: over AMQP 0-9-1 there is put, sqs-send and sqs-send-batch only";
+        assert_eq!(refused(queue, ScenarioName::Echo), amqp);
     }
 }

@@ -5,6 +5,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use bytes::Bytes;
+use clap::ValueEnum;
 
 use crate::client::http1::{Answer, Failed};
 use crate::client::wire::Tls;
@@ -26,6 +27,10 @@ pub struct Target {
     pub tls: Option<Tls>,
     /// Whose requests these are; nothing sends them unsigned.
     pub credentials: Option<Credentials>,
+    /// What a cache is shown instead of a signature.
+    pub token: Option<String>,
+    /// How a cache is asked.
+    pub cache_api: CacheApi,
 }
 
 impl Target {
@@ -59,8 +64,24 @@ impl Target {
             protocol: Protocol::Http,
             tls: None,
             credentials: None,
+            token: None,
+            cache_api: CacheApi::Native,
         })
     }
+}
+
+/// How a cache is asked for a blob.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CacheApi {
+    /// The appliance's own API, by SHA-256.
+    #[default]
+    Native,
+    /// WebDAV PUT and static files.
+    Files,
+    /// Turborepo's artifacts, as turborepo-remote-cache takes them.
+    Turbo,
+    /// As the native one, to an echo, whose bodies are not compared with anything.
+    Echo,
 }
 
 /// What a server speaks.
@@ -208,16 +229,16 @@ pub struct Prepared {
 }
 
 /// What a good answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
     /// Its status.
     pub status: u16,
-    /// How long its body is.
+    /// How long its body is, or which.
     pub length: Length,
 }
 
-/// How long the body of a good answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How long the body of a good answer is, or which.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Length {
     /// As long as it likes.
     Any,
@@ -225,6 +246,8 @@ pub enum Length {
     Exactly(u64),
     /// So many bytes or more.
     AtLeast(u64),
+    /// These very bytes.
+    Same(Bytes),
 }
 
 impl Prepared {
@@ -243,10 +266,14 @@ impl Prepared {
             return Err((Failure::Status(answer.status), words));
         }
         let body_bytes = answer.body_bytes;
-        let missed = match self.expect.length {
-            Length::Exactly(expected) if body_bytes != expected => Some(format!("instead of {expected}")),
-            Length::AtLeast(least) if body_bytes < least => Some(format!("instead of {least} or more")),
-            Length::Any | Length::Exactly(_) | Length::AtLeast(_) => None,
+        let missed = match &self.expect.length {
+            Length::Exactly(expected) if body_bytes != *expected => Some(format!("instead of {expected}")),
+            Length::AtLeast(least) if body_bytes < *least => Some(format!("instead of {least} or more")),
+            Length::Same(body) if body_bytes != body.len() as u64 => {
+                Some(format!("instead of {}", body.len()))
+            }
+            Length::Same(_) if answer.differs => Some("that are not those which were put there".to_owned()),
+            Length::Any | Length::Exactly(_) | Length::AtLeast(_) | Length::Same(_) => None,
         };
         if let Some(missed) = missed {
             return Err((Failure::Content, format!("a body of {body_bytes} bytes {missed}")));
@@ -263,7 +290,7 @@ mod tests {
     fn an_answer_is_good_by_its_status_and_its_length() {
         let judged = |status, body_bytes, length| {
             let expect = Expect { status: 200, length };
-            let answer = Answer { status, body_bytes, body: Vec::new(), etag: Vec::new(), keeps: true };
+            let answer = Answer { body_bytes, ..Answer::of(status) };
             Prepared { head: Bytes::new(), body: Bytes::from_static(b"four"), expect, tag: None }
                 .judge(&answer)
         };

@@ -101,6 +101,23 @@ fn answers_of_the_wrong_length_make_a_run_void() {
 }
 
 #[test]
+fn a_cache_that_gives_other_bytes_than_were_put_makes_a_run_void() {
+    // As many letters as were put, and other ones.
+    let echo = Echo::start(&["--blob-bytes", "128"]);
+    for more in [["--closed"].as_slice(), &["--closed", "--streams", "2"]] {
+        let asked = ["cache-get", "--keys", "10", "--value-bytes", "128"];
+        let output = echo.load(&[asked.as_slice(), more].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        let words = "a body of 128 bytes that are not those which were put there";
+        assert!(text.contains("VOID: ") && text.contains(words), "{text}");
+        assert_eq!(output.status.code(), Some(1));
+        // Where nothing is compared, the same answers are good ones.
+        let output = echo.load(&[asked.as_slice(), more, &["--cache-api", "echo"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
 fn a_server_that_lists_nothing_of_what_was_put_is_not_measured() {
     let echo = Echo::start(&[]);
     let output = echo.load(&["get", "--closed", "--keys", "10"]);

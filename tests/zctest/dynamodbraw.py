@@ -13,7 +13,7 @@ CONTENT_TYPE = "application/x-amz-json-1.0"
 class Client:
     """Signs with SigV4 and sends over one connection. Not for use by two threads at once."""
 
-    def __init__(self, host: str, port: int, key: str, secret: str, timeout: float = 30.0, region: str = "us-east-1"):
+    def __init__(self, host: str, port: int, key: str, secret: str, timeout: float = 120.0, region: str = "us-east-1"):
         self.host, self.port, self.key, self.secret, self.timeout, self.region = host, port, key, secret, timeout, region
         self.connection: http.client.HTTPConnection | None = None
         self.signing: tuple[str, bytes] | None = None

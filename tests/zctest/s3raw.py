@@ -10,7 +10,7 @@ import urllib.parse
 class Client:
     """Signs with SigV4 and sends over one connection. Not for use by two threads at once."""
 
-    def __init__(self, host: str, port: int, key: str, secret: str, timeout: float = 30.0):
+    def __init__(self, host: str, port: int, key: str, secret: str, timeout: float = 120.0):
         self.host, self.port, self.key, self.secret, self.timeout = host, port, key, secret, timeout
         self.connection: http.client.HTTPConnection | None = None
         self.signing: tuple[str, bytes] | None = None

@@ -48,6 +48,8 @@ class Server:
         # What clients are told beside keys and region, and the name by which they call the appliance.
         self.client_environment = environment or {}
         self.client_host = host
+        # What the appliance finds in its own environment.
+        self.serve_environment: dict[str, str] = {}
         # A fault that the binary is to have; only one that was built with the feature `planted` takes it.
         self.plant = plant
         self.process: subprocess.Popen | None = None
@@ -65,6 +67,7 @@ class Server:
         environment = {k: v for k, v in plain_environment().items() if not k.startswith("ZEROCLOUD_")}
         if self.plant is not None:
             environment["ZEROCLOUD_PLANT"] = self.plant
+        environment |= self.serve_environment
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -94,7 +97,7 @@ class Server:
 
     def has_plant(self) -> bool:
         """Whether the fault was planted: the binary says so when it first comes to a place of one."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if any(f"the fault {self.plant} is planted" in line for line in self.log):
                 return True

@@ -5,10 +5,11 @@
 
 /// Appends `bytes` in lower-case hexadecimal to `out`.
 pub fn hex_append(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.push(HEX_LOWER[usize::from(byte >> 4)]);
-        out.push(HEX_LOWER[usize::from(byte & 15)]);
+    let start = out.len();
+    out.resize(start + bytes.len() * 2, 0);
+    for (pair, byte) in out[start..].chunks_exact_mut(2).zip(bytes) {
+        pair[0] = HEX_LOWER[usize::from(byte >> 4)];
+        pair[1] = HEX_LOWER[usize::from(byte & 15)];
     }
 }
 
@@ -27,10 +28,14 @@ pub fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0u8; N];
+    // What is no digit is noticed once, at the end: a question for each digit costs more than the digit.
+    let mut seen = 0;
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = (hex_digit(pair[0])? << 4) | hex_digit(pair[1])?;
+        let (high, low) = (HEX_VALUES[usize::from(pair[0])], HEX_VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = (high << 4) | (low & 15);
     }
-    Some(bytes)
+    (seen < 16).then_some(bytes)
 }
 
 /// The value of one hexadecimal digit of either case.
@@ -106,6 +111,17 @@ fn base64_digit(byte: u8) -> Option<u8> {
 }
 
 const HEX_LOWER: &[u8; 16] = b"0123456789abcdef";
+/// What each byte is worth as a hexadecimal digit of either case; 255: it is none.
+const HEX_VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[HEX_LOWER[digit as usize] as usize] = digit;
+        values[HEX_LOWER[digit as usize].to_ascii_uppercase() as usize] = digit;
+        digit += 1;
+    }
+    values
+};
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]

@@ -396,6 +396,55 @@ fn names(line: &[u8]) {
     }
 }
 
+/// Policies: what is taken decides the same twice, is taken again from its own text, and loses by the removal of a
+/// statement just what its addition brought.
+pub fn policy(input: &[u8]) {
+    use crate::policy::{
+        self, Action, Context, NewStatement, Pairs, Policy, PolicyType, Principal, Resource, Rules,
+    };
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let rules = |kind, service| Rules {
+        kind,
+        service,
+        bytes_max: 65_536,
+        statement_count_max: 100,
+        action_count_max: 100,
+    };
+    for kind in [PolicyType::Identity, PolicyType::Trust] {
+        if let Err(error) = Policy::parse(text, &rules(kind, None)) {
+            assert!(error.to_string().len() < 1_000, "{error:?}");
+        }
+    }
+    let rules = rules(PolicyType::Resource, Some("sqs"));
+    let Ok(parsed) = Policy::parse(text, &rules) else { return };
+    let account = Account::new(AccountId::parse("111111111111").expect("twelve digits"), "fuzz");
+    let arn = "arn:aws:sqs:us-east-1:111111111111:q";
+    let resource = Resource { arn, owner: Some(account.id) };
+    let keys = Pairs(&[
+        ("aws:SourceArn", arn),
+        ("aws:SourceIp", "10.0.0.1"),
+        ("aws:CurrentTime", "1"),
+        ("t:a", text),
+    ]);
+    let context = Context { resource_policy: Some(&parsed), keys: &keys, ..Context::default() };
+    let principals =
+        [Principal::Anonymous, Principal::Account(&account), Principal::Service("sns.amazonaws.com")];
+    let decided = |context: &Context<'_>| {
+        principals.map(|principal| policy::decide(&principal, Action("sqs:SendMessage"), &resource, context))
+    };
+    assert_eq!(decided(&context), decided(&context));
+    let statement = NewStatement { sid: "\"fuzz\\", accounts: &["1"; 0], actions: &["sqs:a"], resource: arn };
+    assert!(policy::add_statement(Some(text), "", &statement, &rules).is_err(), "nobody is no principal");
+    let statement = NewStatement { accounts: &["111111111111", "222222222222"], ..statement };
+    let Ok(more) = policy::add_statement(Some(text), "", &statement, &rules) else { return };
+    let back = policy::remove_statement(&more, statement.sid, &rules).expect("it was added");
+    let back = back.expect("the others stay");
+    let again = Policy::parse(&back, &rules).expect("it was a policy before");
+    let context_again = Context { resource_policy: Some(&again), ..context };
+    assert_eq!(decided(&context_again), decided(&context));
+    assert!(again.sids().eq(parsed.sids()) && again.id() == parsed.id());
+}
+
 /// Dates of all forms, and the codings of digests.
 pub fn dates(input: &[u8]) {
     let now = Timestamp(1_700_000_000_000);

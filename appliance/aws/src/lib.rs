@@ -12,8 +12,10 @@
 //! | [`chunked`] | the `aws-chunked` body framing, its chunk signatures and trailers |
 //! | [`encoding`] | hexadecimal and base64 |
 //! | [`error`] | the error document as data |
+//! | [`json`] | reading without a tree and fast writing of awsJson |
 //! | [`payload`] | what `x-amz-content-sha256` promises about a body |
-//! | [`policy`] | `decide`: may this principal do this action on this resource |
+//! | [`policy`] | the policy language, and `decide`: may this principal do this action on this resource |
+//! | [`query`] | awsQuery: parameters as a tree, replies and errors as XML |
 //! | [`request_id`] | request and host identifiers |
 //! | [`sigv2`] | the old signature, behind a switch |
 //! | [`sigv4`] | the current signature: header, query, form |
@@ -21,8 +23,7 @@
 //! | [`uri`] | percent coding and query strings |
 //! | [`xml`] | bounded reading and fast writing of restXml |
 //!
-//! Not covered: SigV4A (refused with `NotImplemented`), the JSON and query protocols of the other services,
-//! and the policy language, for which [`policy::decide`] keeps the door.
+//! Not covered: SigV4A (refused with `NotImplemented`).
 #![forbid(unsafe_code)]
 
 pub mod account;
@@ -33,8 +34,10 @@ pub mod encoding;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod json;
 pub mod payload;
 pub mod policy;
+pub mod query;
 pub mod request_id;
 pub mod sigv2;
 pub mod sigv4;

@@ -1,4 +1,4 @@
-//! Request and host identifiers, in the shapes that S3 and the JSON services give them.
+//! Request and host identifiers, in the shapes that the services give them.
 //!
 //! Invariant: all are functions of the numbers passed in, so a test with a fixed generator sees fixed ids.
 //! Uniqueness is the caller's: it passes a fresh random number for each request.
@@ -8,23 +8,42 @@ use std::ops::Deref;
 
 use crate::encoding::base64_into;
 
-/// The identifier of one request: 16 upper-case hexadecimal digits.
+/// The identifier of one request: 16 upper-case hexadecimal digits, or a UUID where the service calls requests by those.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId([u8; 16]);
+pub struct RequestId {
+    text: [u8; UUID_BYTES],
+    length: u8,
+}
+
+/// Characters of a UUID.
+const UUID_BYTES: usize = 36;
 
 impl RequestId {
     /// Spells a random number.
     pub fn new(random: u64) -> RequestId {
-        let mut text = [0u8; 16];
-        for (index, digit) in text.iter_mut().enumerate() {
+        let mut text = [0u8; UUID_BYTES];
+        for (index, digit) in text.iter_mut().take(16).enumerate() {
             *digit = b"0123456789ABCDEF"[(random >> (60 - 4 * index)) as usize & 15];
         }
-        RequestId(text)
+        RequestId { text, length: 16 }
+    }
+
+    /// Spells two random numbers as a UUID (RFC 9562, version 4).
+    pub fn uuid(high: u64, low: u64) -> RequestId {
+        let high = (high & !0xf000) | 0x4000;
+        let low = (low & !(0b11 << 62)) | (0b10 << 62);
+        let bits = u128::from(high) << 64 | u128::from(low);
+        let mut text = [b'-'; UUID_BYTES];
+        let places = (0..UUID_BYTES).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
+        for (index, place) in places.enumerate() {
+            text[place] = b"0123456789abcdef"[(bits >> (124 - 4 * index)) as usize & 15];
+        }
+        RequestId { text, length: UUID_BYTES as u8 }
     }
 
     /// The digits.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).expect("hexadecimal digits are ASCII")
     }
 }
 
@@ -151,6 +170,9 @@ mod tests {
     fn a_request_id_spells_its_number() {
         assert_eq!(RequestId::new(0x0123_4567_89ab_cdef).as_str(), "0123456789ABCDEF");
         assert_eq!(RequestId::new(0).to_string(), "0000000000000000");
+        assert_eq!(RequestId::uuid(0, 0).as_str(), "00000000-0000-4000-8000-000000000000");
+        let id = RequestId::uuid(0x0123_4567_89ab_cdef, u64::MAX);
+        assert_eq!(id.as_str(), "01234567-89ab-4def-bfff-ffffffffffff");
     }
 
     #[test]

@@ -15,13 +15,14 @@ use harness::Random;
 /// Spread over the files of a target; `AWS_TEST_MUTATIONS` asks for more.
 const MUTATIONS_OF_TARGET: usize = 3_000;
 type Target = fn(&[u8]);
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 9] = [
     ("captured", fuzz::request),
     ("authorization", fuzz::authorization),
     ("presigned", fuzz::presigned),
     ("chunked", fuzz::chunked),
     ("canonical", fuzz::canonical),
     ("grants", fuzz::grants),
+    ("policy", fuzz::policy),
     ("xml", fuzz::xml),
     ("dates", fuzz::dates),
 ];

@@ -2,6 +2,7 @@
 //! Invariant: whoever asks after `begin` sees it; whoever waits is woken.
 //! Left to others: what ending means (`server`).
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ pub struct Shutdown {
 #[derive(Default)]
 struct Inner {
     deadline: OnceLock<Instant>,
-    /// One per accept loop.
+    /// One per accept loop, and for whoever else has to know.
     waiting: Mutex<Vec<Waker>>,
 }
 
@@ -38,6 +39,11 @@ impl Shutdown {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.inner.deadline.get().is_some()
+    }
+
+    /// Waits until the signal is given; gives the instant by which everything should be over.
+    pub async fn begun(&self) -> Instant {
+        poll_fn(|cx| self.poll_begun(cx)).await
     }
 
     /// Ready with the instant by which everything should be over, once the signal was given.

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Raw, on_reactor, quick_limits, start};
+use common::{PATIENCE, Raw, on_reactor, quick_limits, start};
 use http::Limits;
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -168,11 +168,10 @@ fn a_dribbled_head_does_not_extend_its_time() {
     on_reactor(async {
         let server = start(quick_limits());
         let mut raw = Raw::connect(server.address).await;
-        let started = std::time::Instant::now();
         raw.send("GET / HTTP/1.1\r\n").await;
         let mut writer = Raw { stream: raw.stream, received: Vec::new() };
-        // Each byte comes well within the limit; all together do not.
-        for _ in 0..40 {
+        // Each byte comes well within the limit; all together would take ten times that.
+        for _ in 0..500 {
             if ring::timeout(Duration::from_millis(20), writer.more()).await.is_ok() {
                 break;
             }
@@ -181,7 +180,6 @@ fn a_dribbled_head_does_not_extend_its_time() {
             }
         }
         assert!(writer.received.starts_with(b"HTTP/1.1 408"));
-        assert!(started.elapsed() < Duration::from_secs(5));
     });
 }
 
@@ -450,18 +448,21 @@ fn a_drain_finishes_what_runs_and_closes_what_is_idle() {
         idle.response().await;
         let mut fresh = Raw::connect(server.address).await;
         let mut busy = Raw::connect(server.address).await;
-        busy.send("GET /slow?100 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        busy.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n").await;
         while server.seen.requests.get() < 2 || server.server.connection_count() < 3 {
             ring::sleep(Duration::from_millis(1)).await;
         }
-        server.shutdown.begin(Duration::from_secs(10));
+        server.shutdown.begin(PATIENCE);
         idle.assert_closed().await;
         fresh.assert_closed().await;
+        server.seen.released.set(true);
         let response = busy.response().await;
-        assert_eq!((response.body.as_slice(), response.closes()), (&b"slow"[..], true));
+        assert_eq!((response.body.as_slice(), response.closes()), (&b"held"[..], true));
         drop(busy);
         assert_eq!(server.ended.await, 0);
-        assert!(ring::TcpStream::connect(server.address).await.is_err());
+        while ring::TcpStream::connect(server.address).await.is_ok() {
+            ring::sleep(Duration::from_millis(1)).await;
+        }
     });
 }
 
@@ -470,7 +471,7 @@ fn a_drain_ends_at_its_deadline() {
     on_reactor(async {
         let server = start(Limits::default());
         let mut busy = Raw::connect(server.address).await;
-        busy.send("GET /slow?5000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        busy.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n").await;
         while server.seen.requests.get() == 0 {
             ring::sleep(Duration::from_millis(1)).await;
         }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Raw, on_reactor, quick_limits, start, start_with};
+use common::{PATIENCE, Raw, on_reactor, quick_limits, start, start_with};
 use h2::client::SendRequest;
 use http::client::{Client, Protocol, RequestTo};
 use http::{Limits, TlsAcceptor, TlsSettings};
@@ -120,17 +120,18 @@ fn many_streams_run_at_once() {
         let server = start(Limits::default());
         let client = Client::new(server.address, Protocol::Http2);
         client.fetch(&get("/x"), Bytes::new(), 100).await.unwrap();
-        let started = std::time::Instant::now();
+        // Each answers once all are there, the one before included.
         let tasks: Vec<_> = (0..100)
             .map(|_| {
                 let client = client.clone();
-                ring::spawn(async move { client.fetch(&get("/slow?100"), Bytes::new(), 100).await.unwrap() })
+                ring::spawn(
+                    async move { client.fetch(&get("/together?101"), Bytes::new(), 100).await.unwrap() },
+                )
             })
             .collect();
         for task in tasks {
-            assert_eq!(&task.await.1[..], b"slow");
+            assert_eq!(&task.await.1[..], b"together");
         }
-        assert!(started.elapsed() < Duration::from_secs(5), "one after the other they take ten");
         assert_eq!(server.server.connection_count(), 1);
     });
 }
@@ -244,7 +245,7 @@ fn a_reset_flood_ends_the_connection_and_bounds_the_handlers() {
                 ring::yield_now().await;
             }
         };
-        ring::timeout(Duration::from_secs(10), flood).await.expect("the flood is stopped");
+        flood.await;
         let error = driver.await.unwrap_err();
         // The GOAWAY may be lost to the reset that closing on unread frames causes.
         assert!(error.is_io() || error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
@@ -333,12 +334,14 @@ fn idle_connections_are_sent_away() {
 #[test]
 fn a_silent_client_with_open_streams_is_asked_for_a_sign_of_life() {
     on_reactor(async {
-        let limits = Limits { h2_ping_interval: Some(Duration::from_millis(50)), ..quick_limits() };
+        let interval = Duration::from_secs(1);
+        let timer_resolution = Duration::from_millis(10);
+        let limits = Limits { h2_ping_interval: Some(interval), timer_resolution, ..Limits::default() };
         let server = start(limits);
         let (requests, _driver) = connect(server.address).await;
         let mut ready = requests.clone().ready().await.unwrap();
         // The h2 crate answers pings: the stream lives through many intervals.
-        let (response, _) = ready.send_request(request("/slow?400"), true).unwrap();
+        let (response, _) = ready.send_request(request("/slow?3000"), true).unwrap();
         assert_eq!(response.await.unwrap().status(), 200);
         // This one never does. SETTINGS, then HEADERS of `GET /wait` with END_STREAM.
         let mut mute = Raw::connect(server.address).await;
@@ -361,7 +364,7 @@ fn a_drain_says_goaway_and_lets_streams_finish() {
         while server.seen.requests.get() == 0 {
             ring::sleep(Duration::from_millis(1)).await;
         }
-        server.shutdown.begin(Duration::from_secs(10));
+        server.shutdown.begin(PATIENCE);
         assert_eq!(response.await.unwrap().status(), 200);
         drop((requests, ready));
         driver.await.expect("the server said goodbye in order");

@@ -5,11 +5,13 @@ use aws::sigv4::Identity;
 use http::RequestHead;
 use http_types::{HeaderValue, Method, StatusCode, header};
 use plan::Reply;
+use store::Timestamp;
 
 use crate::core::Core;
 use crate::entry::identify;
+use crate::metrics::cache::Kept;
 use crate::metrics::{self, Text};
-use crate::route::ServiceId;
+use crate::route::{METRICS_ALIAS, ServiceId};
 
 /// Answers a request below `/-/`.
 pub fn answer(core: &Core, head: &RequestHead) -> Reply {
@@ -21,9 +23,11 @@ pub fn answer(core: &Core, head: &RequestHead) -> Reply {
         "/-/live" if core.status.is_live() => plain(StatusCode::OK, "live\n"),
         "/-/live" => plain(StatusCode::SERVICE_UNAVAILABLE, "stuck\n"),
         "/-/ready" => ready(core, head),
-        "/-/metrics" if may_see(core, head) => render(core),
-        "/-/metrics" => plain(StatusCode::FORBIDDEN, "from loopback, or signed with the root key\n"),
-        _ => plain(StatusCode::NOT_FOUND, "known here: /-/live /-/ready /-/metrics\n"),
+        "/-/metrics" | METRICS_ALIAS if may_see(core, head) => render(core),
+        "/-/metrics" | METRICS_ALIAS => {
+            plain(StatusCode::FORBIDDEN, "from loopback, or signed with the root key\n")
+        }
+        _ => plain(StatusCode::NOT_FOUND, "known here: /-/live /-/ready /-/metrics /-/admin/v1/tokens\n"),
     }
     .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
@@ -53,6 +57,12 @@ fn render(core: &Core) -> Reply {
     text.line("zerocloud_uptime_seconds", "", core.status.uptime_ms() as f64 / 1e3);
     metrics::render(&core.status.cores, &mut text);
     metrics::render_shards(&shards, &mut text);
+    metrics::cache::render(
+        &core.status.cores,
+        &Kept::of(core.shared(), Timestamp::from_system_clock()),
+        &mut text,
+    );
+    metrics::render_dropped(&core.shared().dropped.counts(), &mut text);
     Reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.finish())
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cache_command::CacheArgs;
 use crate::config::{self, Backend, Layer};
 use crate::log::Level;
+use crate::token_command::TokenArgs;
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -53,6 +55,17 @@ pub enum Command {
         zerocloud env --shell powershell | Out-String | Invoke-Expression"
     )]
     Env(EnvArgs),
+    /// Make, list, rotate and revoke tokens of the build cache
+    #[command(
+        after_help = "Examples:\n  zerocloud token create --scope cache:read --name ci\n  zerocloud token list"
+    )]
+    Token(TokenArgs),
+    /// Look at the build cache, make room in it, or serve it alone
+    #[command(
+        after_help = "Examples:\n  zerocloud cache stats\n  zerocloud cache gc --target-bytes 50GB\n  \
+        zerocloud cache serve --port 8080 --storage /data/cache"
+    )]
+    Cache(CacheArgs),
     /// Look at this machine: what is wrong for a storage server, why it matters, how to mend it.
     #[command(after_help = "Examples:\n  zerocloud doctor --data /srv/zc\n  zerocloud doctor --json\n\n\
         Exit codes: 0 nothing found, 1 warnings, 2 something must be mended.")]
@@ -62,13 +75,19 @@ pub enum Command {
         after_help = "Examples:\n  zerocloud verify --data /srv/zc\n  zerocloud verify --data /srv/zc --json"
     )]
     Verify(VerifyArgs),
+    /// The build cache of the go command: its GOCACHEPROG child.
+    #[command(after_help = "Example:\n  export ZIM_CACHE_TOKEN=zct_...\n  \
+        GOCACHEPROG=\"zerocloud gocacheprog --url https://cache.example:8080\" go build ./...\n\n\
+        Outputs are kept in a directory of this machine and uploaded beside the build. An appliance that is away, slow or full costs\n\
+        a build hits, never an error.")]
+    Gocacheprog(GoCacheProgArgs),
     /// Print the licences of the libraries in this binary.
     #[command(after_help = "Example:\n  zerocloud licenses | less")]
     Licenses(LicensesArgs),
 }
 
 /// `serve`.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ServeArgs {
     /// The data directory, made if it is not there [default: ./zerocloud-data]
     #[arg(long, value_name = "DIR")]
@@ -109,6 +128,9 @@ pub struct ServeArgs {
     /// Allow the [debug] table of the configuration
     #[arg(long)]
     pub debug: bool,
+    /// Whether nothing but the build cache is served; `cache serve` says so.
+    #[arg(skip)]
+    pub cache_only: bool,
 }
 
 impl ServeArgs {
@@ -125,6 +147,7 @@ impl ServeArgs {
             allow_plaintext: self.allow_plaintext.then_some(true),
             backend: self.backend,
             log_level: self.log,
+            cache_only: self.cache_only,
             ..Layer::default()
         }
     }
@@ -180,6 +203,29 @@ pub struct VerifyArgs {
     /// Print a JSON document instead
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gocacheprog`.
+#[derive(Args, Debug)]
+pub struct GoCacheProgArgs {
+    /// The appliance whose cache stands behind the directory; without it only the directory is used
+    #[arg(long, value_name = "URL", env = "ZIM_CACHE_URL")]
+    pub url: Option<String>,
+    /// The namespace [default: the token's own]
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// A file with the token [default: ZIM_CLOUD_TOKEN, ZIM_CACHE_TOKEN, ZIM_CACHE_WRITE_TOKEN or ZIM_CACHE_READ_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Where outputs are kept [default: zerocloud/go in XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Send the token over plain HTTP beyond this machine
+    #[arg(long)]
+    pub allow_plaintext: bool,
+    /// Say at the end how many hits, misses and uploads there were
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 /// `licenses`.

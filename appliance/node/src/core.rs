@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::metrics::{Counter, Rows};
 use crate::random::Random;
 use crate::route::ServiceId;
-use crate::services::Doors;
+use crate::services::{Doors, Shared};
 use crate::status::Status;
 
 /// One core's share of the process.
@@ -112,6 +112,11 @@ impl Core {
     /// The way to a service.
     pub fn door(&self, service: ServiceId) -> &Door {
         self.doors.of(service)
+    }
+
+    /// What the services of all cores have in common.
+    pub fn shared(&self) -> &Shared {
+        &self.doors.shared
     }
 
     /// MD5 for many uploads.

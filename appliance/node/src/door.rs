@@ -24,6 +24,8 @@ pub struct Door {
     pub body: BodyPolicy,
     /// What its replies are called by.
     pub ids: IdForm,
+    /// Who checks credentials.
+    pub guard: Guard,
     verifier: RefCell<Verifier>,
 }
 
@@ -36,6 +38,8 @@ pub enum BodyPolicy {
     CollectFirst {
         /// A longer one is 413.
         limit_bytes: usize,
+        /// The same for senders that sign nothing, whom a policy of the service may let in. None: they are refused here.
+        anonymous_bytes: Option<usize>,
     },
 }
 
@@ -46,6 +50,19 @@ pub enum IdForm {
     S3,
     /// `x-amzn-RequestId`.
     Json,
+    /// `x-amzn-RequestId`, a UUID.
+    Uuid,
+    /// `x-request-id`, a UUID.
+    Plain,
+}
+
+/// Who says that a request's credential is right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Guard {
+    /// The node: every credential is a signature.
+    Signatures,
+    /// The service, by tokens. The node checks a signature where the request has one in its `Authorization`.
+    Tokens,
 }
 
 impl Door {
@@ -57,7 +74,13 @@ impl Door {
         ids: IdForm,
         dialect: Dialect,
     ) -> Door {
-        Door { name, service, body, ids, verifier: RefCell::new(Verifier::new(dialect)) }
+        let guard = Guard::Signatures;
+        Door { name, service, body, ids, guard, verifier: RefCell::new(Verifier::new(dialect)) }
+    }
+
+    /// The same with a service that judges tokens.
+    pub fn guarded_by_tokens(self) -> Door {
+        Door { guard: Guard::Tokens, ..self }
     }
 
     /// Says who sent a request.
@@ -88,6 +111,8 @@ pub struct Seat<'a> {
     pub core: &'a Core,
     /// The service's door.
     pub door: &'a Door,
+    /// Who waits for the answer; nobody behind work that nobody asked for.
+    pub client: Option<&'a http::Responder>,
 }
 
 impl Host for Seat<'_> {
@@ -97,6 +122,13 @@ impl Host for Seat<'_> {
 
     fn lanes(&self) -> &Lanes {
         self.core.lanes()
+    }
+
+    async fn client_gone(&self) {
+        match self.client {
+            Some(client) => client.client_gone().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn with_context<R>(&self, run: impl FnOnce(&mut Context<'_>) -> R) -> R {

@@ -5,7 +5,7 @@
 //! collect first: head -> greet -> signed at all? -> precheck -> collect -> authenticate -> service
 //! ```
 //! Invariant: a service sees a request only after its signature was checked, and a body is held only for senders whose key
-//! is known.
+//! is known, or up to the bound of a service that has policies for those who are not.
 //! Leaves to drive: plans. Leaves to the services: what requests mean.
 
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use http_types::{HeaderValue, Method, StatusCode, header};
 use plan::{Caller, Reply, Service};
 
 use crate::core::{Core, aws_now};
-use crate::door::{BodyPolicy, Door, Seat};
+use crate::door::{BodyPolicy, Door, Guard, Seat};
 use crate::drive::collect::{self, Whole};
 use crate::drive::{self, Host, intake::Intake, reply::Ids};
-use crate::route::{ServiceId, bucket_of_host};
+use crate::route::{self, ServiceId, bucket_of_host};
 use crate::status::Phase;
 
 /// What the log and the counters say about a request once it is answered.
@@ -42,6 +42,7 @@ pub async fn serve(
     id: ServiceId,
     head: RequestHead,
     body: RequestBody,
+    client: &http::Responder,
     ids: &Ids,
     visit: &mut Visit,
 ) -> Reply {
@@ -49,6 +50,7 @@ pub async fn serve(
     let (request_id, host_id) = match ids {
         Ids::S3 { request, host } => (*request, *host),
         Ids::Json { .. } => (RequestId::new(0), HostId::UNUSED),
+        Ids::Uuid { request } | Ids::Plain { request } => (*request, HostId::UNUSED),
     };
     let request = plan::Request {
         body_length: body.length(),
@@ -62,11 +64,12 @@ pub async fn serve(
     if core.store_if_started().is_none() || core.status.phase() == Phase::Recovering {
         return starting(&*door.service, &request);
     }
-    let seat = Seat { core, door };
+    let seat = Seat { core, door, client: Some(client) };
     match door.body {
         BodyPolicy::Streamed => stream(seat, request, body, ids, visit).await,
-        BodyPolicy::CollectFirst { limit_bytes } => {
-            collect_first(seat, request, body, limit_bytes, ids, visit).await
+        BodyPolicy::CollectFirst { limit_bytes, anonymous_bytes } => {
+            let bounds = Bounds { limit_bytes, anonymous_bytes };
+            collect_first(seat, request, body, bounds, ids, visit).await
         }
     }
 }
@@ -100,21 +103,30 @@ async fn stream(
     reply
 }
 
+/// How long a body may be that is collected.
+#[derive(Clone, Copy)]
+struct Bounds {
+    limit_bytes: usize,
+    /// Of a sender that signs nothing; None: refused.
+    anonymous_bytes: Option<usize>,
+}
+
 async fn collect_first(
     seat: Seat<'_>,
     mut request: plan::Request,
     mut body: RequestBody,
-    limit_bytes: usize,
+    bounds: Bounds,
     ids: &Ids,
     visit: &mut Visit,
 ) -> Reply {
-    let Seat { core, door } = seat;
+    let Seat { core, mut door, client } = seat;
     if let Some(reply) = door.service.greet(&request.head) {
         return reply;
     }
-    if let Err(error) = judge_head(seat, &request) {
-        return refuse(seat, &request, error, ids);
-    }
+    let limit_bytes = match judge_head(seat, &request, bounds) {
+        Ok(limit_bytes) => limit_bytes,
+        Err(error) => return refuse(seat, &request, error, ids),
+    };
     let Whole { bytes, sha256, share } = match collect::collect(&core.held, &mut body, limit_bytes).await {
         Ok(whole) => whole,
         Err(failure) => return refuse_body(seat, &request, failure, ids),
@@ -122,34 +134,48 @@ async fn collect_first(
     // Given back when this request is answered.
     let _share = share;
     visit.received_bytes = bytes.len() as u64;
-    let identity = identify(core, door, &request.head, Some(sha256));
-    let key = match identity {
-        Ok((Identity::Key(key), _)) => key,
-        Ok((Identity::Anonymous { .. }, _)) => return refuse(seat, &request, unsigned(), ids),
+    match identify(core, door, &request.head, Some(sha256)) {
+        Ok((Identity::Key(key), _)) => {
+            visit.account = Some(key.account.clone());
+            request.caller = Caller::Account(key.account.clone());
+            request.auth = Some(key);
+        }
+        Ok((Identity::Anonymous { .. }, _)) if bounds.anonymous_bytes.is_none() => {
+            return refuse(seat, &request, unsigned(), ids);
+        }
+        // Unsigned forms come to the door of queues, whichever of the two services they are for.
+        Ok((Identity::Anonymous { .. }, _)) if is_form_for(core, door, &request.head) => {
+            door = core.door(route::of_form(&bytes));
+        }
+        Ok((Identity::Anonymous { .. }, _)) => {}
         Err(error) => return refuse(seat, &request, error, ids),
-    };
-    visit.account = Some(key.account.clone());
-    request.caller = Caller::Account(key.account.clone());
-    request.auth = Some(key);
+    }
     request.collected = Some(bytes);
+    let seat = Seat { core, door, client };
     let started = seat.with_context(|cx| door.service.start(cx, request));
     visit.operation = Some(started.operation);
     drive::drive(&seat, started.plan, &mut Intake::empty()).await
 }
 
-/// Whether the body of a request may be collected.
-fn judge_head(seat: Seat<'_>, request: &plan::Request) -> Result<(), aws::ErrorReply> {
+/// Whether a request at this door says in its form alone which service it is for.
+fn is_form_for(core: &Core, door: &Door, head: &RequestHead) -> bool {
+    let is_json = head.headers.contains_key("x-amz-target");
+    std::ptr::eq(door, core.door(ServiceId::Sqs)) && head.query.is_none() && !is_json
+}
+
+/// How long a body of this sender may be. Errors: none may, as nobody knows who sends it.
+fn judge_head(seat: Seat<'_>, request: &plan::Request, bounds: Bounds) -> Result<usize, aws::ErrorReply> {
     let head = &request.head;
     // What a small body can cost is bounded by its connection, and it is there already: its head is judged once, with it.
     let is_small =
         matches!(request.body_length, BodyLength::Known(length) if length <= collect::SMALL_BYTES as u64);
     if is_small && head.headers.contains_key(header::AUTHORIZATION) {
-        return Ok(());
+        return Ok(bounds.limit_bytes);
     }
     let signed = signed_request(seat.core, head, None);
     match seat.door.precheck(&signed, &seat.core.accounts(), aws_now())? {
-        true => Ok(()),
-        false => Err(unsigned()),
+        true => Ok(bounds.limit_bytes),
+        false => bounds.anonymous_bytes.ok_or_else(unsigned),
     }
 }
 
@@ -160,8 +186,9 @@ pub fn identify(
     head: &RequestHead,
     body_sha256: Option<[u8; 32]>,
 ) -> Result<(Identity, PayloadMode), aws::ErrorReply> {
-    if head.method == Method::OPTIONS {
+    if head.method == Method::OPTIONS || (door.guard == Guard::Tokens && !is_signed(head)) {
         // A browser asks before it sends, and signs nothing: what a URL presigned for another method carries is not for this one.
+        // Nor is a presigned URL a token: it would stand in the logs of every proxy for as long as it lives.
         let payload = PayloadMode::Unsigned;
         return Ok((Identity::Anonymous { payload }, payload));
     }
@@ -172,6 +199,11 @@ pub fn identify(
         Identity::Key(key) => key.payload,
     };
     Ok((identity, mode))
+}
+
+/// Whether `Authorization` holds a signature rather than a token.
+fn is_signed(head: &RequestHead) -> bool {
+    head.headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
 }
 
 fn signed_request<'h>(

@@ -42,6 +42,11 @@ impl Failure {
         Failure { exit: Exit::Configuration, message: message.into() }
     }
 
+    /// The command line is wrong, as only the node could tell.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Usage, message: message.into() }
+    }
+
     /// The storage refused.
     pub fn storage(message: impl Into<String>) -> Failure {
         Failure { exit: Exit::Storage, message: message.into() }

@@ -11,13 +11,13 @@ use http::{Handler, Refusal, Responder, ResponseHead};
 use http_types::{HeaderValue, Method, StatusCode, header};
 use plan::Reply;
 
-use crate::admin;
 use crate::core::Core;
-use crate::door::IdForm;
+use crate::door::{IdForm, Seat};
 use crate::drive::reply::{self, Ids};
 use crate::entry::{self, Visit};
 use crate::metrics::Sample;
-use crate::route::{AbsentService, Dialect, Route, route};
+use crate::route::{AbsentService, Dialect, Route, route, route_to_cache};
+use crate::{admin, admin_tokens};
 
 /// Answers the requests of one core.
 #[derive(Clone)]
@@ -43,11 +43,17 @@ impl NodeHandler {
         &self,
         route: Route,
         request: (http::RequestHead, http::RequestBody),
+        client: &http::Responder,
         ids: &Ids,
         trace: &mut Trace,
     ) -> Reply {
         let (head, body) = request;
         match route {
+            Route::Admin if head.path.starts_with(admin_tokens::PREFIX) => {
+                (trace.service, trace.operation) = ("node", "tokens");
+                // Boxed: rare, and each request's future has room for the largest of its parts.
+                Box::pin(admin_tokens::answer(&self.core, &head, body, client, ids)).await
+            }
             Route::Admin => {
                 (trace.service, trace.operation) = ("node", "admin");
                 admin::answer(&self.core, &head)
@@ -58,7 +64,8 @@ impl NodeHandler {
             }
             Route::Service(service) => {
                 trace.service = self.core.door(service).name;
-                let reply = entry::serve(&self.core, service, head, body, ids, &mut trace.visit).await;
+                let reply =
+                    entry::serve(&self.core, service, head, body, client, ids, &mut trace.visit).await;
                 trace.operation = trace.visit.operation.unwrap_or("unknown");
                 reply
             }
@@ -136,7 +143,10 @@ impl Handler for NodeHandler {
         let begun = Instant::now();
         let _in_flight = InFlight::new(&self.core);
         let http::Request { head, body, responder } = request;
-        let route = route(&head, &self.core.config.virtual_hosts);
+        let route = match self.core.config.cache_only {
+            true => route_to_cache(&head),
+            false => route(&head, &self.core.config.virtual_hosts),
+        };
         let ids = draw_ids(&self.core, id_form(&self.core, route));
         let shows_path = self.core.log.shows_access();
         let seen = Seen {
@@ -145,8 +155,8 @@ impl Handler for NodeHandler {
             peer: head.peer,
         };
         let mut trace = Trace { begun, service: "", operation: "", visit: Visit::default() };
-        let reply = self.answer(route, (head, body), &ids, &mut trace).await;
-        let sent = send(&self.core, &seen.method, &ids, reply, responder).await;
+        let reply = self.answer(route, (head, body), &responder, &ids, &mut trace).await;
+        let sent = send(&self.core, route, &seen.method, &ids, reply, responder).await;
         self.finish(&seen, &ids, &trace, &sent);
     }
 
@@ -174,8 +184,21 @@ impl Handler for NodeHandler {
     }
 }
 
-async fn send(core: &Core, method: &Method, ids: &Ids, reply: Reply, responder: Responder) -> reply::Sent {
-    reply::send(core.store_if_started(), method, ids, reply, responder).await
+async fn send(
+    core: &Core,
+    route: Route,
+    method: &Method,
+    ids: &Ids,
+    reply: Reply,
+    responder: Responder,
+) -> reply::Sent {
+    let seat = match route {
+        Route::Service(service) if core.store_if_started().is_some() => {
+            Some(Seat { core, door: core.door(service), client: None })
+        }
+        Route::Service(_) | Route::Admin | Route::Absent(_) => None,
+    };
+    reply::send(seat.as_ref(), method, ids, reply, responder).await
 }
 
 fn id_form(core: &Core, route: Route) -> IdForm {
@@ -192,6 +215,8 @@ fn draw_ids(core: &Core, form: IdForm) -> Ids {
             Ids::S3 { request, host }
         }
         IdForm::Json => Ids::Json { request: JsonRequestId::new(core.random()) },
+        IdForm::Uuid => Ids::Uuid { request: RequestId::uuid(core.random(), core.random()) },
+        IdForm::Plain => Ids::Plain { request: RequestId::uuid(core.random(), core.random()) },
     }
 }
 
@@ -249,7 +274,7 @@ mod tests {
             let config = Config::merge(Layer::default(), Layer::default(), None, false).expect("defaults");
             let config = Arc::new(config);
             let status = Status::new(1, "epoll", vec![]);
-            let doors = crate::services::Doors::new(&config);
+            let doors = crate::services::Doors::new(&config, &crate::services::Shared::new(&config, None));
             let core = Core::new(0, config, status, Log::to_stderr(Level::Error, false), doors);
             let (request, reply) = http::detached_request(head, http::RequestBody::empty());
             NodeHandler::new(core).call(request).await;

@@ -77,7 +77,7 @@ const QUEUE_LINES_MAX: usize = 8_192;
 /// A field is cut after this many characters, so that a hostile path cannot fill the journal.
 const FIELD_CHARACTERS_MAX: usize = 2_048;
 /// How long the end of the process waits for a stderr that nobody reads.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Log {
     /// A log on stderr: text when that is a terminal, JSON otherwise.

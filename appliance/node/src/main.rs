@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod admin_tokens;
+mod cache_command;
 mod cli;
+mod client;
 mod config;
 mod core;
 mod credentials;
@@ -14,6 +17,7 @@ mod drive;
 mod entry;
 mod env_command;
 mod exit;
+mod gocacheprog;
 mod handler;
 mod licenses_command;
 mod log;
@@ -28,6 +32,7 @@ mod serve;
 mod services;
 mod status;
 mod tick;
+mod token_command;
 mod verify_command;
 
 use std::process::ExitCode;
@@ -54,9 +59,12 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
         Some(Command::Serve(args)) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Token(args)) => token_command::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Cache(args)) => cache_command::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Env(args)) => env_command::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Verify(args)) => verify_command::run(args),
+        Some(Command::Gocacheprog(args)) => gocacheprog::run(args),
         Some(Command::Licenses(args)) => licenses_command::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|failure| {

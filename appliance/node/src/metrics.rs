@@ -2,6 +2,8 @@
 //! Invariant: a core writes only its own counters, so counting costs two plain memory accesses and no lock; a scrape
 //! reads them from any thread. The number of rows is bounded, since names are words of the program, never of a client.
 
+pub mod cache;
+
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -319,10 +321,22 @@ fn render_cores(cores: &[Arc<CoreMetrics>], text: &mut Text) {
     }
 }
 
+/// Writes how many published messages were dropped, by where they were meant for.
+pub fn render_dropped(counts: &[(Box<str>, u64)], text: &mut Text) {
+    let name = "aws_sns_dropped_messages";
+    text.head(name, "Published messages that nobody took, by endpoint.", "counter");
+    for (endpoint, count) in counts {
+        // What would end the label: an endpoint is a client's text.
+        let endpoint: String =
+            endpoint.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
+        text.line(name, &format!("endpoint=\"{endpoint}\""), count);
+    }
+}
+
 /// Writes what each shard says of itself.
 pub fn render_shards(shards: &[store::ShardStatus], text: &mut Text) {
     type Figure = fn(&store::ShardStatus) -> u64;
-    let figures: [(&str, &str, &str, Figure); 13] = [
+    let figures: [(&str, &str, &str, Figure); 14] = [
         ("zerocloud_shard_writable", "1 when the shard acknowledges writes.", "gauge", |s| {
             u64::from(s.trouble.is_none())
         }),
@@ -333,6 +347,7 @@ pub fn render_shards(shards: &[store::ShardStatus], text: &mut Text) {
             s.overlay_entries
         }),
         ("zerocloud_shard_queued", "Operations that wait for their turn.", "gauge", |s| s.queued),
+        ("zerocloud_shard_waiting", "Operations that wait to be woken.", "gauge", |s| s.waiting),
         ("zerocloud_shard_batches_total", "Batches written.", "counter", |s| s.batches),
         ("zerocloud_shard_batch_bytes_total", "Bytes in these batches.", "counter", |s| s.batch_bytes),
         ("zerocloud_shard_operations_total", "Operations executed.", "counter", |s| s.operations),

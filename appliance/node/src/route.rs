@@ -23,11 +23,18 @@ pub enum ServiceId {
     S3,
     /// Tables and their streams.
     Dynamodb,
+    /// Queues.
+    Sqs,
+    /// Topics.
+    Sns,
+    /// The build cache.
+    Cache,
 }
 
 impl ServiceId {
     /// Every one.
-    pub const ALL: [ServiceId; 2] = [ServiceId::S3, ServiceId::Dynamodb];
+    pub const ALL: [ServiceId; 5] =
+        [ServiceId::S3, ServiceId::Dynamodb, ServiceId::Sqs, ServiceId::Sns, ServiceId::Cache];
 }
 
 /// A service that is not built, and how its clients read errors.
@@ -50,12 +57,15 @@ pub enum Dialect {
     RestJson,
 }
 
+/// The services that are built and have a name of their own in a scope, in a target and in front of Amazon's hosts. What
+/// names nothing of these is S3's.
+const BUILT: [(&str, ServiceId); 3] =
+    [("dynamodb", ServiceId::Dynamodb), (SQS, ServiceId::Sqs), (SNS, ServiceId::Sns)];
+
 /// By scope name.
-static ABSENT: [AbsentService; 11] = [
-    AbsentService { name: "sqs", dialect: Dialect::Json },
+static ABSENT: [AbsentService; 9] = [
     AbsentService { name: "kms", dialect: Dialect::Json },
     AbsentService { name: "logs", dialect: Dialect::Json },
-    AbsentService { name: "sns", dialect: Dialect::Query },
     AbsentService { name: "iam", dialect: Dialect::Query },
     AbsentService { name: "sts", dialect: Dialect::Query },
     AbsentService { name: "ec2", dialect: Dialect::Query },
@@ -77,43 +87,120 @@ pub fn route(head: &RequestHead, virtual_hosts: &[String]) -> Route {
         return named(name);
     }
     let scope = scope_service(head);
-    if let Some(service) = scope {
-        if service == DYNAMODB {
-            return Route::Service(ServiceId::Dynamodb);
-        }
-        if let Some(found) = ABSENT.iter().find(|absent| absent.name == service) {
-            return Route::Absent(found);
-        }
+    if let Some(service) = scope
+        && let Some(route) = try_named(service)
+    {
+        return route;
     }
     let by_path = head.authority.as_deref().and_then(|host| bucket_of_host(host, virtual_hosts)).is_none();
-    if by_path && (head.path == "/-" || head.path.starts_with("/-/")) {
+    if !by_path {
+        return Route::Service(ServiceId::S3);
+    }
+    if head.path == "/-" || head.path.starts_with("/-/") {
         return Route::Admin;
     }
-    if by_path && (head.path.starts_with("/v1/") || head.path.starts_with("/api/v1/")) {
+    if is_path_of_cache(&head.path) {
+        return Route::Service(ServiceId::Cache);
+    }
+    if head.path.starts_with("/v1/") || head.path.starts_with("/api/v1/") {
         return named("api");
     }
-    // Amazon's own name of the service, of a request that says nothing else: a health check.
-    if by_path && scope.is_none() && head.authority.as_deref().is_some_and(is_host_of_dynamodb) {
-        return Route::Service(ServiceId::Dynamodb);
+    if scope.is_some() {
+        return Route::Service(ServiceId::S3);
     }
-    Route::Service(ServiceId::S3)
+    // Amazon's own name of a service, of a request that says nothing else: a health check, or one that nobody signed.
+    if let Some((_, service)) =
+        BUILT.iter().find(|(name, _)| head.authority.as_deref().is_some_and(|host| is_host_of(name, host)))
+    {
+        return Route::Service(*service);
+    }
+    unsigned_query(head).map_or(Route::Service(ServiceId::S3), named)
 }
 
-/// DynamoDB's name in a scope.
-const DYNAMODB: &str = "dynamodb";
+/// Names the service of a request where nothing but the build cache is served: its dialects then stand at the root too.
+pub fn route_to_cache(head: &RequestHead) -> Route {
+    let is_admin = head.path == "/-" || head.path.starts_with("/-/") || head.path == METRICS_ALIAS;
+    if is_admin { Route::Admin } else { Route::Service(ServiceId::Cache) }
+}
 
-fn is_host_of_dynamodb(authority: &str) -> bool {
-    authority.get(..DYNAMODB.len()).is_some_and(|name| name.eq_ignore_ascii_case(DYNAMODB))
-        && authority.as_bytes().get(DYNAMODB.len()) == Some(&b'.')
+/// What other caches call `/-/metrics`.
+pub const METRICS_ALIAS: &str = "/metrics";
+
+/// Whether a path is the build cache's on the port that it shares with buckets. `api` is no bucket's name, and two letters
+/// are none either.
+fn is_path_of_cache(path: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["/api/v1/", "/v8/artifacts/", "/v1/cache/"];
+    // Turborepo asks for many artifacts at once there.
+    const WHOLE: &str = "/v8/artifacts";
+    path == WHOLE || PREFIXES.iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// Queues' name in a scope.
+const SQS: &str = "sqs";
+/// Topics' name in a scope.
+const SNS: &str = "sns";
+/// The version that requests to topics name.
+const SNS_VERSION: &str = "2010-03-31";
+
+/// The actions of the links in messages of topics.
+const LINKS: [&str; 2] = ["ConfirmSubscription", "Unsubscribe"];
+
+/// The service of the Query protocol that an unsigned request is for: one that somebody let in by a policy, or a link that
+/// a message carries. Nothing of S3 has an `Action`, nor posts a form of this type to the root or below an account.
+fn unsigned_query(head: &RequestHead) -> Option<&'static str> {
+    let query = head.query.as_deref().unwrap_or_default();
+    if head.method == http_types::Method::GET && sns::signing::is_certificate_path(&head.path) {
+        return Some(SNS);
+    }
+    if aws::query::peek(query, "Action").is_some() {
+        return Some(of_version(query));
+    }
+    let content_type = head.headers.get(http_types::header::CONTENT_TYPE)?.to_str().ok()?;
+    let is_form = content_type.starts_with("application/x-www-form-urlencoded")
+        && head.method == http_types::Method::POST
+        && query.is_empty();
+    // Which of the two a form is for stands in its body, which `of_form` looks at.
+    (is_form && (head.path == "/" || is_path_of_queue(&head.path))).then_some(SQS)
+}
+
+/// The service that an unsigned form is for, which the head alone does not say.
+pub fn of_form(form: &[u8]) -> ServiceId {
+    match of_version(str::from_utf8(form).unwrap_or_default()) {
+        SNS => ServiceId::Sns,
+        _ => ServiceId::Sqs,
+    }
+}
+
+/// Whether a path is that of a queue's URL: an account and a name.
+fn is_path_of_queue(path: &str) -> bool {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let (account, name, rest) = (parts.next(), parts.next(), parts.next());
+    rest.is_none() && name.is_some() && account.and_then(aws::account::AccountId::parse).is_some()
+}
+
+fn of_version(parameters: &str) -> &'static str {
+    match aws::query::peek(parameters, "Version").as_deref() {
+        Some(SNS_VERSION) => SNS,
+        // The links in messages of topics name no version.
+        None if aws::query::peek(parameters, "Action").is_some_and(|action| LINKS.contains(&&*action)) => SNS,
+        _ => SQS,
+    }
+}
+
+fn is_host_of(name: &str, authority: &str) -> bool {
+    authority.get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name))
+        && authority.as_bytes().get(name.len()) == Some(&b'.')
+}
+
+fn try_named(name: &str) -> Option<Route> {
+    if let Some((_, service)) = BUILT.iter().find(|(built, _)| *built == name) {
+        return Some(Route::Service(*service));
+    }
+    ABSENT.iter().find(|absent| absent.name == name).map(Route::Absent)
 }
 
 fn named(name: &str) -> Route {
-    if name == DYNAMODB {
-        return Route::Service(ServiceId::Dynamodb);
-    }
-    Route::Absent(
-        ABSENT.iter().find(|absent| absent.name == name).expect("the names in this file are in the table"),
-    )
+    try_named(name).expect("the names in this file are in its tables")
 }
 
 /// How a SigV4 header begins.
@@ -187,14 +274,16 @@ pub mod tests {
             .insert("x-amz-target", HeaderValue::from_static("DynamoDBStreams_20120810.ListStreams"));
         assert_eq!(route(&request, &hosts()), Route::Service(ServiceId::Dynamodb));
         request.headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.SendMessage"));
-        assert!(matches!(route(&request, &hosts()), Route::Absent(service) if service.name == "sqs"));
+        assert_eq!(route(&request, &hosts()), Route::Service(ServiceId::Sqs));
+        request.headers.insert("x-amz-target", HeaderValue::from_static("TrentService.Encrypt"));
+        assert!(matches!(route(&request, &hosts()), Route::Absent(service) if service.name == "kms"));
         let query = "X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fdynamodb%2Faws4_request";
         let presigned = head(Method::POST, "/", Some(query));
         assert_eq!(route(&presigned, &hosts()), Route::Service(ServiceId::Dynamodb));
         let mut request = head(Method::POST, "/", None);
         let signed = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=0";
         request.headers.insert("authorization", HeaderValue::from_static(signed));
-        assert!(matches!(route(&request, &hosts()), Route::Absent(service) if service.name == "sns"));
+        assert_eq!(route(&request, &hosts()), Route::Service(ServiceId::Sns));
         let query = "a=b&X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Flambda%2Faws4_request";
         assert!(
             matches!(route(&head(Method::GET, "/", Some(query)), &hosts()), Route::Absent(s) if s.name == "lambda")
@@ -207,8 +296,44 @@ pub mod tests {
             Route::Service(ServiceId::S3)
         );
         assert!(
-            matches!(route(&head(Method::GET, "/api/v1/x", None), &hosts()), Route::Absent(s) if s.name == "api")
+            matches!(route(&head(Method::GET, "/v1/x", None), &hosts()), Route::Absent(s) if s.name == "api")
         );
+    }
+
+    #[test]
+    fn the_build_cache_has_its_prefixes_and_alone_it_has_every_path() {
+        let cache = Route::Service(ServiceId::Cache);
+        for path in [
+            "/api/v1/objects/00",
+            "/api/v1/cache/default/bazel/ac/00",
+            "/v8/artifacts/0123456789abcdef",
+            "/v8/artifacts",
+            "/v1/cache/123",
+        ] {
+            assert_eq!(route(&head(Method::GET, path, None), &hosts()), cache, "{path}");
+            assert_eq!(route_to_cache(&head(Method::GET, path, None)), cache, "{path}");
+        }
+        for path in ["/cas/00", "/ac/00", "/status", "/metrics", "/v8/artifactsx"] {
+            assert_eq!(
+                route(&head(Method::GET, path, None), &hosts()),
+                Route::Service(ServiceId::S3),
+                "{path}"
+            );
+        }
+        for path in ["/cas/00", "/ac/00", "/status", "/bucket/key", "/v1/x"] {
+            assert_eq!(route_to_cache(&head(Method::GET, path, None)), cache, "{path}");
+        }
+        for path in ["/-/live", "/metrics"] {
+            assert_eq!(route_to_cache(&head(Method::GET, path, None)), Route::Admin, "{path}");
+        }
+        // Signed as for S3, as `curl --aws-sigv4` does it.
+        let mut request = head(Method::GET, "/api/v1/stats", None);
+        let signed = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        request.headers.insert("authorization", HeaderValue::from_static(signed));
+        assert_eq!(route(&request, &hosts()), cache);
+        let mut virtual_host = head(Method::GET, "/api/v1/stats", None);
+        virtual_host.authority = Some("bucket.localhost".into());
+        assert_eq!(route(&virtual_host, &hosts()), Route::Service(ServiceId::S3));
     }
 
     #[test]
@@ -228,9 +353,44 @@ pub mod tests {
         for host in ["dynamodb.us-east-1.amazonaws.com", "DynamoDB.eu-west-1.amazonaws.com:8080"] {
             assert_eq!(of(host, &hosts()), Route::Service(ServiceId::Dynamodb), "{host}");
         }
-        for host in ["dynamodb", "dynamodbs.test", "dynamodb.localhost", "my.dynamodb.test"] {
+        assert_eq!(of("sqs.us-east-1.amazonaws.com", &hosts()), Route::Service(ServiceId::Sqs));
+        for host in ["dynamodb", "sqs", "dynamodbs.test", "dynamodb.localhost", "my.dynamodb.test"] {
             assert_eq!(of(host, &hosts()), Route::Service(ServiceId::S3), "{host}");
         }
+    }
+
+    #[test]
+    fn an_unsigned_query_goes_to_the_service_of_its_version_and_an_unsigned_form_to_queues() {
+        let of = |method, path: &str, query: Option<&str>, content_type: Option<&'static str>| {
+            let mut request = head(method, path, query);
+            if let Some(content_type) = content_type {
+                request.headers.insert("content-type", HeaderValue::from_static(content_type));
+            }
+            route(&request, &hosts())
+        };
+        let form = Some("application/x-www-form-urlencoded; charset=utf-8");
+        let queues = Route::Service(ServiceId::Sqs);
+        let query = "Action=SendMessage&Version=2012-11-05&MessageBody=x";
+        assert_eq!(of(Method::GET, "/123456789012/orders", Some(query), None), queues);
+        assert_eq!(of(Method::GET, "/", Some("Action=ListQueues"), None), queues);
+        assert_eq!(of(Method::POST, "/123456789012/orders", None, form), queues);
+        assert_eq!(of(Method::POST, "/", None, form), queues);
+        let topics = "Action=ConfirmSubscription&Version=2010-03-31&Token=x";
+        assert_eq!(of(Method::GET, "/", Some(topics), None), Route::Service(ServiceId::Sns));
+        let link = "Action=Unsubscribe&SubscriptionArn=arn:aws:sns:us-east-1:123456789012:t:x";
+        assert_eq!(of(Method::GET, "/", Some(link), None), Route::Service(ServiceId::Sns));
+        assert_eq!(of_form(b"Action=Publish&Version=2010-03-31&Message=x"), ServiceId::Sns);
+        assert_eq!(of_form(b"Action=SendMessage&MessageBody=Version=2010-03-31"), ServiceId::Sqs);
+        assert_eq!(of_form(b"\xff"), ServiceId::Sqs);
+        let objects = Route::Service(ServiceId::S3);
+        assert_eq!(of(Method::POST, "/bucket", None, form), objects);
+        assert_eq!(of(Method::POST, "/123456789012/orders/more", None, form), objects);
+        assert_eq!(of(Method::POST, "/bucket", Some("delete"), form), objects);
+        assert_eq!(of(Method::PUT, "/123456789012/orders", None, form), objects);
+        assert_eq!(of(Method::GET, "/bucket/key", Some("Actions=1"), None), objects);
+        let mut virtual_host = head(Method::GET, "/key", Some(query));
+        virtual_host.authority = Some("bucket.localhost".into());
+        assert_eq!(route(&virtual_host, &hosts()), objects);
     }
 
     #[test]

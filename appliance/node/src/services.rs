@@ -1,32 +1,89 @@
 //! The services that this binary has, made from the configuration.
 
+use std::net::SocketAddr;
+
 use aws::sigv4::{Dialect, PathCoding, SigV2};
+use cas::{Cas, Namespace, Quota};
 use plan::Service;
 use s3::model::{Ownership, PublicAccessBlock};
+use sns::failures::Failures;
+use store::Receivers;
+use tokens::{EnvironmentToken, Fingerprint, Scope, Scopes, Tokens};
 
 use crate::config::Config;
+use crate::config::cache::{SIZE_BYTES_DEFAULT, Size};
 use crate::door::{BodyPolicy, Door, IdForm};
 use crate::route::ServiceId;
 
+/// What the services of all cores have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where topics count messages that nobody took.
+    pub dropped: Failures,
+    /// What the build cache keeps.
+    pub cas: Cas,
+    /// Whom the build cache lets in.
+    pub tokens: Tokens,
+}
+
+impl Shared {
+    /// As the configuration wants it, on a disk of so many bytes.
+    pub fn new(config: &Config, disk_bytes: Option<u64>) -> Shared {
+        Shared {
+            dropped: Failures::default(),
+            cas: Cas::new(cas_settings(config, disk_bytes)),
+            tokens: Tokens::new(token_settings(config)),
+        }
+    }
+}
+
 /// The services of one core.
 pub struct Doors {
+    /// What they have in common with those of other cores.
+    pub shared: Shared,
     s3: Door,
     dynamodb: Door,
+    sqs: Door,
+    sns: Door,
+    cache: Door,
 }
+
+/// A sender that signs nothing, whom the policy of a queue lets in, has room for the longest message with most of its
+/// characters escaped.
+const ANONYMOUS_BODY_BYTES_MAX: usize = 2 << 20;
+
+/// The part of the build cache that pins may hold.
+const PINNED_SHARE_PERCENT: u8 = 50;
 
 /// DynamoDB's own bound on requests, BatchWriteItem's 16 MB.
 const DYNAMODB_BODY_BYTES_MAX: usize = 16 << 20;
 
 impl Doors {
     /// All of them, as the configuration wants them.
-    pub fn new(config: &Config) -> Doors {
-        Doors { s3: s3(config), dynamodb: dynamodb(config) }
+    pub fn new(config: &Config, shared: &Shared) -> Doors {
+        Doors {
+            s3: s3(config),
+            dynamodb: dynamodb(config),
+            sqs: sqs(config),
+            sns: sns(config, shared.dropped.clone(), config.listen.clone()),
+            cache: cache(config, shared),
+            shared: shared.clone(),
+        }
+    }
+
+    /// For an appliance whose sockets have these addresses, which the configuration need not say: nothing that is published
+    /// goes there.
+    pub fn with_listeners(self, config: &Config, addresses: Vec<SocketAddr>) -> Doors {
+        Doors { sns: sns(config, self.shared.dropped.clone(), addresses), ..self }
     }
 
     /// With another service in the place of tables.
     #[cfg(test)]
     pub fn with_dynamodb(config: &Config, service: Box<dyn Service>) -> Doors {
-        Doors { dynamodb: door_of_dynamodb(config, service), ..Doors::new(config) }
+        Doors {
+            dynamodb: door_of_dynamodb(config, service),
+            ..Doors::new(config, &Shared::new(config, None))
+        }
     }
 
     /// The way to one.
@@ -34,6 +91,9 @@ impl Doors {
         match service {
             ServiceId::S3 => &self.s3,
             ServiceId::Dynamodb => &self.dynamodb,
+            ServiceId::Sqs => &self.sqs,
+            ServiceId::Sns => &self.sns,
+            ServiceId::Cache => &self.cache,
         }
     }
 }
@@ -72,8 +132,105 @@ fn door_of_dynamodb(config: &Config, service: Box<dyn Service>) -> Door {
         path_coding: PathCoding::Twice,
         sigv2: SigV2::Refused,
     };
-    let body = BodyPolicy::CollectFirst { limit_bytes: DYNAMODB_BODY_BYTES_MAX };
+    let body = BodyPolicy::CollectFirst { limit_bytes: DYNAMODB_BODY_BYTES_MAX, anonymous_bytes: None };
     Door::new("dynamodb", service, body, IdForm::Json, dialect)
+}
+
+/// Queues.
+fn sqs(config: &Config) -> Door {
+    let service =
+        sqs::Sqs::new(sqs::Config { region: config.region.clone(), public_url: config.public_url.clone() });
+    let dialect = Dialect {
+        service: "sqs",
+        region: config.region.clone(),
+        path_coding: PathCoding::Twice,
+        sigv2: SigV2::Refused,
+    };
+    let body = BodyPolicy::CollectFirst {
+        limit_bytes: sqs::BODY_BYTES_MAX,
+        anonymous_bytes: Some(ANONYMOUS_BODY_BYTES_MAX),
+    };
+    Door::new("sqs", Box::new(service), body, IdForm::Uuid, dialect)
+}
+
+/// Topics.
+fn sns(config: &Config, dropped: Failures, listeners: Vec<SocketAddr>) -> Door {
+    let settings =
+        sns::Config { region: config.region.clone(), public_url: config.public_url.clone(), listeners };
+    let dialect = Dialect {
+        service: "sns",
+        region: config.region.clone(),
+        path_coding: PathCoding::Twice,
+        sigv2: SigV2::Refused,
+    };
+    // The links in messages are unsigned, and so is who fetches the certificate of their signatures.
+    let body = BodyPolicy::CollectFirst {
+        limit_bytes: sns::BODY_BYTES_MAX,
+        anonymous_bytes: Some(ANONYMOUS_BODY_BYTES_MAX),
+    };
+    Door::new("sns", Box::new(sns::Sns::new(settings, dropped)), body, IdForm::Uuid, dialect)
+}
+
+/// The build cache. What is signed for it is signed as for S3, which every tool that signs knows.
+fn cache(config: &Config, shared: &Shared) -> Door {
+    let settings = cache::Config { root_aliases: config.cache_only };
+    let service = cache::Cache::new(settings, shared.cas.clone(), shared.tokens.clone());
+    let dialect = Dialect {
+        service: "s3",
+        region: config.region.clone(),
+        path_coding: PathCoding::Once,
+        sigv2: SigV2::Refused,
+    };
+    Door::new("cache", Box::new(service), BodyPolicy::Streamed, IdForm::Plain, dialect).guarded_by_tokens()
+}
+
+/// How much the build cache keeps, and for how long.
+fn cas_settings(config: &Config, disk_bytes: Option<u64>) -> cas::Settings {
+    let settings = &config.cache;
+    let max_bytes = match (settings.max_bytes, disk_bytes) {
+        (Some(Size::Bytes(bytes)), _) => bytes,
+        (Some(Size::Percent(percent)), Some(disk)) => disk / 100 * u64::from(percent),
+        (None, Some(disk)) => SIZE_BYTES_DEFAULT.min(disk / 2),
+        (Some(Size::Percent(_)) | None, None) => SIZE_BYTES_DEFAULT,
+    };
+    let quotas = settings.namespaces.iter().map(|namespace| {
+        let name = Namespace::parse(&namespace.name).expect("the configuration took a namespace's name");
+        let bytes = namespace.max_bytes.unwrap_or(u64::MAX);
+        (name, Quota { bytes, objects: namespace.max_objects.unwrap_or(u64::MAX) })
+    });
+    cas::Settings {
+        max_bytes,
+        retention: settings.retention,
+        max_age: settings.max_age,
+        lease: settings.lease,
+        object_bytes_max: settings.max_object_bytes,
+        quotas: quotas.collect(),
+        pinned_share_percent: PINNED_SHARE_PERCENT,
+    }
+}
+
+/// Whom the build cache lets in.
+fn token_settings(config: &Config) -> tokens::Settings {
+    let of = |label, scope, secret: &Option<aws::account::Secret>| {
+        secret.as_ref().map(|secret| EnvironmentToken {
+            label,
+            scopes: Scopes::NONE.with(scope),
+            fingerprint: Fingerprint::of(secret.reveal().as_bytes()),
+        })
+    };
+    let read = of("env-read", Scope::CacheRead, &config.cache.read_token);
+    let write = of("env-write", Scope::CacheWrite, &config.cache.write_token);
+    tokens::Settings {
+        root: config.account_id,
+        environment: read.into_iter().chain(write).collect(),
+        anonymous: config.cache.anonymous,
+        allow_plaintext: config.allow_plaintext,
+    }
+}
+
+/// Who takes what services send each other. `dropped`: where topics count messages that nobody took.
+pub fn receivers(config: &Config, dropped: &Failures) -> Receivers {
+    sqs::receivers(sns::receivers(Receivers::default(), dropped), &config.region)
 }
 
 /// Settings that are read and that no service of this version acts on.
@@ -84,10 +241,6 @@ pub fn without_effect(config: &Config) -> Vec<&'static str> {
     }
     if !config.s3.sse_c_needs_tls {
         names.push("s3.sse_c_needs_tls");
-    }
-    // It would allow customer keys, bearer tokens and basic auth, none of which this version takes anywhere.
-    if config.allow_plaintext {
-        names.push("allow_plaintext");
     }
     if config.day_seconds > 0 {
         names.push("debug.day_seconds");
@@ -105,9 +258,9 @@ mod tests {
         for word in ["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"] {
             let text = format!("[s3]\ndefault_ownership = \"{word}\"\n");
             let layer = from_text(std::path::Path::new("f"), &text).expect("valid");
-            Doors::new(
-                &Config::merge(Layer::default(), Layer::default(), Some(layer), false).expect("valid"),
-            );
+            let config =
+                Config::merge(Layer::default(), Layer::default(), Some(layer), false).expect("valid");
+            Doors::new(&config, &Shared::new(&config, None));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the whole process is doing, as health checks tell it.
 //! Invariant: `Serving` is entered once every shard has recovered, and left only to drain.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ impl Phase {
 /// Shared by all threads.
 pub struct Status {
     phase: AtomicU8,
+    /// Cores that may still ask something of another one's shards.
+    busy_cores: AtomicUsize,
     begun: Instant,
     /// One per core.
     pub cores: Vec<Arc<CoreMetrics>>,
@@ -56,6 +58,7 @@ impl Status {
     pub fn new(core_count: usize, backend: &'static str, warnings: Vec<String>) -> Arc<Status> {
         Arc::new(Status {
             phase: AtomicU8::new(Phase::Recovering as u8),
+            busy_cores: AtomicUsize::new(core_count),
             begun: Instant::now(),
             cores: (0..core_count).map(|_| CoreMetrics::new()).collect(),
             backend,
@@ -75,6 +78,16 @@ impl Status {
     /// Goes on to a later phase; an earlier one is ignored.
     pub fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+
+    /// A core has no connection any more and takes none, or could not even begin. Each says so once, see `Busy`.
+    fn core_is_done(&self) {
+        self.busy_cores.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Cores that still have connections, or take some.
+    pub fn busy_core_count(&self) -> usize {
+        self.busy_cores.load(Ordering::Acquire)
     }
 
     /// Milliseconds since the process began.
@@ -127,6 +140,22 @@ impl Status {
     }
 }
 
+/// One core's word that it may still ask something of another one's shards, until it is dropped.
+pub struct Busy(Arc<Status>);
+
+impl Busy {
+    /// For a core that `Status::new` counted.
+    pub fn new(status: Arc<Status>) -> Busy {
+        Busy(status)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.core_is_done();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +169,7 @@ mod tests {
             overlay_bytes: 0,
             overlay_entries: 0,
             queued: 0,
+            waiting: 0,
             batches: 0,
             batch_bytes: 0,
             operations: 0,

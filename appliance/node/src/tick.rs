@@ -28,15 +28,15 @@ pub struct Ticks(#[expect(dead_code, reason = "held for their drop")] Vec<ring::
 
 /// Starts the tasks of a core that has its store.
 pub fn start(core: &Rc<Core>) -> Ticks {
-    start_every(core, PERIOD)
+    start_every(core, &ServiceId::ALL, PERIOD)
 }
 
-fn start_every(core: &Rc<Core>, period: Duration) -> Ticks {
+fn start_every(core: &Rc<Core>, services: &[ServiceId], period: Duration) -> Ticks {
     let store = core.store_if_started().expect("called for cores that have started");
     let mut tasks = Vec::new();
     for shard in store.own_shards() {
-        for id in ServiceId::ALL {
-            tasks.push(ring::spawn(keep(core.clone(), id, shard, period)));
+        for id in services {
+            tasks.push(ring::spawn(keep(core.clone(), *id, shard, period)));
         }
     }
     Ticks(tasks)
@@ -66,7 +66,7 @@ async fn keep(core: Rc<Core>, id: ServiceId, shard: ShardId, period: Duration) {
 
 /// Drives the plan that is due, if one is, to the status of its reply.
 async fn once(core: &Core, door: &Door, shard: ShardId) -> Option<StatusCode> {
-    let seat = Seat { core, door };
+    let seat = Seat { core, door, client: None };
     let plan = seat.with_context(|cx| door.service.tick(cx, shard))?;
     Some(drive::drive(&seat, plan, &mut Intake::empty()).await.status)
 }
@@ -158,7 +158,7 @@ mod tests {
             let service = Uneven::default();
             let core = core_with(service.clone());
             core.start(store.clone());
-            let ticks = start_every(&core, Duration::from_millis(1));
+            let ticks = start_every(&core, &[ServiceId::Dynamodb], Duration::from_millis(1));
             let until = async |enough: &dyn Fn() -> bool| {
                 while !enough() {
                     ring::sleep(Duration::from_millis(1)).await;

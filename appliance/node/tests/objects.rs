@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws::encoding::hex;
 use aws::sigv4::{ChunkSigner, SigningKey};
-use harness::{Node, Scratch, run, text, zerocloud};
+use harness::{Node, PATIENCE, Scratch, run, text, zerocloud};
 
 const REGION: &str = "us-east-1";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -100,7 +100,7 @@ impl Client {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("connects");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("socket option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("socket option");
         stream
     }
 
@@ -386,7 +386,7 @@ fn room_of_uploads_that_a_kill_cut_off_is_given_back() {
     }
     // The file system counts some blocks of its own.
     let needed = body.len() as u64 + (256 << 10);
-    let patience = Instant::now() + Duration::from_secs(120);
+    let patience = Instant::now() + PATIENCE;
     while occupied(&data) > needed {
         assert!(Instant::now() < patience, "{} bytes are left, {needed} are needed", occupied(&data));
         std::thread::sleep(Duration::from_millis(50));

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::{Node, Scratch, run, text, zerocloud};
+use harness::{Node, PATIENCE, Scratch, run, text, zerocloud};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -32,7 +32,7 @@ fn ask(address: &str, root: &CertificateDer<'static>) -> std::io::Result<String>
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
     let socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let mut stream = StreamOwned::new(connection, socket);
     stream.write_all(b"GET /-/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut reply = Vec::new();
@@ -54,7 +54,7 @@ fn a_listener_with_a_certificate_speaks_tls_only_and_takes_a_new_one_on_sighup()
     assert!(node.greeting.starts_with("zerocloud ready on https://"), "{}", node.greeting);
     assert!(ask(&node.addresses[0], &first).expect("served").starts_with("HTTP/1.1 200"));
     let mut plain = TcpStream::connect(&node.addresses[0]).expect("connects");
-    plain.set_read_timeout(Some(Duration::from_secs(30))).expect("socket option");
+    plain.set_read_timeout(Some(PATIENCE)).expect("socket option");
     plain.write_all(b"GET /-/live HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     let mut reply = Vec::new();
     drop(plain.read_to_end(&mut reply));
@@ -64,10 +64,33 @@ fn a_listener_with_a_certificate_speaks_tls_only_and_takes_a_new_one_on_sighup()
     node.signal("HUP");
     let begun = Instant::now();
     while ask(&node.addresses[0], &second).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the new certificate never came");
+        assert!(begun.elapsed() < PATIENCE, "the new certificate never came");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(ask(&node.addresses[0], &first).is_err(), "the old one is gone");
+    node.stop();
+}
+
+#[test]
+fn a_command_reaches_a_node_over_tls_only_under_a_certificate_that_it_trusts() {
+    let scratch = Scratch::new();
+    write_certificate(&scratch);
+    let node = start(&scratch);
+    let endpoint = node.addresses[0].replace("127.0.0.1", "https://localhost");
+    let list = |more: &[&str]| {
+        let mut command = zerocloud();
+        command
+            .args(["token", "list", "--json", "--endpoint", &endpoint, "--data"])
+            .arg(scratch.join("data"));
+        run(command.args(more).env_remove("SSL_CERT_FILE"))
+    };
+    let output = list(&[]);
+    assert_eq!(output.status.code(), Some(75), "{}", text(&output.stderr));
+    let trusted = scratch.join("cert.pem");
+    let output = list(&["--ca", trusted.to_str().expect("UTF-8")]);
+    assert_eq!(text(&output.stdout).trim(), "{\"tokens\":[]}", "{}", text(&output.stderr));
+    let none = scratch.write("none.pem", "no certificate\n", 0o644);
+    assert_eq!(list(&["--ca", none.to_str().expect("UTF-8")]).status.code(), Some(78));
     node.stop();
 }
 

@@ -60,6 +60,11 @@ pub struct Received {
 pub trait BodyFilter {
     /// Takes the next bytes of the framing and hands each stretch of body bytes to `data`, in order.
     fn feed(&mut self, input: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<(), BodyFailure>;
+    /// Whether what came has more body bytes than were handed out: the next `feed` is then with no input. So a filter that makes
+    /// much of little does so in steps, and others run between them.
+    fn holds_more(&self) -> bool {
+        false
+    }
     /// The input has ended. An error when the framing is not complete.
     fn finish(&mut self) -> Result<(), BodyFailure>;
 }

@@ -10,7 +10,10 @@
 //! Leaves to the node: all I/O.
 #![forbid(unsafe_code)]
 
+mod bodies;
 mod body;
+pub mod delivery;
+pub mod refused;
 mod reply;
 mod step;
 

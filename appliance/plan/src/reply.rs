@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use http_types::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::Then;
 use crate::body::Piece;
 
 /// The answer to one request.
@@ -29,6 +30,17 @@ pub enum ReplyBody {
         pieces: Vec<Piece>,
         /// Number of bytes in all pieces.
         length: u64,
+    },
+    /// A stored body whose SHA-256 is known, compared with it before its last bytes leave: wrong bytes are never all sent. Or a part of
+    /// one, of which the store compares its own checksums.
+    Verified {
+        /// All of the body, or a part.
+        piece: Piece,
+        /// The digest that its bytes must have; nothing for a part.
+        sha256: Option<[u8; 32]>,
+        /// What to do when they have another, or cannot be read. Its reply is sent if nothing has left yet; else the connection
+        /// is cut, and only what it does counts.
+        mismatch: Then<()>,
     },
     /// The reply to HEAD: Content-Length without a body.
     Head {
@@ -66,6 +78,7 @@ impl Reply {
             ReplyBody::Empty => 0,
             ReplyBody::Bytes(bytes) => bytes.len() as u64,
             ReplyBody::Pieces { length, .. } | ReplyBody::Head { length } => *length,
+            ReplyBody::Verified { piece, .. } => piece.length,
         }
     }
 }

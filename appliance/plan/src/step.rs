@@ -19,12 +19,19 @@ pub type Resume = Box<dyn FnOnce(&mut Context<'_>) -> Plan>;
 pub trait Step {
     /// Starts the work on the store of this core.
     fn run(self: Box<Self>, store: Store) -> Pin<Box<dyn Future<Output = Resume>>>;
+
+    /// Whether the work is given up, and the plan with it, once the client has gone: for what waits until something happens
+    /// that only this client is to see.
+    fn ends_with_client(&self) -> bool {
+        false
+    }
 }
 
 /// One operation on one shard.
 struct Submit<O, F> {
     shard: ShardId,
     operation: O,
+    ends_with_client: bool,
     then: F,
 }
 
@@ -34,12 +41,16 @@ where
     F: FnOnce(&mut Context<'_>, Result<O::Reply, Fault>) -> Plan + 'static,
 {
     fn run(self: Box<Self>, store: Store) -> Pin<Box<dyn Future<Output = Resume>>> {
-        let Submit { shard, operation, then } = *self;
+        let Submit { shard, operation, then, .. } = *self;
         Box::pin(async move {
             let outcome = admit_and_submit(&store, shard, operation).await;
             let resume: Resume = Box::new(move |cx| then(cx, outcome));
             resume
         })
+    }
+
+    fn ends_with_client(&self) -> bool {
+        self.ends_with_client
     }
 }
 
@@ -77,7 +88,7 @@ where
 }
 
 /// Waits for all of `futures` at once; what they give comes in their order.
-async fn join<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub(crate) async fn join<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut running: Vec<_> = futures.map(Box::pin).collect();
     let mut results: Vec<Option<T>> = running.iter().map(|_| None).collect();
     poll_fn(|cx| {
@@ -208,7 +219,17 @@ impl Plan {
         O: Operation,
         F: FnOnce(&mut Context<'_>, Result<O::Reply, Fault>) -> Plan + 'static,
     {
-        Plan::Step(Box::new(Submit { shard, operation, then }))
+        Plan::Step(Box::new(Submit { shard, operation, ends_with_client: false, then }))
+    }
+
+    /// As `submit`, for an operation that may wait (`Outcome::Wait`): it stops waiting when the client has gone, and then
+    /// nothing follows. If it did not wait any more, it stands.
+    pub fn submit_while_wanted<O, F>(shard: ShardId, operation: O, then: F) -> Plan
+    where
+        O: Operation,
+        F: FnOnce(&mut Context<'_>, Result<O::Reply, Fault>) -> Plan + 'static,
+    {
+        Plan::Step(Box::new(Submit { shard, operation, ends_with_client: true, then }))
     }
 
     /// Runs `parts` beside each other, each by itself: each is admitted, refused, durable or not as if it were alone. The

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws::account::KeyRing;
 use aws::sigv4::{Dialect, PathCoding, SigV2, Verifier};
+use bytes::Bytes;
 use http_types::StatusCode;
-use plan::{Context, Plan, Reply, ReplyBody};
+use plan::{Context, Piece, Plan, Reply, ReplyBody};
 use ring::{Backend, Reactor, ReactorConfig};
 use store::disk::real::RealDisk;
-use store::{Fault, Opened, Operation, Outcome, ShardId, Store, StoreConfig, TableId, Timestamp, Tx};
+use store::{
+    Body, BodyOwner, Fault, NewBody, Opened, Operation, Outcome, ShardId, Store, StoreConfig, TableId,
+    Timestamp, Tx,
+};
 
 const TABLE: TableId = TableId(16);
 
@@ -150,5 +154,77 @@ fn a_warm_step_goes_on_with_its_plan() {
             said(format!("{found:?}"))
         });
         assert_eq!(drive(&store, plan).await, "Ok(false)");
+    });
+}
+
+/// Adopts a body.
+struct Adopt {
+    key: Vec<u8>,
+    body: NewBody,
+}
+
+impl Operation for Adopt {
+    type Reply = ();
+
+    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
+        declare(TABLE, &self.key);
+    }
+
+    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        tx.put(TABLE, &self.key, &[], vec![Body::New(self.body.clone())], true);
+        Ok(Outcome::Commit(()))
+    }
+}
+
+const SIZES: [usize; 7] = [0, 1, 600, 32 << 10, (32 << 10) + 1, 200_000, 1 << 20];
+
+fn content(size: usize) -> Bytes {
+    (0..size).map(|place| (place * 31 % 251) as u8).collect::<Vec<_>>().into()
+}
+
+/// Writes a body of each size under the key of its place, one after the other.
+fn write_all(place: usize) -> Plan {
+    let Some(size) = SIZES.get(place) else { return said("written".into()) };
+    let key = vec![place as u8];
+    let owner = BodyOwner { shard: ShardId(0), table: TABLE, key: key.clone() };
+    Plan::write(content(*size), owner, move |_, body| {
+        let body = body.expect("written");
+        assert_eq!(body.length(), SIZES[place] as u64);
+        Plan::submit(ShardId(0), Adopt { key, body }, move |_, outcome| {
+            outcome.expect("adopted");
+            write_all(place + 1)
+        })
+    })
+}
+
+fn piece(store: &Store, place: u8, start: u64, length: u64) -> Piece {
+    let view = store.view(ShardId(0)).expect("view");
+    let body = view.get(TABLE, &[place]).expect("reads").expect("is there").bodies[0].clone();
+    Piece { pin: store.pin(ShardId(0), &body), body, start, length }
+}
+
+#[test]
+fn what_write_made_is_loaded_in_order_and_within_the_bound() {
+    with_store("load", async |store| {
+        assert_eq!(drive(&store, write_all(0)).await, "written");
+        let pieces = |store: &Store| {
+            let whole = (0..SIZES.len() as u8).map(|place| piece(store, place, 0, u64::MAX));
+            whole.chain([piece(store, 5, 70_000, 70_000), piece(store, 2, 590, 100)]).collect::<Vec<_>>()
+        };
+        let total = SIZES.iter().sum::<usize>() + 70_000 + 10;
+        let plan = Plan::load(pieces(&store), total, |_, loaded| {
+            let loaded = loaded.expect("within the bound");
+            for (bytes, size) in loaded.iter().zip(SIZES) {
+                assert!(*bytes == content(size), "{size} bytes");
+            }
+            assert!(loaded[7] == content(200_000).slice(70_000..140_000));
+            assert!(loaded[8] == content(600).slice(590..));
+            said(loaded.len().to_string())
+        });
+        assert_eq!(drive(&store, plan).await, "9");
+        let plan = Plan::load(pieces(&store), total - 1, |_, loaded| said(format!("{:?}", loaded.err())));
+        assert_eq!(drive(&store, plan).await, format!("Some(TooLarge {{ bytes: {total} }})"));
+        let plan = Plan::load(Vec::new(), 0, |_, loaded| said(format!("{loaded:?}")));
+        assert_eq!(drive(&store, plan).await, "Ok([])");
     });
 }

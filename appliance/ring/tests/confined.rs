@@ -71,11 +71,13 @@ fn a_ring_starts_with_64_kib_of_locked_memory() {
     assert_eq!(capabilities.memory_lock_bytes, 64 << 10);
     works(&config(Backend::IoUring));
     // One ring per core must fit: three at once.
+    let all_are_there = std::sync::Arc::new(std::sync::Barrier::new(3));
     let threads: Vec<_> = (0..3)
         .map(|_| {
-            std::thread::spawn(|| {
+            let all_are_there = std::sync::Arc::clone(&all_are_there);
+            std::thread::spawn(move || {
                 let reactor = Reactor::new(&config(Backend::IoUring));
-                std::thread::sleep(std::time::Duration::from_millis(100));
+                all_are_there.wait();
                 reactor.map(drop)
             })
         })

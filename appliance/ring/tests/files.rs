@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::run;
+use common::{PATIENCE, run};
 use ring::{Backend, Buffer, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -227,7 +227,7 @@ fn dropped_operations_keep_their_buffers_until_they_are_done(backend: Backend) {
                 ring::sleep(std::time::Duration::from_millis(1)).await;
             }
         };
-        ring::timeout(std::time::Duration::from_secs(20), settle).await.unwrap();
+        ring::timeout(PATIENCE, settle).await.unwrap();
     });
 }
 

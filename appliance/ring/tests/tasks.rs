@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{config, run};
+use common::{PATIENCE, config, run};
 use ring::{Backend, Reactor, at_turn_end, mailbox, mailbox_with_limit, sleep, spawn, timeout, yield_now};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -145,7 +145,7 @@ fn mailbox_messages_are_never_slept_over(backend: Backend) {
         for number in 0..ROUNDS {
             ping.send(number).unwrap();
             // A lost wake-up would hang here; the limit makes it a failure.
-            let answer = timeout(Duration::from_secs(20), pongs.recv()).await;
+            let answer = timeout(PATIENCE, pongs.recv()).await;
             assert_eq!(answer, Ok(Some(number + 1)));
         }
         drop(ping);
@@ -173,7 +173,7 @@ fn many_senders_reach_one_receiver_in_their_order(backend: Backend) {
     drop(sender);
     run(backend, async {
         let mut next = [0; SENDERS];
-        while let Some((index, number)) = timeout(Duration::from_secs(20), receiver.recv()).await.unwrap() {
+        while let Some((index, number)) = timeout(PATIENCE, receiver.recv()).await.unwrap() {
             assert_eq!(next[index], number);
             next[index] += 1;
         }
@@ -235,7 +235,7 @@ fn a_remote_spawns_on_the_reactors_thread(backend: Backend) {
     });
     reactor.block_on(async {
         for _ in 0..100 {
-            timeout(Duration::from_secs(20), dones.recv()).await.unwrap();
+            timeout(PATIENCE, dones.recv()).await.unwrap();
         }
     });
     thread.join().unwrap();
@@ -280,9 +280,9 @@ fn wakers_work_from_other_threads(backend: Backend) {
             });
             // Once in a task and once in the main future.
             if round % 2 == 0 {
-                timeout(Duration::from_secs(20), spawn(wait)).await.unwrap();
+                timeout(PATIENCE, spawn(wait)).await.unwrap();
             } else {
-                timeout(Duration::from_secs(20), wait).await.unwrap();
+                timeout(PATIENCE, wait).await.unwrap();
             }
             thread.join().unwrap();
         }
@@ -327,9 +327,9 @@ fn a_hook_may_remove_itself_and_wake_tasks(backend: Backend) {
             drop(own.borrow_mut().take());
             sender.send("from the hook").unwrap();
         }));
-        assert_eq!(timeout(Duration::from_secs(20), receiver.recv()).await, Ok(Some("from the hook")));
+        assert_eq!(timeout(PATIENCE, receiver.recv()).await, Ok(Some("from the hook")));
         // The hook is gone, and its sender with it.
-        assert_eq!(timeout(Duration::from_secs(20), receiver.recv()).await, Ok(None));
+        assert_eq!(timeout(PATIENCE, receiver.recv()).await, Ok(None));
         assert!(runs.get() > removed_before);
         drop(later);
     });

@@ -191,8 +191,13 @@ fn log_writer(reactor: &mut Reactor, path: &Path, duration: Duration, round: u64
     let recovered = recover(&disk, &config, None, &mut |_| Ok(())).expect("a new log");
     // The companion: prepares a segment whenever one was taken or retired.
     let (wake, woken) = std::sync::mpsc::channel();
-    let supply =
-        SegmentSupply::new(disk, config.clone(), &recovered, Box::new(move || wake.send(()).unwrap_or(())));
+    let supply = SegmentSupply::new(
+        disk,
+        config.clone(),
+        Arc::default(),
+        &recovered,
+        Box::new(move || wake.send(()).unwrap_or(())),
+    );
     supply.refill().expect("segments");
     let tail = recovered.tail;
     let log = LogWriter::new(config, tail, round, supply.clone(), recovered.files).expect("a new log");

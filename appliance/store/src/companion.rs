@@ -15,6 +15,7 @@ use crate::log::SegmentSupply;
 use crate::message::Message;
 use crate::overlay::SpareChunk;
 use crate::reclaim::ReclaimState;
+use crate::room::{Unfolded, fold_bytes};
 use crate::shared::Shared;
 use crate::sweep::{Named, Sweep};
 use crate::types::ShardId;
@@ -152,13 +153,21 @@ impl Companions {
             let files = &shared.files;
             // A file system that does not say counts as having room; a write that fails says it then.
             let free = files.disk().free_bytes(&files.shard_dir(shard)).unwrap_or(u64::MAX);
-            let shard = shared.shard(shard);
-            if free < low {
-                // What cannot be measured is no room.
-                let room = shard.index().free_bytes().unwrap_or(0).saturating_sub(low);
-                shard.counts.index_room_bytes.store(room, Ordering::Relaxed);
-            }
-            shard.counts.full.store(free < low, Ordering::Relaxed);
+            let (id, shard) = (shard, shared.shard(shard));
+            let counts = &shard.counts;
+            // What cannot be measured is no room.
+            let in_index = shard.index().free_bytes().unwrap_or(0);
+            let unfolded = Unfolded {
+                entries: counts.overlay_entries.load(Ordering::Relaxed) as u64,
+                overlay_bytes: counts.overlay_bytes.load(Ordering::Relaxed) as u64,
+                log_bytes: counts.unfolded_log_bytes.load(Ordering::Relaxed),
+            };
+            files.room().promise(id, fold_bytes(unfolded, shard.index().file_bytes(), in_index));
+            let left = free.saturating_sub(files.room().promised());
+            counts.index_room_bytes.store(in_index.saturating_sub(low), Ordering::Relaxed);
+            counts.full_until_folded.store(left < low && free >= 2 * low, Ordering::Relaxed);
+            counts.full.store(left < low, Ordering::Relaxed);
+            counts.nearly_full.store(left < low + NEARLY_FULL_BYTES, Ordering::Relaxed);
         }));
     }
 
@@ -201,6 +210,9 @@ impl Companions {
         }
     }
 }
+
+/// With less room than this beyond what folds need it is measured more often: what comes between two looks must fit.
+const NEARLY_FULL_BYTES: u64 = 1 << 30;
 
 fn tell(shared: &Shared, shard: ShardId, message: Message) {
     // The owner is gone only when the process is stopping.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::outbox::Receivers;
 use crate::types::TableSet;
@@ -36,6 +37,8 @@ pub struct StoreConfig {
     /// Tables whose records never have bodies, and never had: what is replaced or removed there needs no look-up for what
     /// it may leave behind. Services declare them; a put with a body into one stops the process.
     pub bodyless: TableSet,
+    /// Where operations have their time from.
+    pub clock: Clock,
     /// Who takes outbox messages.
     pub receivers: Receivers,
     /// The owners' bounds.
@@ -59,6 +62,7 @@ impl StoreConfig {
             packed_segment_bytes: 64 << 20,
             bulk_bytes_in_flight: 8 << 20,
             bodyless: TableSet::EMPTY,
+            clock: Clock::System,
             receivers: Receivers::default(),
             limits: OwnerLimits::default(),
         }
@@ -88,6 +92,8 @@ pub struct OwnerLimits {
     pub in_doubt_patience: Duration,
     /// Operations that wait so at once.
     pub parked_count_max: usize,
+    /// Operations that wait at once to be woken; beyond that `Fault::Busy`.
+    pub waiting_count_max: usize,
     /// Operations queued for an owner beyond which `admit` makes writers wait.
     pub queue_count_max: usize,
     /// Quiet time after which the last batch gets its proof.
@@ -107,6 +113,7 @@ impl Default for OwnerLimits {
             arena_hint_bytes: 64 << 10,
             in_doubt_patience: Duration::from_secs(5),
             parked_count_max: 10_000,
+            waiting_count_max: 200_000,
             queue_count_max: 20_000,
             proof_delay: Duration::from_millis(100),
         }

@@ -27,6 +27,8 @@ pub struct ShardStatus {
     pub overlay_entries: u64,
     /// Operations that wait for their turn.
     pub queued: u64,
+    /// Operations that wait to be woken.
+    pub waiting: u64,
     /// Batches written since the start.
     pub batches: u64,
     /// Payload bytes of these batches.
@@ -48,7 +50,8 @@ pub struct ShardStatus {
 }
 
 impl Store {
-    /// Finishes what this core's shards have under way and proves their last batches. Errors are in `status`.
+    /// Finishes what this core's shards have under way and proves their last batches. Operations that wait to be woken hear
+    /// `Fault::Closed`. Errors are in `status`.
     pub async fn drain(&self) {
         let begun = ring::now();
         loop {
@@ -62,6 +65,14 @@ impl Store {
                 break;
             }
             ring::sleep(DRAIN_INTERVAL).await;
+        }
+    }
+
+    /// The process is about to end: operations that wait on this core's shards run once more, and those that come to wait are
+    /// told (`Tx::waits_end`). Everything else goes on. To be called within the reactor, whose turn then runs them.
+    pub fn end_waits(&self) {
+        for owner in self.core.owners.iter().flatten() {
+            owner.borrow_mut().end_waits();
         }
     }
 
@@ -96,6 +107,7 @@ impl Store {
                     overlay_bytes: counts.overlay_bytes.load(Ordering::Relaxed) as u64,
                     overlay_entries: counts.overlay_entries.load(Ordering::Relaxed) as u64,
                     queued: counts.queued.load(Ordering::Relaxed) as u64,
+                    waiting: counts.waiting.load(Ordering::Relaxed) as u64,
                     batches: get(&counts.batches),
                     batch_bytes: get(&counts.batch_bytes),
                     operations: get(&counts.operations),

@@ -124,6 +124,12 @@ impl<'a> FieldReader<'a> {
         Ok(count as usize)
     }
 
+    /// Bytes that were not taken yet.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.reader.rest.len()
+    }
+
     /// Whether everything was taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use heed::RwTxn;
 
-use crate::body::{Ballast, PackedWriter};
+use crate::body::{Ballast, PackedMark, PackedWriter};
 use crate::companion::lock;
 use crate::fault::Fault;
 use crate::index::Index;
@@ -70,7 +70,8 @@ struct Usage {
 }
 
 impl Folder {
-    /// Folds; on a full disk once more after the ballast was let go, so that deletes can still free space.
+    /// Folds; on a full disk once more after the ballast was let go, so that deletes can still free space. What a fold that
+    /// fails has written for nothing goes back to the disk.
     pub(crate) fn fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
         let cold = self.cold.get_or_insert_with(ColdMeter::new).look();
         order.shared.shard(order.shard).counts.fold_cold.store(cold, std::sync::atomic::Ordering::Relaxed);
@@ -88,6 +89,8 @@ impl Folder {
                 if let Some(ballast) = &self.ballast {
                     // Without room for it yet the ballast is rebuilt after a later fold.
                     let _rebuilt: Result<_, Fault> = ballast.rebuild();
+                    let _reserved: Result<_, Fault> =
+                        order.shared.shard(order.shard).index().reserve(ballast.bytes());
                 }
                 other
             }
@@ -95,6 +98,16 @@ impl Folder {
     }
 
     fn try_fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
+        let mut committed = self.packed.mark();
+        let result = self.fold_all(order, &mut committed);
+        if result.is_err() {
+            self.packed.undo(&committed);
+        }
+        result
+    }
+
+    /// `committed` follows the last transaction that is in the index.
+    fn fold_all(&mut self, order: &FoldOrder, committed: &mut PackedMark) -> Result<FoldReport, Fault> {
         let started = Instant::now();
         let index = order.shared.shard(order.shard).index();
         let mut usage = BTreeMap::new();
@@ -145,6 +158,7 @@ impl Folder {
                 self.packed.sync()?;
             }
             index.commit(txn)?;
+            *committed = self.packed.mark();
             if is_last {
                 lock(&self.gone).retain(|segment| !gone.contains(segment));
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -15,6 +15,8 @@ use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::view::Overlays;
 
+/// The oldest entry of the active overlay on a full disk.
+const FOLD_AGE_MAX_WHEN_FULL: Duration = Duration::from_secs(1);
 /// Pause after a fold that found the disk full.
 const FOLD_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -29,7 +31,10 @@ impl Owner {
         }
         let active = self.overlay.overlay();
         let (entries, bytes) = (active.entry_count(), active.arena_bytes());
-        let old = self.active_since.is_some_and(|since| ring::now() - since > self.limits.fold_age_max);
+        // What was deleted on a full disk is room only after a fold.
+        let full = self.shard().counts.full.load(Ordering::Relaxed);
+        let age_max = if full { FOLD_AGE_MAX_WHEN_FULL } else { self.limits.fold_age_max };
+        let old = self.active_since.is_some_and(|since| ring::now() - since > age_max);
         let due = entries >= self.limits.fold_entries
             || bytes >= self.limits.fold_bytes
             || self.log_bytes_since_freeze >= self.limits.fold_log_bytes
@@ -55,7 +60,7 @@ impl Owner {
         let overlays = Overlays { active: fresh, frozen: Some(Arc::clone(&frozen)) };
         self.shard().overlays.replace(overlays);
         self.frozen = Some(frozen);
-        self.log_bytes_since_freeze = 0;
+        self.log_bytes_frozen = std::mem::take(&mut self.log_bytes_since_freeze);
         self.active_since = None;
         self.fold_after = Some(last);
         if self.in_flight.is_none() {
@@ -99,6 +104,7 @@ impl Owner {
         counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);
         counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
         self.frozen = None;
+        self.log_bytes_frozen = 0;
         self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });
         let mut keep_from = report.checkpoint.position.segment.min(self.log_reference_low);
         if planted::is(Plant::LogRetiredEarly) {

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::format::{self, OpenError};
 use crate::log::format::{BatchHeader, HEADER_BYTES, checksum_of};
 use crate::log::{Checkpoint, segment};
-use crate::outbox::Message;
+use crate::outbox::{Head, Message};
 use crate::placement::{Placement, SLOT_COUNT, slot_of};
 use crate::record::{BodyRef, Record};
 use crate::tables::{dead_extent, dead_key};
@@ -83,7 +83,7 @@ pub fn headers(data: &[u8]) {
         assert_eq!(segment::file_name(sequence), name);
     }
     let (key, value) = data.split_at(data.len().min(16));
-    if let Ok(message) = Message::decode(SHARD, key, value) {
+    if let Ok(message) = Head::decode(SHARD, key, value).map(Message::of) {
         let mut again = message.target.0.to_le_bytes().to_vec();
         again.push(message.topic.0);
         again.extend_from_slice(&message.payload);

@@ -5,10 +5,13 @@
 #![allow(unsafe_code, reason = "LMDB is opened here: its safety depends on what the file system holds")]
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::types::Bytes;
 use heed::{Database, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
+use crate::body::files::write_fault;
+use crate::disk::{Disk, RealDisk};
 use crate::fault::Fault;
 use crate::filter::KeyFilter;
 use crate::pages::{self, Damaged, PAGE_BYTES};
@@ -30,6 +33,10 @@ pub(crate) struct Index {
     db: Database<'static, Bytes, Bytes>,
     env: heed::Env<WithoutTls>,
     path: PathBuf,
+    /// The file itself: for reserving blocks, and a second witness of what became of LMDB's writes.
+    file: std::fs::File,
+    /// Up to where blocks are reserved.
+    reserved_to: AtomicU64,
 }
 
 impl Index {
@@ -110,7 +117,10 @@ impl Index {
         let db =
             unsafe { std::mem::transmute::<Database<'_, Bytes, Bytes>, Database<'static, Bytes, Bytes>>(db) };
         let (damaged, keys) = (Vec::new(), KeyFilter::without());
-        Ok(Index { watched: None, damaged, keys, db, env, path: dir.to_path_buf() })
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(dir.join("data.mdb"));
+        let file = file.map_err(|error| Fault::io("open", &dir.join("data.mdb"), 0, &error))?;
+        let (path, reserved_to) = (dir.to_path_buf(), AtomicU64::new(0));
+        Ok(Index { watched: None, damaged, keys, db, env, path, file, reserved_to })
     }
 
     /// Errors: `Fault::Corrupt` when a page of the map could not be read: what LMDB answered since then means nothing.
@@ -189,7 +199,39 @@ impl Index {
         self.check_pages()?;
         let committed = txn.commit();
         self.check_pages()?;
-        committed.map_err(|error| fault(&self.path, "commit", error))
+        committed.map_err(|error| {
+            if self.was_cut_short(&error) { Fault::Full } else { fault(&self.path, "commit", error) }
+        })
+    }
+
+    /// LMDB says EIO of a write that came to an end before its end, which is what a disk does as it gets full. If a page had
+    /// been lost on its way to the disk, a sync would say so here too: each open file hears of it once.
+    fn was_cut_short(&self, error: &heed::Error) -> bool {
+        let is_io = matches!(error, heed::Error::Io(error) if error.raw_os_error() == Some(libc::EIO));
+        is_io
+            && self.file.sync_data().is_ok()
+            && RealDisk.free_bytes(&self.path).is_ok_and(|free| free < NEARLY_FULL_BYTES)
+    }
+
+    /// Keeps room behind the last page, which the next commits take before anything else: on a full disk a fold goes on there.
+    /// Errors: `Fault::Full` when the disk has not got so much, `Fault::Io`.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), Fault> {
+        let end = self.file_bytes();
+        if self.reserved_to.load(Ordering::Relaxed) >= end + bytes {
+            return Ok(());
+        }
+        // In steps, so that not every fold asks the file system.
+        let length = bytes + bytes / 2;
+        let file = self.path.join("data.mdb");
+        crate::disk::reserve(&self.file, end, length)
+            .map_err(|error| write_fault("fallocate", &file, end, &error))?;
+        self.reserved_to.store(end + length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bytes of the file's pages in all.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1) * PAGE_BYTES as u64
     }
 
     /// Bytes of the file that hold nothing: what was deleted leaves them there, and later writes take them first.
@@ -283,6 +325,8 @@ impl Index {
     }
 }
 
+/// A file system with more room than this cuts no write short.
+const NEARLY_FULL_BYTES: u64 = 64 << 20;
 /// Address space for making an index.
 const MAKE_MAP_BYTES: usize = 1 << 20;
 /// Bytes of the file for each key: what the filter is sized by at the start. It grows if there are more.

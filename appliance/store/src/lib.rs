@@ -5,12 +5,15 @@
 mod ahead;
 mod apply;
 pub mod body;
+mod clock;
 mod companion;
 pub mod config;
 pub mod counter;
+mod deliver;
 pub mod disk;
 mod drain;
 mod effect;
+mod execute;
 pub mod fault;
 pub mod fields;
 mod filter;
@@ -43,6 +46,8 @@ mod proof;
 mod reclaim;
 pub mod record;
 mod recovery;
+mod resident;
+pub mod room;
 mod shared;
 mod sigbus;
 mod store;
@@ -54,11 +59,13 @@ pub mod tx_status;
 pub mod types;
 pub mod verify;
 mod view;
+mod wait;
 mod warm;
 
 use std::sync::OnceLock;
 
 pub use body::BodyStream;
+pub use clock::{Clock, ManualClock};
 pub use config::{OwnerLimits, StoreConfig};
 pub use drain::ShardStatus;
 pub use fault::Fault;
@@ -75,6 +82,7 @@ pub use types::{
     DirectoryId, Extent, ExtentId, LogPosition, Lsn, ShardId, TableId, TableSet, Timestamp, VALUE_BYTES_MAX,
 };
 pub use view::{Direction, Scan, View};
+pub use wait::{WaitKey, Wakes};
 
 type Reporter = Box<dyn Fn(&str) + Send + Sync>;
 

@@ -16,6 +16,7 @@ use crate::body::{
     Ballast, BodyReader, BulkBudget, Companion, CoreBodies, CoreBodiesParts, Files, OpenSegments, Orphans,
     PackedWriter, Pins, Reclaimer, ReclaimerParts,
 };
+use crate::clock::StepWatch;
 use crate::companion::{Companions, FileThread, lock, start_fold_thread};
 use crate::config::StoreConfig;
 use crate::fault::Fault;
@@ -150,6 +151,7 @@ impl Opened {
             files,
             pins: Pins::new(),
             closing: AtomicBool::new(false),
+            clock_steps: StepWatch::new(),
         });
         let open_segments = OpenSegments::new();
         let orphans = Orphans::new();
@@ -161,8 +163,10 @@ impl Opened {
         let mut threads = Vec::new();
         let mut seeds = Vec::new();
         for (id, mut writer, recovered, log_config, log_reference_low, mailbox) in rest {
-            let supply =
-                SegmentSupply::new(Arc::clone(&config.disk), log_config.clone(), &recovered, Box::new(|| ()));
+            let supply = {
+                let (disk, room) = (Arc::clone(&config.disk), Arc::clone(shared.files.room()));
+                SegmentSupply::new(disk, log_config.clone(), room, &recovered, Box::new(|| ()))
+            };
             match supply.refill() {
                 // A full disk still lets the shard be read; writers are told.
                 Ok(()) | Err(Fault::Full) => {}
@@ -286,6 +290,7 @@ impl Opened {
             shared: Arc::clone(&self.shared),
             owners,
             placement: Placement::new(self.format.shard_count),
+            clock: self.config.clock.clone(),
             limits: self.config.limits.clone(),
             bodies,
             reader,
@@ -301,7 +306,7 @@ impl Opened {
                 let signal = owner.borrow().outbox.clone();
                 let weak = store.downgrade();
                 let receivers = self.config.receivers.clone();
-                ring::spawn(crate::outbox::deliver(weak, ShardId(place as u16), receivers, signal)).detach();
+                ring::spawn(crate::deliver::deliver(weak, ShardId(place as u16), receivers, signal)).detach();
             }
         }
         Ok(store)
@@ -329,6 +334,7 @@ impl Opened {
             companions: seed.companions,
             checkpoint,
             replayed_bytes,
+            clock: self.config.clock.clone(),
             seed: random.next(),
         });
         let mut mailbox = seed.mailbox;
@@ -346,13 +352,15 @@ impl Opened {
         .detach();
         let weak = Rc::downgrade(&owner);
         ring::spawn(async move {
+            let mut pause = TICK_INTERVAL;
             loop {
-                ring::sleep(TICK_INTERVAL).await;
+                ring::sleep(pause).await;
                 let Some(owner) = weak.upgrade() else { return };
-                owner.borrow_mut().tick();
+                pause = owner.borrow_mut().tick();
             }
         })
         .detach();
+        ring::spawn(crate::wait::serve(Rc::downgrade(&owner))).detach();
         Ok(owner)
     }
 
@@ -408,6 +416,8 @@ fn start_companions(
     let (space, thread) = FileThread::start(format!("space-{}", id.0)).map_err(started)?;
     threads.push(thread);
     let ballast = (config.ballast_bytes > 0).then(|| Ballast::new(&shared.files, id, config.ballast_bytes));
+    // Without room for it yet it is reserved after a fold.
+    let _reserved: Result<_, Fault> = shared.shard(id).index().reserve(config.ballast_bytes);
     let gone = Arc::default();
     let packed = PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?;
     let first_packed = packed.next_segment();

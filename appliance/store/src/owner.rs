@@ -2,12 +2,14 @@
 //! go when what they rest on is durable.
 //! Invariant: one batch is in flight and one is filling; `durable_lsn` is stored before any reply of its batch leaves; a
 //! reply also waits for what its operation merely looked at; after a failed batch nothing is acknowledged any more.
-//! Leaves to apply.rs: turning effects into log items and overlay entries. Leaves to freeze.rs: when overlays are exchanged
-//! and folded. Leaves to proof.rs: the last batch of a quiet shard.
+//! Leaves to execute.rs: running one operation. Leaves to apply.rs: turning effects into log items and overlay entries. Leaves
+//! to freeze.rs: when overlays are exchanged and folded. Leaves to proof.rs: the last batch of a quiet shard. Leaves to
+//! wait.rs: operations that wait for others, or for a time.
 //!
 //! ```text
 //! queue -> run -> filling batch + active overlay -> (sealed) in flight -> durable: replies leave
 //!              \-> parked, when a key is in doubt      \-> active overlay frozen, when it is large or old
+//!              \-> waiting, until it is woken
 //! ```
 
 use std::cell::RefCell;
@@ -18,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::ahead::Ahead;
+use crate::clock::{Clock, ShardClock};
 use crate::companion::Companions;
 use crate::config::OwnerLimits;
 use crate::counter::Counting;
@@ -27,16 +30,16 @@ use crate::message::{Job, Message, Waiter};
 use crate::outbox::OutboxSignal;
 use crate::overlay::{Overlay, OverlayWriter};
 use crate::pace::Pace;
-use crate::planted::{self, Plant};
+use crate::resident::{Change, Residents};
 use crate::shared::{ShardShared, Shared};
 use crate::transact::Prepared;
-use crate::tx::{Tx, TxInputs};
 use crate::types::{Lsn, ShardId, Timestamp};
+use crate::wait::Waiting;
 use crate::warm::ColdMeter;
 
-struct Parked {
-    job: Box<dyn Job>,
-    since: Instant,
+pub(crate) struct Parked {
+    pub(crate) job: Box<dyn Job>,
+    pub(crate) since: Instant,
 }
 
 /// The single writer of one shard. Lives on one core.
@@ -59,12 +62,14 @@ pub(crate) struct Owner {
     pub(crate) fold_after: Option<Lsn>,
     pub(crate) active_since: Option<Instant>,
     pub(crate) log_bytes_since_freeze: u64,
+    /// Of the frozen overlay.
+    pub(crate) log_bytes_frozen: u64,
     pub(crate) filling: Option<BatchBuilder>,
     pub(crate) counting: Counting,
     /// An operation did not fit any more; room comes with the next batch.
-    filling_is_full: bool,
+    pub(crate) filling_is_full: bool,
     /// What that operation needs: more than an ordinary batch has, now and then.
-    next_batch_bytes: usize,
+    pub(crate) next_batch_bytes: usize,
     /// Messages handled since the last batch set out.
     filling_operations: u32,
     pace: Pace,
@@ -82,10 +87,15 @@ pub(crate) struct Owner {
     pub(crate) fold_again_at: Option<Instant>,
     pub(crate) queue: VecDeque<Message>,
     pub(crate) ahead: Ahead,
-    parked: Vec<Parked>,
-    waiting_in_flight: Vec<Waiter>,
-    waiting_filling: Vec<Waiter>,
-    positions: u64,
+    pub(crate) parked: Vec<Parked>,
+    pub(crate) waiting: Waiting,
+    pub(crate) residents: Residents,
+    /// What transactions over shards that are prepared here change in residents once they are carried out.
+    pub(crate) prepared_changes: HashMap<u128, Vec<Change>>,
+    pub(crate) clock: ShardClock,
+    pub(crate) waiting_in_flight: Vec<Waiter>,
+    pub(crate) waiting_filling: Vec<Waiter>,
+    pub(crate) positions: u64,
     pub(crate) random: u64,
     cold: ColdMeter,
     /// Set when the batch in flight or the filling one holds outbox entries.
@@ -107,6 +117,7 @@ pub(crate) struct OwnerStart {
     pub(crate) companions: Companions,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) replayed_bytes: u64,
+    pub(crate) clock: Clock,
     pub(crate) seed: u64,
 }
 
@@ -129,6 +140,7 @@ impl Owner {
             fold_after: None,
             active_since: has_entries.then(ring::now),
             log_bytes_since_freeze: start.replayed_bytes,
+            log_bytes_frozen: 0,
             filling: None,
             counting: Counting::default(),
             filling_is_full: false,
@@ -146,6 +158,10 @@ impl Owner {
             queue: VecDeque::new(),
             ahead: Ahead::default(),
             parked: Vec::new(),
+            waiting: Waiting::default(),
+            residents: Residents::default(),
+            prepared_changes: HashMap::new(),
+            clock: ShardClock::new(start.clock),
             waiting_in_flight: Vec::new(),
             waiting_filling: Vec::new(),
             positions: 0,
@@ -164,7 +180,7 @@ impl Owner {
     /// Queues a message; `turn` handles it.
     pub(crate) fn push(&mut self, message: Message) {
         match message {
-            Message::Job(_) | Message::Resolve { .. } | Message::Forget { .. } => {
+            Message::Job(_) | Message::Resolve { .. } | Message::Forget { .. } | Message::CatchUp { .. } => {
                 self.queue.push_back(message)
             }
             Message::Folded(_) | Message::SegmentsReady(_) | Message::Punched(_) => {
@@ -216,6 +232,7 @@ impl Owner {
 
     /// From now on only what is under way is finished; the last batch gets its proof.
     pub(crate) fn drain(&mut self) {
+        self.refuse_waiting(&Fault::Closed);
         if !self.proven && self.in_flight.is_none() {
             self.write_proof();
         }
@@ -226,8 +243,8 @@ impl Owner {
         self.is_quiet() && (self.proven || self.shard().check_writable().is_err())
     }
 
-    /// Once a second: parked jobs that waited too long, an overlay that is old.
-    pub(crate) fn tick(&mut self) {
+    /// Parked jobs that waited too long, an overlay that is old, room on the disk. Gives when to come again.
+    pub(crate) fn tick(&mut self) -> Duration {
         let now = ring::now();
         let patience = self.limits.in_doubt_patience;
         let (late, keep): (Vec<_>, Vec<_>) =
@@ -241,6 +258,8 @@ impl Owner {
             self.start_fold(self.fold_checkpoint);
         }
         self.companions.measure_space();
+        self.sweep_waiting();
+        self.watch_clock();
         if self.active_since.is_some() && self.in_flight.is_none() {
             self.consider_freeze(false);
         }
@@ -249,6 +268,8 @@ impl Owner {
         if self.supply.wants() {
             self.order_segments();
         }
+        let nearly_full = self.shard().counts.nearly_full.load(Ordering::Relaxed);
+        if nearly_full { TICK_INTERVAL_NEARLY_FULL } else { TICK_INTERVAL }
     }
 
     pub(crate) fn shard(&self) -> &ShardShared {
@@ -302,6 +323,7 @@ impl Owner {
                     return self.want_room(bytes);
                 }
                 self.resolve(id, commit);
+                self.resolve_changes(id, commit);
                 self.wait_for_all(Waiter::Done(done));
                 self.unpark();
             }
@@ -318,101 +340,7 @@ impl Owner {
                 }
             }
             Message::Punched(extents) => self.undead(&extents),
-        }
-    }
-
-    fn run(&mut self, mut job: Box<dyn Job>) {
-        if let Err(fault) = self.shard().check_writable() {
-            return job.complete(Err(fault));
-        }
-        let Some(filling) = &self.filling else { return job.complete(Err(Fault::Closed)) };
-        self.shard().counts.operations.fetch_add(1, Ordering::Relaxed);
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let inputs = TxInputs {
-            now: Timestamp::from_system_clock(),
-            random: self.random,
-            lsn: filling.lsn(),
-            first_position: self.positions,
-        };
-        let (shard, active, frozen) = (self.shard(), self.overlay.overlay(), self.frozen.as_deref());
-        let mut undecided = false;
-        let prepares = job.prepare_info().is_some();
-        let ran = Tx::new(shard, active, frozen, &self.counting, inputs).and_then(|mut tx| {
-            let effects =
-                job.run(&mut tx).and_then(|commits| commits.then(|| tx.take_effects(prepares)).transpose());
-            undecided = tx.met_undecided();
-            Ok((tx.looked_at(), tx.positions_used(), effects?))
-        });
-        match ran {
-            Ok((looked_at, used, None)) => {
-                self.positions += used;
-                self.settle(job, looked_at);
-            }
-            Ok((looked_at, used, Some(effects))) => {
-                let bytes = Owner::batch_bytes(&effects, job.prepare_info());
-                if bytes > self.batch_bytes_max(prepares) {
-                    return job.complete(Err(Fault::TooLarge { bytes: bytes as u64 }));
-                }
-                if bytes > self.filling().remaining_bytes() {
-                    // It runs again in a batch that has room.
-                    self.queue.push_front(Message::Job(job));
-                    return self.want_room(bytes);
-                }
-                self.positions += used;
-                let lsn = match job.prepare_info().cloned() {
-                    Some(info) => self.apply_prepare(effects, &info),
-                    None => self.apply(effects).unwrap_or(looked_at),
-                };
-                self.settle(job, lsn);
-            }
-            // A prepare waits only for what is decided: two that waited for each other would wait for ever.
-            Err(Fault::InDoubt) if job.prepare_info().is_none() || !undecided => self.park(job),
-            Err(fault) => job.complete(Err(fault)),
-        }
-    }
-
-    /// What comes next does not fit into what is left of this batch, and goes into the next one, which is opened large enough.
-    fn want_room(&mut self, bytes: usize) {
-        self.next_batch_bytes = self.next_batch_bytes.max(bytes);
-        self.filling_is_full = true;
-        self.filling.take_if(|batch| batch.is_empty());
-    }
-
-    fn park(&mut self, mut job: Box<dyn Job>) {
-        if self.parked.len() >= self.limits.parked_count_max {
-            return job.complete(Err(Fault::InDoubt));
-        }
-        // The first time counts: a job that meets one transaction after the other must not wait for ever.
-        let since = *job.parked_since().get_or_insert_with(ring::now);
-        self.parked.push(Parked { job, since });
-    }
-
-    fn unpark(&mut self) {
-        for parked in self.parked.drain(..).rev() {
-            self.queue.push_front(Message::Job(parked.job));
-        }
-    }
-
-    /// Lets the reply go when `lsn` is durable. Store rule: a definite answer may not rest on what can still fail.
-    fn settle(&mut self, job: Box<dyn Job>, lsn: Lsn) {
-        let durable = Lsn(self.shard().durable_lsn.load(Ordering::Relaxed));
-        if lsn <= durable || planted::is(Plant::ReplyBeforeDurable) {
-            job.complete(Ok(()));
-        } else if Some(lsn) == self.in_flight {
-            self.waiting_in_flight.push(Waiter::Job(job));
-        } else {
-            self.waiting_filling.push(Waiter::Job(job));
-        }
-    }
-
-    /// Waits for everything that was written so far.
-    fn wait_for_all(&mut self, waiter: Waiter) {
-        if self.filling.as_ref().is_some_and(|batch| !batch.is_empty()) {
-            self.waiting_filling.push(waiter);
-        } else if self.in_flight.is_some() {
-            self.waiting_in_flight.push(waiter);
-        } else {
-            waiter.complete(Ok(()));
+            Message::CatchUp { done } => self.catch_up(done),
         }
     }
 
@@ -439,6 +367,7 @@ impl Owner {
             return;
         }
         if let Err(fault) = self.shard().check_writable() {
+            self.refuse_waiting(&fault);
             // What the batch holds is not written any more, and nobody may wait for it for ever.
             self.filling = None;
             self.counting.clear();
@@ -561,7 +490,10 @@ impl Owner {
         let entries = active.entry_count() + frozen.map_or(0, |frozen| frozen.entry_count());
         counts.overlay_bytes.store(bytes, Ordering::Relaxed);
         counts.overlay_entries.store(entries, Ordering::Relaxed);
+        let log_bytes = self.log_bytes_since_freeze + self.log_bytes_frozen;
+        counts.unfolded_log_bytes.store(log_bytes, Ordering::Relaxed);
         counts.queued.store(self.queue.len() + self.parked.len(), Ordering::Relaxed);
+        counts.waiting.store(self.waiting.len(), Ordering::Relaxed);
         let open = self.prepared.values().filter(|prepared| !prepared.content.resolved);
         let open_since = open.map(|prepared| prepared.lsn).min().unwrap_or(Lsn::MAX);
         // Before the batch of a prepare is durable: it sets out in a later turn than this, or is polled there first.
@@ -569,5 +501,6 @@ impl Owner {
     }
 }
 
-/// How often `tick` runs.
+/// How often `tick` runs, and how often on a disk that is nearly full.
 pub(crate) const TICK_INTERVAL: Duration = Duration::from_secs(1);
+const TICK_INTERVAL_NEARLY_FULL: Duration = Duration::from_millis(100);

@@ -1,6 +1,7 @@
 //! Which shard owns a partition key.
 //! Invariant: the answer depends on the key's bytes and the shard count only, for ever: data lies where it says.
 
+use crate::tx::Tx;
 use crate::types::ShardId;
 
 /// Slots between keys and shards; a reshard moves whole slots.
@@ -31,6 +32,14 @@ impl Placement {
     pub fn shard_of_slot(&self, slot: u16) -> ShardId {
         let shard = u32::from(slot) * u32::from(self.shard_count) / u32::from(SLOT_COUNT);
         ShardId(shard as u16)
+    }
+}
+
+impl Tx<'_> {
+    /// The shard that owns a partition key, for messages to it.
+    #[must_use]
+    pub fn place(&self, partition_key: &[u8]) -> ShardId {
+        self.inputs.placement.shard_of_slot(slot_of(partition_key))
     }
 }
 

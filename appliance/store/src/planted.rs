@@ -57,6 +57,10 @@ pub(crate) enum Plant {
     StaleView,
     /// The filter does not learn of keys that a fold puts into the index.
     KeyNotNoted,
+    /// A delivery does not wait until those before it have taken effect.
+    OutboxOvertakes,
+    /// A reply does not wait for what the residents rest on that its operation looked at.
+    ResidentTrusted,
 }
 
 #[cfg(any(test, feature = "planted"))]
@@ -65,7 +69,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 23] = [
+    const ALL: [Plant; 25] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -89,6 +93,8 @@ mod switch {
         Plant::CounterLost,
         Plant::StaleView,
         Plant::KeyNotNoted,
+        Plant::OutboxOvertakes,
+        Plant::ResidentTrusted,
     ];
 
     thread_local! {

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::body::{Files, Pins};
+use crate::clock::StepWatch;
 use crate::fault::Fault;
 use crate::grace::AtomicShared;
 use crate::index::Index;
 use crate::log::LogFiles;
 use crate::message::Message;
+use crate::placement::Placement;
 use crate::tx_status::CommitCounter;
 use crate::types::{DirectoryId, ShardId, TableId, TableSet};
 use crate::view::Overlays;
@@ -46,6 +48,8 @@ pub(crate) struct ShardCounts {
     pub(crate) overlay_bytes: AtomicUsize,
     pub(crate) overlay_entries: AtomicUsize,
     pub(crate) queued: AtomicUsize,
+    /// Operations that wait to be woken.
+    pub(crate) waiting: AtomicUsize,
     pub(crate) batches: AtomicU64,
     pub(crate) batch_bytes: AtomicU64,
     pub(crate) operations: AtomicU64,
@@ -59,7 +63,13 @@ pub(crate) struct ShardCounts {
     pub(crate) open_since_lsn: AtomicU64,
     /// The disk is nearly full, or a fold found it so.
     pub(crate) full: AtomicBool,
-    /// Bytes of the index that are free within its file, beyond a reserve; measured while the disk is nearly full.
+    /// The disk would have room if what waits for a fold were folded.
+    pub(crate) full_until_folded: AtomicBool,
+    /// The disk may be full soon.
+    pub(crate) nearly_full: AtomicBool,
+    /// Bytes of the log since the oldest entry that is not folded.
+    pub(crate) unfolded_log_bytes: AtomicU64,
+    /// Bytes of the index that are free within its file, beyond a reserve.
     pub(crate) index_room_bytes: AtomicU64,
     /// The last fold found no room.
     pub(crate) fold_is_stuck: AtomicBool,
@@ -231,11 +241,18 @@ pub(crate) struct Shared {
     pub(crate) pins: Pins,
     /// The process is stopping: what can wait for the next start waits.
     pub(crate) closing: AtomicBool,
+    pub(crate) clock_steps: StepWatch,
 }
 
 impl Shared {
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Which shard owns what.
+    pub(crate) fn placement(&self) -> Placement {
+        // As many as the format of the directory says, which is at most `SLOT_COUNT`.
+        Placement::new(self.shards.len() as u16)
     }
 
     pub(crate) fn shard(&self, id: ShardId) -> &ShardShared {

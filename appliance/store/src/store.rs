@@ -12,12 +12,13 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::body::{self, BodyReader, BodyStream, CoreBodies, CorePins, PinKey};
+use crate::clock::Clock;
 use crate::config::{ADMIT_INTERVAL, ADMIT_PATIENCE, OwnerLimits};
 use crate::disk::LocalFuture;
 use crate::fault::Fault;
 use crate::log::LogReader;
 use crate::merge::Views;
-use crate::message::{Job, Message};
+use crate::message::{Job, Message, Verdict};
 use crate::owner::Owner;
 use crate::placement::{Placement, SLOT_COUNT, slot_of};
 use crate::planted::{self, Plant};
@@ -27,8 +28,9 @@ use crate::tables::record_key;
 use crate::transact::{PrepareInfo, TransactFailure};
 use crate::tx::{NewBody, Operation, Outcome, Tx};
 use crate::tx_status::TxStatus;
-use crate::types::{DirectoryId, LogPosition, Lsn, ShardId, TableId};
+use crate::types::{DirectoryId, LogPosition, Lsn, ShardId, TableId, Timestamp};
 use crate::view::View;
+use crate::wait::Waited;
 use crate::warm::WarmPool;
 
 /// One core's door to all shards. Cheap to clone; stays on its core.
@@ -41,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) owners: Vec<Option<Rc<RefCell<Owner>>>>,
     pub(crate) placement: Placement,
+    pub(crate) clock: Clock,
     pub(crate) limits: OwnerLimits,
     pub(crate) bodies: CoreBodies,
     pub(crate) reader: BodyReader,
@@ -52,7 +55,9 @@ pub(crate) struct Core {
     pub(crate) _hook: ring::TurnHook,
 }
 
-/// The record for which a body is written.
+/// The record for which a body is written: a note in the heads of its extents, for people who look at a damaged disk. Nothing rests
+/// on it, so who learns only from the last byte which record it will be names another one; any record of any shard may adopt a
+/// body, since its extents lie with the core that received it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BodyOwner {
     /// The shard that owns the record.
@@ -236,16 +241,18 @@ impl Store {
         loop {
             shared.check_writable()?;
             let counts = &shared.counts;
-            if !shared.has_disk_for(frees, in_index) {
+            let is_full = !shared.has_disk_for(frees, in_index);
+            if is_full && !counts.full_until_folded.load(Ordering::Relaxed) {
                 return Err(Fault::Full);
             }
-            let has_room = counts.overlay_bytes.load(Ordering::Relaxed) <= self.core.limits.admit_bytes_max
+            let has_room = !is_full
+                && counts.overlay_bytes.load(Ordering::Relaxed) <= self.core.limits.admit_bytes_max
                 && counts.queued.load(Ordering::Relaxed) <= self.core.limits.queue_count_max;
             if has_room {
                 return Ok(());
             }
             if ring::now() - begun > ADMIT_PATIENCE {
-                return Err(Fault::Busy);
+                return Err(if is_full { Fault::Full } else { Fault::Busy });
             }
             ring::sleep(ADMIT_INTERVAL).await;
         }
@@ -259,20 +266,42 @@ impl Store {
             operation.keys(&mut |table, key| keys.push(record_key(table, key)));
             self.touch(shard, keys).await;
         }
+        self.start(shard, operation)?.reply().await
+    }
+
+    /// Sends an operation to a shard before anything is waited for: those of one caller to one shard run in the order of
+    /// these calls, but for what is in doubt. Nothing is read ahead.
+    pub(crate) fn start<O: Operation>(
+        &self,
+        shard: ShardId,
+        operation: O,
+    ) -> Result<Answer<O::Reply>, Fault> {
         let (answer, reply) = oneshot::channel();
-        self.send(
-            shard,
-            Message::Job(Box::new(OperationJob {
-                operation,
-                reply: None,
-                parked_since: None,
-                answer,
-                prepare: None,
-            })),
-        )?;
-        match reply.await.map_err(|_| Fault::Closed)?? {
-            Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
+        let job =
+            OperationJob { operation, reply: None, parked_since: None, waited: None, answer, prepare: None };
+        self.send(shard, Message::Job(Box::new(job)))?;
+        Ok(Answer(reply))
+    }
+
+    /// Runs every waiter whose time has come, on every shard, and those whose time comes by that, until none is left; over
+    /// when what they wrote is durable. For tests that move a `ManualClock`. Errors: those of `submit`.
+    pub async fn catch_up(&self) -> Result<(), Fault> {
+        let mut answers = Vec::new();
+        for shard in self.shards() {
+            let (done, answer) = oneshot::channel();
+            self.send(shard, Message::CatchUp { done })?;
+            answers.push(answer);
         }
+        for answer in answers {
+            answer.await.map_err(|_| Fault::Closed)??;
+        }
+        Ok(())
+    }
+
+    /// What the store's clock shows. `Tx::now` may be ahead of it, where the system's clock was set back.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.core.clock.now()
     }
 
     /// Brings the index pages of keys into memory before a view looks at them; nothing to do while the shard is warm.
@@ -311,8 +340,14 @@ impl Store {
             let (answer, reply) = oneshot::channel();
             let prepare =
                 PrepareInfo { id, participants: Arc::clone(&participants), status: Arc::clone(&status) };
-            let job =
-                OperationJob { operation, reply: None, parked_since: None, answer, prepare: Some(prepare) };
+            let job = OperationJob {
+                operation,
+                reply: None,
+                parked_since: None,
+                waited: None,
+                answer,
+                prepare: Some(prepare),
+            };
             let sent = self.send(shard, Message::Job(Box::new(job)));
             replies.push((shard, sent.map(|()| reply)));
         }
@@ -414,6 +449,17 @@ impl Store {
     }
 }
 
+/// The answer to an operation that is under way.
+pub(crate) struct Answer<R>(oneshot::Receiver<Result<Prepare<R>, Fault>>);
+
+impl<R> Answer<R> {
+    pub(crate) async fn reply(self) -> Result<R, Fault> {
+        match self.0.await.map_err(|_| Fault::Closed)?? {
+            Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
+        }
+    }
+}
+
 /// The fault that says more about what may have happened.
 fn worse(known: Option<Fault>, found: Fault) -> Option<Fault> {
     match (known, found) {
@@ -440,6 +486,7 @@ struct OperationJob<O: Operation> {
     operation: O,
     reply: Option<Prepare<O::Reply>>,
     parked_since: Option<std::time::Instant>,
+    waited: Option<Waited>,
     answer: oneshot::Sender<Result<Prepare<O::Reply>, Fault>>,
     prepare: Option<PrepareInfo>,
 }
@@ -449,17 +496,32 @@ impl<O: Operation> Job for OperationJob<O> {
         self.operation.keys(declare);
     }
 
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
-        let (reply, commits) = match self.operation.execute(tx)? {
-            Outcome::Commit(reply) => (Prepare::Prepared(reply), true),
-            Outcome::Rollback(reply) => (Prepare::Refused(reply), false),
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<Verdict, Fault> {
+        let (reply, verdict) = match self.operation.execute(tx)? {
+            Outcome::Commit(reply) => (Prepare::Prepared(reply), Verdict::Commits),
+            Outcome::Rollback(reply) => (Prepare::Refused(reply), Verdict::RollsBack),
+            Outcome::Wait { key, until } => {
+                assert!(
+                    self.prepare.is_none(),
+                    "a part of a transaction over shards waits: the others would too"
+                );
+                return Ok(Verdict::Waits { key, until });
+            }
         };
         self.reply = Some(reply);
-        Ok(commits)
+        Ok(verdict)
     }
 
     fn parked_since(&mut self) -> &mut Option<std::time::Instant> {
         &mut self.parked_since
+    }
+
+    fn waited(&mut self) -> &mut Option<Waited> {
+        &mut self.waited
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
     }
 
     fn prepare_info(&self) -> Option<&PrepareInfo> {
@@ -476,7 +538,7 @@ impl<O: Operation> Job for OperationJob<O> {
 /// A job for whose reply nobody waits.
 pub(crate) fn detached_job<O: Operation>(operation: O) -> Box<dyn Job> {
     let (answer, _) = oneshot::channel();
-    Box::new(OperationJob { operation, reply: None, parked_since: None, answer, prepare: None })
+    Box::new(OperationJob { operation, reply: None, parked_since: None, waited: None, answer, prepare: None })
 }
 
 /// Reads bodies that are still in a log, for this core.

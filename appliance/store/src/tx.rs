@@ -3,6 +3,7 @@
 //! none of its effects exist. The bodies that its effects no longer name are released with them.
 //! Leaves to owner.rs: putting the effects into a batch.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +13,15 @@ use crate::counter::{self, Counting};
 use crate::fault::Fault;
 use crate::index::ReadTxn;
 use crate::overlay::Overlay;
+use crate::placement::Placement;
 use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
+use crate::resident::{Change, Residents};
 use crate::shared::ShardShared;
 use crate::tables::{DUE, record_key};
 use crate::types::{Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
 use crate::view::{Direction, Layers, Scan, Visible};
+use crate::wait::WaitKey;
 
 /// A unit of work that runs synchronously on one shard.
 pub trait Operation: Send + 'static {
@@ -33,7 +37,8 @@ pub trait Operation: Send + 'static {
         false
     }
 
-    /// Decides and writes. It may be called again when a key was in doubt, so it must not give its own data away.
+    /// Decides and writes. It may be called again: when a key was in doubt, when the batch had no room left, when it waited.
+    /// So it must not give its own data away, and changes residents by `Tx::then` only.
     /// Errors: pass on those of `tx`; nothing of this operation happens then.
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Self::Reply>, Fault>;
 }
@@ -44,6 +49,14 @@ pub enum Outcome<R> {
     Commit(R),
     /// Drop the effects; the reply still waits for what was looked at.
     Rollback(R),
+    /// Drop the effects and run again: when the key is woken, or at `until`, which has passed then. Whose caller has gone away
+    /// meanwhile is dropped. Not for a part of a transaction over shards.
+    Wait {
+        /// What it waits for.
+        key: WaitKey,
+        /// When it runs again at the latest.
+        until: Timestamp,
+    },
 }
 
 /// A new body on its way into a record. Clones are the same body; it is adopted once.
@@ -135,6 +148,8 @@ pub(crate) struct TxInputs {
     pub(crate) random: u64,
     pub(crate) lsn: Lsn,
     pub(crate) first_position: u64,
+    pub(crate) placement: Placement,
+    pub(crate) waits_end: bool,
 }
 
 /// The state of a shard as one operation sees it.
@@ -143,6 +158,7 @@ pub struct Tx<'a> {
     active: &'a Overlay,
     frozen: Option<&'a Overlay>,
     counting: &'a Counting,
+    residents: &'a Residents,
     txn: ReadTxn<'a>,
     staged: Vec<Staged>,
     /// Keys that stay as they are until the transaction is decided.
@@ -150,8 +166,12 @@ pub struct Tx<'a> {
     /// Keys read so far and the bodies of their records, if there are any, so that releasing them needs no second look.
     read: Vec<(Vec<u8>, Vec<BodyRef>)>,
     looked_at: Lsn,
+    /// What the residents rest on that were looked at.
+    residents_rest_on: Cell<Lsn>,
+    changes: Vec<Change>,
+    alarms: Vec<(WaitKey, Timestamp)>,
     met_undecided: bool,
-    inputs: TxInputs,
+    pub(crate) inputs: TxInputs,
     positions_used: u64,
 }
 
@@ -164,6 +184,7 @@ impl<'a> Tx<'a> {
         active: &'a Overlay,
         frozen: Option<&'a Overlay>,
         counting: &'a Counting,
+        residents: &'a Residents,
         inputs: TxInputs,
     ) -> Result<Tx<'a>, Fault> {
         Ok(Tx {
@@ -172,10 +193,14 @@ impl<'a> Tx<'a> {
             active,
             frozen,
             counting,
+            residents,
             staged: Vec::new(),
             holds: Vec::new(),
             read: Vec::new(),
             looked_at: Lsn::ZERO,
+            residents_rest_on: Cell::new(Lsn::ZERO),
+            changes: Vec::new(),
+            alarms: Vec::new(),
             met_undecided: false,
             inputs,
             positions_used: 0,
@@ -397,7 +422,34 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) fn looked_at(&self) -> Lsn {
-        self.looked_at
+        self.looked_at.max(self.residents_rest_on.get())
+    }
+
+    pub(crate) fn residents(&self) -> &'a Residents {
+        self.residents
+    }
+
+    /// The reply waits for the batch `at` too.
+    pub(crate) fn rest_on(&self, at: Lsn) {
+        if !planted::is(Plant::ResidentTrusted) {
+            self.residents_rest_on.set(self.residents_rest_on.get().max(at));
+        }
+    }
+
+    pub(crate) fn stage_change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    pub(crate) fn stage_alarm(&mut self, key: WaitKey, at: Timestamp) {
+        self.alarms.push((key, at));
+    }
+
+    pub(crate) fn take_alarms(&mut self) -> Vec<(WaitKey, Timestamp)> {
+        std::mem::take(&mut self.alarms)
     }
 
     pub(crate) fn positions_used(&self) -> u64 {

@@ -140,7 +140,7 @@ pub const BLOCK_BYTES: usize = 4096;
 /// The longest key of a record, its table byte not counted.
 pub const KEY_BYTES_MAX: usize = 1_900;
 /// The longest value of a record, bodies not counted.
-pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

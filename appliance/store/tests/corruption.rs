@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::{TempDir, small_config};
-use rig::{Delete, Put, Random, TABLE, body_of, run, seed, value_of, within};
+use rig::{Delete, PATIENCE, Put, Random, TABLE, body_of, run, seed, value_of, within};
 use store::{BodyOwner, Direction, Fault, OpenError, ShardId, Store};
 
 const KEYS: u64 = 240;
@@ -126,7 +126,7 @@ fn read_all(data: &Path) -> Result<Shown, OpenError> {
         // What is damaged may not take the rest down when the next fold comes.
         for shard in 0..2 {
             let put = Put { key: b"later".to_vec(), value: Vec::new(), body: None, fresh: false };
-            match within(Duration::from_secs(5), {
+            match within(PATIENCE, {
                 let store = store.clone();
                 async move { store.submit(ShardId(shard), put).await }
             })
@@ -257,7 +257,7 @@ fn judge(data: &Path) -> Result<&'static str, String> {
     let mut child = child.expect("starts");
     let begun = Instant::now();
     while child.try_wait().expect("waits").is_none() {
-        if begun.elapsed() > Duration::from_secs(60) {
+        if begun.elapsed() > 2 * PATIENCE {
             child.kill().expect("killed");
             return Err("hangs".to_owned());
         }

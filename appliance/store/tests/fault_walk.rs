@@ -12,10 +12,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use harness::{TempDir, small_config};
-use rig::{Call, Delete, Put, Random, TABLE, body_of, call, run, seed, value_of, within};
+use rig::{Call, Delete, PATIENCE, Put, Random, TABLE, body_of, call, run, seed, value_of, within};
 use store::disk::Disk as _;
 use store::disk::sim::{Injection, OperationKind, SimDisk};
 use store::{
@@ -253,7 +252,7 @@ fn walk(injection: Injection, random: &mut Random, totals: &mut Totals) {
         let model = Rc::clone(&model);
         let what = what.clone();
         async move {
-            let ended = within(Duration::from_secs(20), {
+            let ended = within(PATIENCE, {
                 let store = store.clone();
                 async move {
                     let mut random = Random(workload);
@@ -302,7 +301,7 @@ fn walk(injection: Injection, random: &mut Random, totals: &mut Totals) {
                     });
                     store.submit(ShardId(shard), work).await.expect("writes go on");
                 }
-                let folded = within(Duration::from_secs(15), {
+                let folded = within(PATIENCE, {
                     let store = store.clone();
                     async move { store.fold_all().await }
                 })

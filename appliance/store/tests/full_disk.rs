@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{TempDir, small_config};
-use rig::{Put, run, within};
+use rig::{PATIENCE, Put, run, within};
 use store::disk::Disk as _;
 use store::disk::sim::SimDisk;
 use store::{Fault, Operation, Outcome, ShardId, Store, TableId, TableSet, Tx};
@@ -16,8 +16,6 @@ use store::{Fault, Operation, Outcome, ShardId, Store, TableId, TableSet, Tx};
 const ITEMS: TableId = TableId(40);
 const SHARD: ShardId = ShardId(0);
 const COUNT: u32 = 3_000;
-/// A full disk is looked at once a second.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes items without bodies, or deletes them.
 struct Items {

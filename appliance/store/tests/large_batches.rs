@@ -10,7 +10,7 @@ use std::sync::Arc;
 use harness::{TempDir, small_config};
 use rig::{Call, Put, TABLE, run, value_of};
 use store::disk::sim::SimDisk;
-use store::{Fault, Outcome, ShardId, Store, StoreConfig, TransactFailure, Tx};
+use store::{Fault, Outcome, ShardId, Store, StoreConfig, TransactFailure, Tx, VALUE_BYTES_MAX};
 
 type Part = Box<dyn FnMut(&mut Tx<'_>) -> Result<Outcome<()>, Fault> + Send>;
 
@@ -150,4 +150,36 @@ fn the_appliance_takes_a_transaction_of_fourteen_mebibytes_on_a_shard() {
         assert!(matches!(refused, Err(Fault::TooLarge { .. })));
     })
     .expect("opens");
+}
+
+/// As long as a message of a topic with all of its attributes.
+#[test]
+fn the_longest_value_survives_a_restart_and_a_fold() {
+    let dir = TempDir::new("longest-value");
+    let disk = SimDisk::new(9);
+    let config = |disk: &SimDisk| {
+        let mut config = StoreConfig::new(Path::new("/data").to_path_buf(), 1, Arc::new(disk.clone()));
+        config.index_root = dir.0.clone();
+        config.map_bytes_total = 4 << 30;
+        config.ballast_bytes = 0;
+        config
+    };
+    let value = |byte: u8| vec![byte; VALUE_BYTES_MAX];
+    run(config(&disk), 1, false, false, async |store| {
+        for byte in 0..9 {
+            store.submit(ShardId(0), Put::plain(&[byte], &value(byte))).await.expect("acknowledged");
+        }
+    })
+    .expect("opens");
+    run(config(&disk.crash(3)), 1, false, true, async |store| {
+        for folded in [false, true] {
+            for byte in 0..9 {
+                let found = value_of(&store, ShardId(0), &[byte]).expect("reads");
+                assert!(found == Some(value(byte)), "value {byte}, folded: {folded}");
+            }
+            store.fold_all().await;
+        }
+        assert!(store.status()[0].folded_entries >= 9);
+    })
+    .expect("opens again");
 }

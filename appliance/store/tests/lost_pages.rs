@@ -102,10 +102,15 @@ async fn reader(data: &Path, store: &Store, bytes: u64) {
 async fn fold(data: &Path, store: &Store, bytes: u64) {
     put_all(store, 0).await;
     cut(data, 0, bytes);
-    for number in 0..2 {
+    let begun = ring::now();
+    for number in (0..2).cycle() {
         let put = Put::plain(&key(number), &value(number));
         // The owner may be told of the fold's end before or behind this.
-        let _either: Result<(), Fault> = store.submit(ShardId(0), put).await;
+        let either: Result<(), Fault> = store.submit(ShardId(0), put).await;
+        if either.is_err() {
+            break;
+        }
+        assert!(ring::now() - begun < rig::PATIENCE, "no fold meets the loss");
         let _one_turn = rig::within(std::time::Duration::from_millis(300), {
             let store = store.clone();
             async move { store.fold_all().await }

@@ -75,6 +75,17 @@ const REFUSAL: Lab = Lab {
     test: "a_refusal_that_rests_on_a_batch_that_fails_is_no_answer",
     ..FOLD_CUT_OFF
 };
+const OUTBOX: Lab = Lab {
+    binary: "outbox_order",
+    test: "a_delivery_that_fails_is_not_overtaken",
+    seed: Some("ZEROCLOUD_OUTBOX_ORDER_SEED"),
+    settings: &[],
+};
+const RESIDENT: Lab = Lab {
+    binary: "waiting",
+    test: "an_answer_that_rests_on_a_resident_of_a_batch_that_fails_is_no_answer",
+    ..FOLD_CUT_OFF
+};
 const PREPARED_BODY: Lab = Lab { test: "the_log_keeps_the_body_of_a_prepare_over_a_fold", ..FOLD_CUT_OFF };
 
 const INSTANT: Lab =
@@ -84,7 +95,7 @@ const UNSEEN: Lab =
 const HELD: Lab = Lab { test: "a_key_that_a_transaction_holds_is_not_written_until_it_is_decided", ..UNSEEN };
 
 /// Which lab finds which fault.
-const CATCHES: [(&str, Lab); 25] = [
+const CATCHES: [(&str, Lab); 26] = [
     ("SyncLeftOut", MODEL),
     ("SyncLeftOut", LOG_CRASHES),
     ("SyncLeftOut", LOG_STATES),
@@ -110,9 +121,10 @@ const CATCHES: [(&str, Lab); 25] = [
     ("IntentNotHeld", TRANSACTIONS),
     ("CounterLost", MODEL),
     ("KeyNotNoted", MODEL),
+    ("OutboxOvertakes", OUTBOX),
 ];
 /// Faults that need one exact order of events: the test that stages it.
-const STAGED: [(&str, Lab); 7] = [
+const STAGED: [(&str, Lab); 8] = [
     ("ReplyBeforeDurable", REFUSAL),
     ("FreshTrusted", FOLD_CUT_OFF),
     ("IntentNotHeld", COMMITTED_KEY),
@@ -120,9 +132,10 @@ const STAGED: [(&str, Lab); 7] = [
     ("CutNotInstant", INSTANT),
     ("IntentSkipped", UNSEEN),
     ("HoldSkipped", HELD),
+    ("ResidentTrusted", RESIDENT),
 ];
 /// Seeds that a lab may need.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 16;
 /// A lab that takes longer hangs.
 const LAB_SECONDS_MAX: u64 = 600;
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness::{TempDir, small_config};
-use rig::{Call, Delete, Put, TABLE, body_of, call, run, value_of, within};
+use rig::{Call, Delete, PATIENCE, Put, TABLE, body_of, call, run, value_of, within};
 use store::disk::sim::{Injection, OperationKind, SimDisk};
 use store::{Body, Direction, Fault, NewBody, Outcome, ScanEnd, ShardId, Store, Tx};
 
@@ -78,7 +78,7 @@ fn a_delete_after_a_fold_that_failed_half_way_stays() {
             };
             disk.inject(failure);
             assert!(
-                within(Duration::from_secs(30), {
+                within(PATIENCE, {
                     let store = store.clone();
                     async move {
                         while store.status()[0].trouble.is_none() {
@@ -164,7 +164,7 @@ fn the_log_keeps_the_body_of_a_prepare_over_a_fold() {
         static RELEASE: AtomicBool = AtomicBool::new(false);
         let slow: Part = Box::new(|tx| {
             let begun = std::time::Instant::now();
-            while !RELEASE.load(Ordering::Acquire) && begun.elapsed() < Duration::from_secs(20) {
+            while !RELEASE.load(Ordering::Acquire) && begun.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(5));
             }
             tx.put(TABLE, b"other", b"T", Vec::new(), false);
@@ -190,7 +190,7 @@ fn the_log_keeps_the_body_of_a_prepare_over_a_fold() {
         }
         RELEASE.store(true, Ordering::Release);
         transaction.await.expect("commits");
-        let found = within(Duration::from_secs(5), {
+        let found = within(PATIENCE, {
             let store = store.clone();
             async move { body_of(&store, ShardId(0), b"k").await }
         })
@@ -232,9 +232,8 @@ fn a_full_overlay_makes_writers_wait_and_not_for_ever() {
     config.limits.fold_bytes = 512 << 10;
     config.limits.fold_entries = 1_000_000;
     config.limits.overlay_bytes_max = 2 << 20;
-    let ended = run(config, 1, true, false, |store| async move {
-        many_at_once(&store, 3000, 4096, Duration::from_secs(20)).await
-    });
+    let ended =
+        run(config, 1, true, false, |store| async move { many_at_once(&store, 3000, 4096, PATIENCE).await });
     assert_eq!(ended.expect("opens"), 3000, "writers hang behind a full overlay");
 }
 
@@ -289,8 +288,12 @@ fn an_idle_shard_writes_one_proof_and_then_nothing() {
     let dir = TempDir::new("proofs");
     run(small_config(&dir.0, 1), 1, true, true, |store| async move {
         store.submit(ShardId(0), Put::plain(b"k", b"v")).await.expect("acknowledged");
-        ring::sleep(Duration::from_millis(1000)).await;
+        let written = store.status()[0].durable_lsn;
+        while store.status()[0].durable_lsn == written {
+            ring::sleep(Duration::from_millis(1)).await;
+        }
         let then = store.status()[0].durable_lsn;
+        assert_eq!(then.0, written.0 + 1);
         ring::sleep(Duration::from_millis(1500)).await;
         assert_eq!(store.status()[0].durable_lsn, then, "an idle shard goes on writing");
     })
@@ -415,7 +418,10 @@ fn copying_forward_keeps_every_body_of_a_record() {
         let (before, _) = place(&store);
         store.submit(shard, Delete((0..60).map(fill).collect())).await.expect("acknowledged");
         // Each fold looks for what can be copied; the copy itself is a write of its own.
-        for round in 0..8_u8 {
+        let begun = ring::now();
+        let mut round = 0_u8;
+        while place(&store).0 == before && ring::now() - begun < PATIENCE {
+            round = round.wrapping_add(1);
             store.submit(shard, Put::plain(b"tick", &[round])).await.expect("acknowledged");
             fold(&store, 5000).await;
             ring::sleep(Duration::from_millis(60)).await;

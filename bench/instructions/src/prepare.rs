@@ -117,7 +117,7 @@ pub fn log_append() -> usize {
     disk.create_dir(&path).expect("a simulated disk makes directories");
     let config = LogConfig::new(path, DirectoryId([1; 16]), ShardId(0));
     let recovered = recover(&disk, &config, None, &mut |_| Ok(())).expect("an empty log is sound");
-    let supply = SegmentSupply::new(disk, config.clone(), &recovered, Box::new(|| {}));
+    let supply = SegmentSupply::new(disk, config.clone(), Arc::default(), &recovered, Box::new(|| {}));
     supply.refill().expect("a simulated disk has room");
     let mut log = LogWriter::new(config, recovered.tail, SEED, supply, recovered.files).expect("a new log");
     let keys = keys(BATCH_PUTS);

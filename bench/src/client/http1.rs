@@ -22,6 +22,17 @@ const HEADERS_MAX: usize = 64;
 const INPUT_BYTES: usize = 256 << 10;
 /// So much of an answer is kept to be shown or looked at.
 pub const WORDS_BYTES_MAX: usize = 300;
+/// So much of an answer is kept that the plan hears: ten messages with their handles.
+const HEARD_BYTES_MAX: usize = 64 << 10;
+
+/// How much of an answer's body is kept.
+fn kept_bytes_max(is_heard: bool, status: u16) -> usize {
+    match (is_heard, status) {
+        (_, 300..) => WORDS_BYTES_MAX,
+        (true, _) => HEARD_BYTES_MAX,
+        (false, _) => 0,
+    }
+}
 
 /// An answer.
 pub struct Answer {
@@ -33,8 +44,19 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The value of its ETag, if it was asked for.
     pub etag: Vec<u8>,
+    /// Whether a byte of its body is another than was looked for; what comes behind the end of that is.
+    pub differs: bool,
     /// Whether the connection can be used again.
     pub keeps: bool,
+}
+
+/// What an answer is looked at for besides its status and its length.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted<'w> {
+    /// Its ETag and the beginning of its body are kept whatever its status.
+    pub is_heard: bool,
+    /// Each byte of a good answer's body is compared with these.
+    pub body: Option<&'w [u8]>,
 }
 
 /// A failure and what is known about it.
@@ -77,15 +99,19 @@ impl Connection {
         }
     }
 
-    /// Sends a request, of any method but HEAD, and reads its answer. `is_heard`: its ETag and the beginning of its body
-    /// are kept whatever its status.
+    /// Sends a request, of any method but HEAD, and reads its answer.
     ///
     /// # Errors
     /// The connection broke, or the answer is not HTTP. A status is never an error here.
-    pub async fn exchange(&mut self, head: &[u8], body: &Bytes, is_heard: bool) -> Result<Answer, Failed> {
+    pub async fn exchange(
+        &mut self,
+        head: &[u8],
+        body: &Bytes,
+        wanted: Wanted<'_>,
+    ) -> Result<Answer, Failed> {
         let sent = self.send(head, body).await;
         // A server that refuses a body answers and closes before it has read all: its answer says more than our EPIPE.
-        let answer = self.receive(is_heard).await;
+        let answer = self.receive(wanted).await;
         match (sent, answer) {
             (Ok(()), answer) => answer,
             (Err(_), Ok(answer)) => Ok(Answer { keeps: false, ..answer }),
@@ -110,40 +136,38 @@ impl Connection {
         Ok(())
     }
 
-    async fn receive(&mut self, is_heard: bool) -> Result<Answer, Failed> {
+    async fn receive(&mut self, wanted: Wanted<'_>) -> Result<Answer, Failed> {
         let (head, etag) = loop {
             let Some((head, head_bytes)) = parse(&self.input[self.start..])? else {
                 self.fill().await?;
                 continue;
             };
             let bytes = &self.input[self.start..];
-            let etag = if is_heard { bytes[head.etag.clone()].to_vec() } else { Vec::new() };
+            let etag = if wanted.is_heard { bytes[head.etag.clone()].to_vec() } else { Vec::new() };
             self.start += head_bytes;
             // 100 Continue and its like: the answer proper follows.
             if head.status >= 200 {
                 break (head, etag);
             }
         };
-        let kept_max = if is_heard || head.status >= 300 { WORDS_BYTES_MAX } else { 0 };
-        let mut answer =
-            Answer { status: head.status, body_bytes: 0, body: Vec::new(), etag, keeps: head.keeps };
+        let mut answer = Answer { keeps: head.keeps, etag, ..Answer::of(head.status) };
         match head.framing {
             Framing::None => {}
-            Framing::Length(length) => self.body(length, &mut answer, kept_max).await?,
-            Framing::Chunked => self.chunks(&mut answer, kept_max).await?,
-            Framing::UntilClose => self.until_close(&mut answer, kept_max).await?,
+            Framing::Length(length) => self.body(length, &mut answer, wanted).await?,
+            Framing::Chunked => self.chunks(&mut answer, wanted).await?,
+            Framing::UntilClose => self.until_close(&mut answer, wanted).await?,
         }
         Ok(answer)
     }
 
-    async fn body(&mut self, mut left: u64, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
+    async fn body(&mut self, mut left: u64, answer: &mut Answer, wanted: Wanted<'_>) -> Result<(), Failed> {
         while left > 0 {
             if self.start == self.input.len() {
                 self.fill().await?;
             }
             let here = &self.input[self.start..];
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(here.len());
-            answer.take(&here[..count], kept_max);
+            answer.take(&here[..count], wanted);
             self.start += count;
             left -= count as u64;
         }
@@ -151,7 +175,7 @@ impl Connection {
     }
 
     /// RFC 9112 7.1: size lines, data, an empty trailer section or one that is skipped.
-    async fn chunks(&mut self, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
+    async fn chunks(&mut self, answer: &mut Answer, wanted: Wanted<'_>) -> Result<(), Failed> {
         loop {
             let Some((line_bytes, size)) = parse_chunk_size(&self.input[self.start..])? else {
                 self.fill().await?;
@@ -162,18 +186,18 @@ impl Connection {
                 while !self.passes_empty_line().await? {}
                 return Ok(());
             }
-            self.body(size, answer, kept_max).await?;
+            self.body(size, answer, wanted).await?;
             if !self.passes_empty_line().await? {
                 return Err(longer_than_its_size());
             }
         }
     }
 
-    async fn until_close(&mut self, answer: &mut Answer, kept_max: usize) -> Result<(), Failed> {
+    async fn until_close(&mut self, answer: &mut Answer, wanted: Wanted<'_>) -> Result<(), Failed> {
         answer.keeps = false;
         loop {
             let here = &self.input[self.start..];
-            answer.take(here, kept_max);
+            answer.take(here, wanted);
             self.start = self.input.len();
             if self.fill().await.is_err() {
                 return Ok(());
@@ -216,11 +240,21 @@ impl Connection {
 }
 
 impl Answer {
-    /// Counts a piece of the body, and keeps as much of it as is wanted.
-    pub fn take(&mut self, bytes: &[u8], kept_max: usize) {
+    /// One of `status` whose body is still to come.
+    pub fn of(status: u16) -> Answer {
+        Answer { status, body_bytes: 0, body: Vec::new(), etag: Vec::new(), differs: false, keeps: true }
+    }
+
+    /// Counts a piece of the body, keeps as much of it as is wanted, and compares it with what should be there.
+    pub fn take(&mut self, bytes: &[u8], wanted: Wanted<'_>) {
+        let room = kept_bytes_max(wanted.is_heard, self.status).saturating_sub(self.body.len());
+        self.body.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        if let Some(body) = wanted.body {
+            let from = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
+            let expected = body.get(from..from.saturating_add(bytes.len()));
+            self.differs |= expected != Some(bytes);
+        }
         self.body_bytes += bytes.len() as u64;
-        let room = kept_max.saturating_sub(self.body.len()).min(bytes.len());
-        self.body.extend_from_slice(&bytes[..room]);
     }
 }
 

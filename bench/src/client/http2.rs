@@ -14,7 +14,7 @@ use http_types::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use tokio::sync::Mutex;
 
-use super::http1::{Answer, Failed, WORDS_BYTES_MAX};
+use super::http1::{Answer, Failed, Wanted};
 use super::wire::{Closer, Tls, When, connect_stream};
 use crate::load::recorder::Failure;
 
@@ -86,8 +86,7 @@ impl Shared {
         Ok(send)
     }
 
-    /// Sends a request and reads its answer. Gives it with whether a connection had to be made. `is_heard`: its ETag and the
-    /// beginning of its body are kept whatever its status.
+    /// Sends a request and reads its answer. Gives it with whether a connection had to be made.
     ///
     /// # Errors
     /// The stream or its connection broke, or the answer is not HTTP/2. A status is never an error here.
@@ -95,7 +94,7 @@ impl Shared {
         &self,
         head: &[u8],
         body: &Bytes,
-        is_heard: bool,
+        wanted: Wanted<'_>,
     ) -> (Result<Answer, Failed>, bool) {
         let open = self.send.borrow().clone();
         let (send, is_new) = match open {
@@ -107,7 +106,7 @@ impl Shared {
         };
         let generation = self.generation.get();
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let result = exchange(send, scheme, head, body, is_heard).await;
+        let result = exchange(send, scheme, head, body, wanted).await;
         if result.is_err() && self.generation.get() == generation {
             *self.send.borrow_mut() = None;
         }
@@ -120,7 +119,7 @@ async fn exchange(
     scheme: &str,
     head: &[u8],
     body: &Bytes,
-    is_heard: bool,
+    wanted: Wanted<'_>,
 ) -> Result<Answer, Failed> {
     let request = request(scheme, head)?;
     let mut send = send.ready().await.map_err(|error| broken("waiting for a stream", &error))?;
@@ -144,14 +143,13 @@ async fn exchange(
     }
     let response = response.await.map_err(|error| broken("receiving the answer", &error))?;
     let status = response.status().as_u16();
-    let etag = response.headers().get(ETAG).filter(|_| is_heard);
+    let etag = response.headers().get(ETAG).filter(|_| wanted.is_heard);
     let etag = etag.map_or_else(Vec::new, |value| value.as_bytes().to_vec());
-    let mut answer = Answer { status, body_bytes: 0, body: Vec::new(), etag, keeps: true };
-    let kept_max = if is_heard || status >= 300 { WORDS_BYTES_MAX } else { 0 };
+    let mut answer = Answer { etag, ..Answer::of(status) };
     let mut incoming = response.into_body();
     while let Some(data) = incoming.data().await {
         let data = data.map_err(|error| broken("receiving the answer's body", &error))?;
-        answer.take(&data, kept_max);
+        answer.take(&data, wanted);
         incoming
             .flow_control()
             .release_capacity(data.len())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::http1::{Answer, Failed};
+use super::http1::{Answer, Failed, Wanted};
 use super::wire::{Closer, When, Wire};
 use super::{amqp, http1, nats, resp};
 use crate::load::recorder::Failure;
@@ -63,14 +63,18 @@ impl Line {
         })
     }
 
-    /// Sends a request and reads its answer. `is_heard`: of HTTP, its ETag and the beginning of its body are kept whatever its
-    /// status.
+    /// Sends a request and reads its answer. What is wanted of it is of HTTP.
     ///
     /// # Errors
     /// The connection broke, or what came is not an answer.
-    pub async fn exchange(&mut self, head: &[u8], body: &Bytes, is_heard: bool) -> Result<Answer, Failed> {
+    pub async fn exchange(
+        &mut self,
+        head: &[u8],
+        body: &Bytes,
+        wanted: Wanted<'_>,
+    ) -> Result<Answer, Failed> {
         match self {
-            Line::Http(connection) => connection.exchange(head, body, is_heard).await,
+            Line::Http(connection) => connection.exchange(head, body, wanted).await,
             Line::Resp(connection) => connection.exchange(head, body).await,
             Line::Nats(connection) => connection.exchange(head, body).await,
             Line::Amqp(connection) => connection.exchange(head, body).await,

@@ -271,7 +271,7 @@ impl Connection {
         if stored.stream.as_deref() != Some(STREAM) || stored.seq.unwrap_or(0) == 0 || stored.duplicate {
             return Err(malformed(format!("no acknowledgement of a new message: {}", words(&payload))));
         }
-        Ok(Answer { status: 200, body_bytes: 0, body: Vec::new(), etag: Vec::new(), keeps: true })
+        Ok(Answer::of(200))
     }
 
     async fn answer(&mut self) -> Result<(Vec<u8>, Vec<u8>), Failed> {

@@ -134,8 +134,7 @@ impl Connection {
     }
 
     async fn receive(&mut self, is_set: bool) -> Result<Answer, Failed> {
-        let mut answer =
-            Answer { status: 200, body_bytes: 0, body: Vec::new(), etag: Vec::new(), keeps: true };
+        let mut answer = Answer::of(200);
         match (self.buffered.parsed(parse).await?, is_set) {
             (Reply::Simple(text), true) if text == "OK" => {}
             (Reply::Value(value_bytes), false) => {

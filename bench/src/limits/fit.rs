@@ -31,7 +31,7 @@ const HTTP1: Option<&str> = Some("HTTP/1.1");
 const HTTP2: Option<&str> = Some("HTTP/2");
 
 /// The first row that is about a load is its own.
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 20] = [
     Row { scenario: "echo", protocol: HTTP1, is_large: None, limit: Against::Requests(BARE_ECHO) },
     Row { scenario: "echo", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
     Row { scenario: "put", protocol: None, is_large: Some(false), limit: Against::Appends },
@@ -40,6 +40,11 @@ const ROWS: [Row; 15] = [
     Row { scenario: "get", protocol: None, is_large: Some(true), limit: Against::Bytes(DEVICE_READ) },
     Row { scenario: "get", protocol: HTTP1, is_large: None, limit: Against::Requests(HTTP_ECHO) },
     Row { scenario: "get", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
+    Row { scenario: "cache-put", protocol: None, is_large: Some(false), limit: Against::Appends },
+    Row { scenario: "cache-put", protocol: None, is_large: Some(true), limit: Against::Bytes(DEVICE_WRITE) },
+    Row { scenario: "cache-get", protocol: None, is_large: Some(true), limit: Against::Bytes(DEVICE_READ) },
+    Row { scenario: "cache-get", protocol: HTTP1, is_large: None, limit: Against::Requests(HTTP_ECHO) },
+    Row { scenario: "cache-get", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
     Row { scenario: "list", protocol: HTTP1, is_large: None, limit: Against::Requests(HTTP_ECHO) },
     Row { scenario: "list", protocol: HTTP2, is_large: None, limit: Against::Requests(HTTP2_ECHO) },
     Row { scenario: "ddb-put", protocol: None, is_large: None, limit: Against::Appends },
@@ -139,6 +144,11 @@ mod tests {
             ("ddb-put", "HTTP/1.1", small, "bare log append, 1 KiB x 64 writers", 6 << 24),
             ("ddb-get", "HTTP/1.1", small, HTTP_ECHO, 2 << 24),
             ("ddb-query", "HTTP/2", small, HTTP2_ECHO, 3 << 24),
+            ("cache-get", "HTTP/1.1", small, HTTP_ECHO, 2 << 24),
+            ("cache-get", "HTTP/2", small, HTTP2_ECHO, 3 << 24),
+            ("cache-get", "HTTP/1.1", mib, DEVICE_READ, 5 << 4),
+            ("cache-put", "HTTP/1.1", small, "bare log append, 1 KiB x 64 writers", 6 << 24),
+            ("cache-put", "HTTP/1.1", mib, DEVICE_WRITE, 4 << 4),
         ] {
             let fit = fit(&load(name, protocol, bytes), &limits()).expect("there are limits");
             assert_eq!((fit.limit.as_str(), fit.rate), (limit, Some(f64::from(rate))), "{name} {protocol}");

@@ -5,13 +5,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::client::http1::{Answer, Failed};
+use crate::client::http1::{Answer, Failed, Wanted};
 use crate::client::http2::Shared;
 use crate::client::line::Line;
 use crate::client::wire::{Closer, When};
 use crate::load::pacer::{Pacer, Turn};
 use crate::load::recorder::{Failure, Recorder, Times};
-use crate::scenario::{Plan, Prepared, Target};
+use crate::scenario::{Length, Plan, Prepared, Target};
 
 /// So many connections in a row that could not be made end a lane: the server is gone.
 const CONNECT_FAILURES_MAX: u32 = 3;
@@ -93,10 +93,14 @@ impl Lane {
 impl Way {
     /// Gives the answer with whether a connection had to be made.
     async fn exchange(&mut self, lane: usize, prepared: &Prepared) -> (Result<Answer, Failed>, bool) {
-        let Prepared { head, body, tag, .. } = prepared;
-        let is_heard = tag.is_some();
+        let Prepared { head, body, tag, expect } = prepared;
+        let expected = match &expect.length {
+            Length::Same(body) => Some(&body[..]),
+            Length::Any | Length::Exactly(_) | Length::AtLeast(_) => None,
+        };
+        let wanted = Wanted { is_heard: tag.is_some(), body: expected };
         let (line, target, closers) = match self {
-            Way::Http2(shared) => return shared.exchange(head, body, is_heard).await,
+            Way::Http2(shared) => return shared.exchange(head, body, wanted).await,
             Way::Own { line, target, closers } => (line, target, closers),
         };
         let is_new = line.is_none();
@@ -108,7 +112,7 @@ impl Way {
             }
         }
         let Some(open) = line else { unreachable!("made above") };
-        let result = open.exchange(head, body, is_heard).await;
+        let result = open.exchange(head, body, wanted).await;
         if !result.as_ref().is_ok_and(|answer| answer.keeps) {
             *line = None;
         }

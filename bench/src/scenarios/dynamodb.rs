@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use crate::load::schedule::SplitMix;
 use crate::prepare::keys::{Distribution, Keys};
 use crate::prepare::sign::{ARENA_BYTES_MAX, Arena, Heads};
-use crate::prepare::sign_json::JsonSigner;
+use crate::prepare::sign_json::{DYNAMODB, JsonSigner};
 use crate::scenario::{Expect, Length, Plan, Prepared, Scenario, Sizes, Target};
 use crate::scenarios::s3::{now, timestamp};
 
@@ -201,7 +201,7 @@ impl Scenario for Dynamodb {
         let mut asks = Asks::new(self, worker);
         // Not from the seed: a second run against the same server would write over the items of the first.
         let run = SplitMix(now.as_nanos() as u64 ^ ((worker as u64) << 48)).next();
-        let mut signer = JsonSigner::new(&target.host, target.credentials.as_ref(), timestamp(now));
+        let mut signer = JsonSigner::new(DYNAMODB, &target.host, target.credentials.as_ref(), timestamp(now));
         let (mut heads, mut bodies) = (Arena::new(ARENA_BYTES_MAX), Arena::new(ARENA_BYTES_MAX));
         let mut made: HashMap<Ask, Request> = HashMap::new();
         let mut requests = Vec::with_capacity(count_max);
@@ -323,7 +323,7 @@ impl Plan for Requests {
         let Request { head, body } = self.requests[self.next];
         self.next += 1;
         let (head, body) = (self.heads.get(head), self.bodies.get(body));
-        Some(Prepared { head, body, expect: self.expect, tag: None })
+        Some(Prepared { head, body, expect: self.expect.clone(), tag: None })
     }
 
     fn finish(&mut self) -> Result<Vec<String>, String> {

@@ -338,7 +338,7 @@ mod tests {
 
     fn answer(etag: &str, body: &str) -> Answer {
         let (etag, body) = (etag.as_bytes().to_vec(), body.as_bytes().to_vec());
-        Answer { status: 200, body_bytes: body.len() as u64, body, etag, keeps: true }
+        Answer { body_bytes: body.len() as u64, body, etag, ..Answer::of(200) }
     }
 
     const COMPLETED: &str = "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>";

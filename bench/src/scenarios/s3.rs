@@ -408,14 +408,7 @@ mod tests {
     }
 
     fn target() -> Target {
-        Target {
-            name: "server".to_owned(),
-            address: ([127, 0, 0, 1], 1).into(),
-            host: "h:1".to_owned(),
-            protocol: Protocol::Http,
-            tls: None,
-            credentials: None,
-        }
+        Target { host: "h:1".to_owned(), ..Target::at("127.0.0.1:1").expect("an address") }
     }
 
     /// Request lines without the protocol, and what is sent and expected.

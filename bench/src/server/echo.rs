@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Handler, Limits, Request, ResponseHead, Shutdown};
-use http_types::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http_types::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const READ_BYTES: usize = 16 << 10;
@@ -23,6 +23,13 @@ pub enum Answer {
         /// Without the appliance's HTTP.
         is_bare: bool,
     },
+    /// So many letters to GET, nothing to PUT.
+    Blob {
+        /// How many.
+        body_bytes: usize,
+        /// Bodies are digested each time, those of both directions.
+        digests: bool,
+    },
     /// What GetItem answers for an item of this size, to whatever is asked.
     Item {
         /// By DynamoDB's rule: names and values.
@@ -34,11 +41,15 @@ pub enum Answer {
 struct Fixed {
     headers: HeaderMap,
     body: Bytes,
+    /// What a PUT is answered.
+    put_body: Bytes,
+    digests: bool,
 }
 
 impl Fixed {
     fn letters(body_bytes: usize) -> Fixed {
-        Fixed { headers: HeaderMap::new(), body: vec![b'e'; body_bytes].into() }
+        let body = Bytes::from(vec![b'e'; body_bytes]);
+        Fixed { headers: HeaderMap::new(), put_body: body.clone(), body, digests: false }
     }
 
     /// The headers are those of AWS's replies; identifier and checksum are ready too.
@@ -52,17 +63,28 @@ impl Fixed {
         headers.insert(HeaderName::from_static("x-amzn-requestid"), HeaderValue::from_static(id));
         let sum = hash::crc32(body.as_bytes());
         headers.insert(HeaderName::from_static("x-amz-crc32"), HeaderValue::from(sum));
-        Fixed { headers, body: body.into() }
+        let body = Bytes::from(body);
+        Fixed { headers, put_body: body.clone(), body, digests: false }
     }
 }
 
 impl Handler for Fixed {
     async fn call(&self, request: Request) {
-        let Request { mut body, responder, .. } = request;
-        while let Some(Ok(_)) = body.next().await {}
+        let Request { head, mut body, responder, .. } = request;
+        let mut digest = hash::Sha256::new();
+        while let Some(Ok(piece)) = body.next().await {
+            if self.digests {
+                digest.update(&piece);
+            }
+        }
+        let answer = if head.method == Method::PUT { &self.put_body } else { &self.body }.clone();
+        if self.digests {
+            digest.update(&answer);
+            std::hint::black_box(digest.finish());
+        }
         // A client that left needs no answer.
         let _sent: Result<(), http::SendError> = responder
-            .send(ResponseHead { status: StatusCode::OK, headers: self.headers.clone() }, self.body.clone())
+            .send(ResponseHead { status: StatusCode::OK, headers: self.headers.clone() }, answer)
             .await;
     }
 }
@@ -79,6 +101,9 @@ pub fn serve(core: Option<usize>, port: u16, answer: Answer) -> std::io::Result<
         let fixed = match answer {
             Answer::Letters { body_bytes, is_bare: true } => return bare(listener, body_bytes).await,
             Answer::Letters { body_bytes, is_bare: false } => Fixed::letters(body_bytes),
+            Answer::Blob { body_bytes, digests } => {
+                Fixed { put_body: Bytes::new(), digests, ..Fixed::letters(body_bytes) }
+            }
             Answer::Item { item_bytes } => Fixed::item(item_bytes),
         };
         http::serve(listener, None, Limits::default(), fixed, Shutdown::new()).await;

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
+use clap::ValueEnum as _;
+
+use crate::scenario::CacheApi;
+
 /// A server as the command line gives it, or as its script describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerArg {
@@ -49,6 +53,10 @@ pub struct Facts {
     pub secret_key: Option<String>,
     /// The region that signatures name.
     pub region: Option<String>,
+    /// What a cache is shown.
+    pub token: Option<String>,
+    /// How a cache is asked.
+    pub cache_api: Option<CacheApi>,
     /// As it calls itself.
     pub version: String,
     /// Its settings, in a word or two.
@@ -72,6 +80,8 @@ impl Facts {
             "key" | "access_key" => self.access_key = Some(value),
             "secret" | "secret_key" => self.secret_key = Some(value),
             "region" => self.region = Some(value),
+            "token" => self.token = Some(value),
+            "api" => self.cache_api = Some(CacheApi::from_str(&value, false)?),
             "version" => self.version = value,
             "mode" => self.mode = value,
             "evidence" => self.evidence = value,
@@ -252,9 +262,11 @@ mod tests {
         assert_eq!((facts.pids, facts.secret_key), (vec![3, 4], Some("S=".to_owned())));
         assert_eq!((facts.mode.as_str(), facts.durable), ("m", Some(true)));
         assert_eq!((facts.region.as_deref(), facts.syncs_per_write), (Some("r"), Some(1.5)));
-        for bad in
-            ["", "a", "a=", "=http://h:1", "a=u,pid=x", "a=u,what=1", "a=u,syncs=-1", "a=u,durable=maybe"]
-        {
+        let cache: PeerArg = "c=http://h:1,token=T,api=files".parse().expect("parses");
+        assert_eq!((cache.facts.token.as_deref(), cache.facts.cache_api), (Some("T"), Some(CacheApi::Files)));
+        let bad =
+            ["", "a", "a=", "=http://h:1", "a=u,pid=x", "a=u,what=1", "a=u,syncs=-1", "a=u,durable=maybe"];
+        for bad in bad.into_iter().chain(["a=u,api=x"]) {
             assert!(bad.parse::<PeerArg>().is_err(), "{bad}");
         }
     }

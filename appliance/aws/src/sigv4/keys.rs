@@ -6,6 +6,7 @@
 //! [`GENERATION_COUNT_MAX`] entries.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -48,31 +49,31 @@ impl SigningKey {
 /// older is dropped; what is used moves up. So a busy key stays and memory is bounded without a list of uses.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    young: HashMap<Box<str>, Entry>,
-    old: HashMap<Box<str>, Entry>,
+    young: HashMap<Box<str>, Rc<Entry>>,
+    old: HashMap<Box<str>, Rc<Entry>>,
 }
 
-struct Entry {
+pub(crate) struct Entry {
     secret: Secret,
-    key: SigningKey,
+    pub(crate) key: SigningKey,
 }
 
 impl KeyCache {
     /// The key for `scope`; `credential` is `access key/date/region/service/aws4_request`, which names it.
-    pub(crate) fn get(&mut self, credential: &str, key: &AccessKey, scope: &Scope<'_>) -> &SigningKey {
-        let fresh = self.young.get(credential).is_some_and(|entry| entry.secret == key.secret);
-        if !fresh {
-            let entry = self.old.remove(credential).filter(|entry| entry.secret == key.secret);
-            let entry = entry.unwrap_or_else(|| Entry {
-                secret: key.secret.clone(),
-                key: SigningKey::derive(key.secret.reveal(), scope.date, scope.region, scope.service),
-            });
-            if self.young.len() >= GENERATION_COUNT_MAX {
-                self.old = std::mem::take(&mut self.young);
-            }
-            self.young.insert(credential.into(), entry);
+    pub(crate) fn get(&mut self, credential: &str, key: &AccessKey, scope: &Scope<'_>) -> Rc<Entry> {
+        if let Some(entry) = self.young.get(credential).filter(|entry| entry.secret == key.secret) {
+            return Rc::clone(entry);
         }
-        &self.young.get(credential).expect("the entry was found or inserted above").key
+        let entry = self.old.remove(credential).filter(|entry| entry.secret == key.secret);
+        let entry = entry.unwrap_or_else(|| {
+            let derived = SigningKey::derive(key.secret.reveal(), scope.date, scope.region, scope.service);
+            Rc::new(Entry { secret: key.secret.clone(), key: derived })
+        });
+        if self.young.len() >= GENERATION_COUNT_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(credential.into(), Rc::clone(&entry));
+        entry
     }
 }
 
@@ -126,10 +127,10 @@ mod tests {
         let scope = Scope { date: "20130524", region: "us-east-1", service: "s3" };
         let mut cache = KeyCache::default();
         let name = "AK/20130524/us-east-1/s3/aws4_request";
-        let first = hex(&cache.get(name, &key("one"), &scope).sign(b""));
-        let second = hex(&cache.get(name, &key("two"), &scope).sign(b""));
+        let first = hex(&cache.get(name, &key("one"), &scope).key.sign(b""));
+        let second = hex(&cache.get(name, &key("two"), &scope).key.sign(b""));
         assert_ne!(first, second);
-        assert_eq!(first, hex(&cache.get(name, &key("one"), &scope).sign(b"")));
+        assert_eq!(first, hex(&cache.get(name, &key("one"), &scope).key.sign(b"")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Invariant: a request that is signed in two ways, or in one that its service refuses, has no [`Mechanism`]. Nothing here
 //! looks at keys or the clock.
 
-use http_types::HeaderMap;
+use http_types::{HeaderMap, header};
 
 use super::parse::{AuthorizationHeader, PresignedQuery};
 use super::refusal::{self, Place};
@@ -70,7 +70,7 @@ impl<'r> Mechanism<'r> {
 
 /// The Authorization header; an empty one counts as none, two are refused.
 fn single_authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, ErrorReply> {
-    let mut values = headers.get_all("authorization").iter();
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let first = values.next().map(|value| value.as_bytes().trim_ascii());
     match values.next() {
         Some(_) => Err(refusal::two_mechanisms(first.unwrap_or_default())),

@@ -15,14 +15,14 @@ pub(crate) mod canonical;
 mod chain;
 mod keys;
 mod mechanism;
+mod names;
 mod parse;
 mod post;
 pub(crate) mod refusal;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use http_types::HeaderMap;
+use http_types::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
 pub use canonical::PathCoding;
@@ -226,14 +226,15 @@ impl Verifier {
         header: &AuthorizationHeader<'_>,
         credentials: &'c dyn Credentials,
         now: Timestamp,
-    ) -> Result<(Timestamp, &'c AccessKey), ErrorReply> {
+    ) -> Result<(SignedAt, &'c AccessKey), ErrorReply> {
         let (signed_at, date_text) = signing_date(request.headers, now)?;
-        self.check_scope(Place::Header, &header.credential, signed_at)?;
-        if now.as_ms().abs_diff(signed_at.as_ms()) > SKEW_MS_MAX.unsigned_abs() {
-            return Err(refusal::skewed(&date_text, now));
+        let signed_at = SignedAt::new(signed_at);
+        self.check_scope(Place::Header, &header.credential, &signed_at)?;
+        if now.as_ms().abs_diff(signed_at.time.as_ms()) > SKEW_MS_MAX.unsigned_abs() {
+            return Err(refusal::skewed(&String::from_utf8_lossy(date_text), now));
         }
         let key = find_key(credentials, header.credential.access_key)?;
-        let token = request.headers.get(TOKEN_HEADER).map(|value| value.as_bytes());
+        let token = request.headers.get(&names::TOKEN).map(|value| value.as_bytes());
         check_token(key, token, now)?;
         check_all_signed(request.headers, header.signed_headers, |_| false)?;
         Ok((signed_at, key))
@@ -248,7 +249,7 @@ impl Verifier {
     ) -> Result<Authenticated, ErrorReply> {
         let (signed_at, key) = self.check_header(request, header, credentials, now)?;
         self.payload_hash.clear();
-        let payload = match (request.body_sha256, request.headers.get(payload::HEADER)) {
+        let payload = match (request.body_sha256, request.headers.get(&names::CONTENT_SHA256)) {
             // A body that is there is signed as it is. A header that says otherwise makes another signature.
             (Some(digest), _) => {
                 hex_append(&mut self.payload_hash, &digest);
@@ -279,7 +280,7 @@ impl Verifier {
         presigned: &'p PresignedQuery<'_>,
         credentials: &'c dyn Credentials,
         now: Timestamp,
-    ) -> Result<(Timestamp, Credential<'p>, &'c AccessKey), ErrorReply> {
+    ) -> Result<(SignedAt, Credential<'p>, &'c AccessKey), ErrorReply> {
         match &*presigned.algorithm {
             ALGORITHM => {}
             ALGORITHM_V4A => return Err(refusal::sigv4a()),
@@ -296,7 +297,8 @@ impl Verifier {
             )
         })?;
         let expires_seconds = presigned.expires_seconds()?;
-        self.check_scope(Place::Query, &credential, signed_at)?;
+        let written = SignedAt::new(signed_at);
+        self.check_scope(Place::Query, &credential, &written)?;
         if signed_at.as_ms() > now.as_ms().saturating_add(SKEW_MS_MAX) {
             return Err(refusal::skewed(&presigned.date, now));
         }
@@ -305,7 +307,7 @@ impl Verifier {
             return Err(refusal::expired(Some(&presigned.expires), end, now));
         }
         let key = find_key(credentials, credential.access_key)?;
-        let header_token = request.headers.get(TOKEN_HEADER).map(|value| value.as_bytes());
+        let header_token = request.headers.get(&names::TOKEN).map(|value| value.as_bytes());
         let token = presigned.security_token.as_deref().map(str::as_bytes).or(header_token);
         check_token(key, token, now)?;
         check_all_signed(request.headers, &presigned.signed_headers, |name| {
@@ -313,7 +315,7 @@ impl Verifier {
             // of the body is taken care of below.
             matches!(name, "x-amz-user-agent" | "x-amz-checksum-mode" | payload::HEADER)
         })?;
-        Ok((signed_at, credential, key))
+        Ok((written, credential, key))
     }
 
     fn verify_presigned(
@@ -344,8 +346,9 @@ impl Verifier {
         request: &SignedRequest<'_>,
         presigned: &PresignedQuery<'_>,
     ) -> Result<PayloadMode, ErrorReply> {
-        let header = request.headers.get(payload::HEADER).map(|value| value.as_bytes().trim_ascii());
-        let header_is_signed = presigned.signed_headers.split(';').any(|name| name == payload::HEADER);
+        let header = request.headers.get(&names::CONTENT_SHA256).map(|value| value.as_bytes().trim_ascii());
+        let header_is_signed =
+            parse::pieces(&presigned.signed_headers, b';').any(|name| name == payload::HEADER);
         self.payload_hash.clear();
         if let Some(digest) = request.body_sha256 {
             hex_append(&mut self.payload_hash, &digest);
@@ -367,7 +370,7 @@ impl Verifier {
         &self,
         place: Place,
         credential: &Credential<'_>,
-        signed_at: Timestamp,
+        signed_at: &SignedAt,
     ) -> Result<(), ErrorReply> {
         let scope = &credential.scope;
         if scope.service != self.dialect.service {
@@ -381,7 +384,7 @@ impl Verifier {
             let text = format!("the region '{}' is wrong; expecting '{expected}'", scope.region);
             return Err(refusal::malformed(place, &text).with("Region", expected.clone()));
         }
-        if scope.date.as_bytes() != &signed_at.to_basic()[..8] {
+        if scope.date.as_bytes() != &signed_at.text[..8] {
             let text = format!(
                 "Invalid credential date \"{}\". This date is not the same as that of X-Amz-Date.",
                 scope.date
@@ -407,7 +410,8 @@ impl Verifier {
             payload_hash: &self.payload_hash,
         };
         let signature = decode_signature(claim.signature);
-        let key = self.cache.get(claim.credential.text, claim.key, &claim.credential.scope);
+        let entry = self.cache.get(claim.credential.text, claim.key, &claim.credential.scope);
+        let key = &entry.key;
         let mut tried: Option<[u8; 32]> = None;
         for form in self.dialect.path_coding.forms() {
             let canonical = self.canonical.build(&source, *form)?;
@@ -424,7 +428,7 @@ impl Verifier {
                 let chunk_signer = match claim.payload {
                     PayloadMode::StreamingSigned | PayloadMode::StreamingSignedTrailer => {
                         let scope = claim.credential.scope_text();
-                        Some(Box::new(ChunkSigner::new(key.clone(), claim.signed_at, scope, signature)))
+                        Some(Box::new(ChunkSigner::new(key.clone(), claim.signed_at.time, scope, signature)))
                     }
                     PayloadMode::Unsigned
                     | PayloadMode::Sha256(_)
@@ -446,9 +450,22 @@ struct Claim<'a> {
     credential: Credential<'a>,
     signed_headers: &'a str,
     signature: &'a str,
-    signed_at: Timestamp,
+    signed_at: SignedAt,
     payload: PayloadMode,
     method: AuthMethod,
+}
+
+/// When a request was signed, and how that is written; both are needed more than once.
+#[derive(Clone, Copy)]
+struct SignedAt {
+    time: Timestamp,
+    text: [u8; 16],
+}
+
+impl SignedAt {
+    fn new(time: Timestamp) -> SignedAt {
+        SignedAt { time, text: time.to_basic() }
+    }
 }
 
 impl Claim<'_> {
@@ -458,7 +475,7 @@ impl Claim<'_> {
             account: Arc::clone(&self.key.account),
             method: self.method,
             payload: self.payload,
-            signed_at: self.signed_at,
+            signed_at: self.signed_at.time,
             chunk_signer,
         }
     }
@@ -468,7 +485,7 @@ fn string_to_sign(out: &mut Vec<u8>, claim: &Claim<'_>, canonical_digest: &[u8; 
     out.clear();
     out.extend_from_slice(ALGORITHM.as_bytes());
     out.push(b'\n');
-    out.extend_from_slice(&claim.signed_at.to_basic());
+    out.extend_from_slice(&claim.signed_at.text);
     out.push(b'\n');
     out.extend_from_slice(claim.credential.scope_text().as_bytes());
     out.push(b'\n');
@@ -480,15 +497,17 @@ fn anonymous(headers: &HeaderMap) -> Result<Identity, ErrorReply> {
 }
 
 /// The time of a header signature: `X-Amz-Date`, else `Date`, which may have either form.
-fn signing_date(headers: &HeaderMap, now: Timestamp) -> Result<(Timestamp, Cow<'_, str>), ErrorReply> {
-    let (name, value) = match (headers.get("x-amz-date"), headers.get("date")) {
-        (Some(value), _) => ("X-Amz-Date", value.as_bytes()),
-        (None, Some(value)) => ("Date", value.as_bytes()),
-        (None, None) => return Err(refusal::missing_security_header("x-amz-date")),
+fn signing_date(headers: &HeaderMap, now: Timestamp) -> Result<(Timestamp, &[u8]), ErrorReply> {
+    let (name, value) = match headers.get(&names::DATE) {
+        Some(value) => ("X-Amz-Date", value.as_bytes()),
+        None => match headers.get(header::DATE) {
+            Some(value) => ("Date", value.as_bytes()),
+            None => return Err(refusal::missing_security_header("x-amz-date")),
+        },
     };
     let time = Timestamp::parse_basic(value).or_else(|| Timestamp::parse_http(value, now));
     match time {
-        Some(time) => Ok((time, String::from_utf8_lossy(value))),
+        Some(time) => Ok((time, value)),
         None => Err(refusal::malformed(Place::Header, &format!("the {name} header is not a valid date"))),
     }
 }
@@ -526,7 +545,7 @@ fn check_all_signed(
 ) -> Result<(), ErrorReply> {
     let mut missing = String::new();
     for name in headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-amz-")) {
-        if !is_exempt(name) && !signed_headers.split(';').any(|signed| signed == name) {
+        if !is_exempt(name) && !parse::pieces(signed_headers, b';').any(|signed| signed == name) {
             missing.push_str(if missing.is_empty() { "" } else { ", " });
             missing.push_str(name);
         }
@@ -536,7 +555,8 @@ fn check_all_signed(
 
 /// Lower case only: one signature has one spelling.
 pub(crate) fn decode_signature(text: &str) -> Option<[u8; 32]> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { None } else { unhex(text.as_bytes()) }
+    let has_upper = text.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase());
+    if has_upper { None } else { unhex(text.as_bytes()) }
 }
 
 /// Compares without telling by its time where the two differ.
@@ -549,4 +569,3 @@ pub(crate) fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 pub(crate) const ALGORITHM_V4A: &str = "AWS4-ECDSA-P256-SHA256";
 const UNSIGNED_PAYLOAD: &[u8] = b"UNSIGNED-PAYLOAD";
-const TOKEN_HEADER: &str = "x-amz-security-token";

@@ -42,12 +42,13 @@ impl<'a> Credential<'a> {
     /// Reads a credential; `None` unless it has all five parts, a date of eight digits and the terminal
     /// string.
     pub fn parse(text: &'a str) -> Option<Credential<'a>> {
-        let mut parts = text.rsplitn(5, '/');
-        if parts.next()? != TERMINAL {
+        let (rest, terminal) = last_piece(text)?;
+        if terminal != TERMINAL {
             return None;
         }
-        let (service, region, date, access_key) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (rest, service) = last_piece(rest)?;
+        let (rest, region) = last_piece(rest)?;
+        let (access_key, date) = last_piece(rest)?;
         let in_form = !service.is_empty()
             && !region.is_empty()
             && !access_key.is_empty()
@@ -83,8 +84,8 @@ impl<'a> AuthorizationHeader<'a> {
     /// `AuthorizationHeaderMalformed`; unknown parts are too, since nothing would tell what they mean.
     pub fn parse(parameters: &'a str) -> Result<AuthorizationHeader<'a>, ErrorReply> {
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
-        for part in parameters.split(',') {
-            let (name, value) = part.trim().split_once('=').ok_or_else(malformed_header)?;
+        for part in pieces(parameters, b',') {
+            let (name, value) = first_piece(part.trim_ascii(), b'=').ok_or_else(malformed_header)?;
             let slot = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed_headers,
@@ -221,13 +222,59 @@ fn parameter_index(raw_name: &str) -> Option<usize> {
 
 /// A list of signed headers names `host`, which binds a signature to this server, and is not absurdly long.
 fn check_signed_headers(place: Place, names: &str) -> Result<(), ErrorReply> {
-    if names.split(';').count() > SIGNED_HEADER_COUNT_MAX {
+    let (mut count, mut has_host) = (0, false);
+    for name in pieces(names, b';') {
+        count += 1;
+        has_host |= name == "host";
+    }
+    if count > SIGNED_HEADER_COUNT_MAX {
         return Err(refusal::malformed(place, "there are too many SignedHeaders"));
     }
-    if !names.split(';').any(|name| name == "host") {
+    if !has_host {
         return Err(refusal::malformed(place, "'host' must be one of the SignedHeaders"));
     }
     Ok(())
+}
+
+/// The pieces of `text` between bytes `by`, as `str::split` gives them. `by` is ASCII. The standard library's search
+/// is made for long texts, and these are short.
+pub(crate) fn pieces(text: &str, by: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || match first_piece(rest?, by) {
+        Some((piece, behind)) => {
+            rest = Some(behind);
+            Some(piece)
+        }
+        None => rest.take(),
+    })
+}
+
+fn first_piece(text: &str, by: u8) -> Option<(&str, &str)> {
+    let end = find_byte(text.as_bytes(), by)?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// Where `by` stands first. Eight bytes at a time: a byte of `word` is zero where it stands.
+fn find_byte(text: &[u8], by: u8) -> Option<usize> {
+    const LOW_BITS: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word) ^ (LOW_BITS * u64::from(by));
+        // Of the zero bytes the lowest is marked right; those above it may be marked without being zero.
+        let zeros = word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS;
+        if zeros != 0 {
+            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let in_rest = rest.iter().position(|byte| *byte == by)?;
+    Some(text.len() - rest.len() + in_rest)
+}
+
+/// What stands before and behind the last slash.
+fn last_piece(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().rposition(|byte| byte == b'/')?;
+    Some((&text[..end], &text[end + 1..]))
 }
 
 const PARAMETERS: [&str; 8] = [
@@ -254,6 +301,26 @@ const ACCESS_KEY_BYTES_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_is_found_where_it_stands_first() {
+        let mut text = [0_u8; 40];
+        for (place, byte) in text.iter_mut().enumerate() {
+            *byte = [b'a', 0x80, b';' + 1, b';' ^ 0x80, 0, 0xff][place % 6];
+        }
+        for length in 0..text.len() {
+            assert_eq!(find_byte(&text[..length], b';'), None, "{length}");
+            for place in 0..length {
+                let mut with = text;
+                with[place] = b';';
+                with[length - 1] = b';';
+                assert_eq!(find_byte(&with[..length], b';'), Some(place), "{length}");
+            }
+        }
+        for list in ["", ";", "a", "a;b", ";a;;b;", "host;x-amz-content-sha256;x-amz-date"] {
+            assert!(pieces(list, b';').eq(list.split(';')), "{list}");
+        }
+    }
 
     const HEADER: &str =
         "Credential=AK/20130524/us-east-1/s3/aws4_request,SignedHeaders=host;range,Signature=00";

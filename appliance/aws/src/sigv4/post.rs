@@ -6,7 +6,7 @@
 use super::keys::SigningKey;
 use super::refusal::{self, Place};
 use super::{ALGORITHM, ALGORITHM_V4A, AuthMethod, Authenticated, Claim, Credential, SigV2, Verifier};
-use super::{check_token, decode_signature, find_key};
+use super::{SignedAt, check_token, decode_signature, find_key};
 use crate::account::Credentials;
 use crate::error::ErrorReply;
 use crate::payload::PayloadMode;
@@ -80,10 +80,12 @@ impl Verifier {
                 "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
             )
         })?;
-        self.check_scope(Place::Form, &credential, signed_at)?;
+        let signed_at = SignedAt::new(signed_at);
+        self.check_scope(Place::Form, &credential, &signed_at)?;
         let key = find_key(credentials, credential.access_key)?;
         check_token(key, fields.security_token.map(str::as_bytes), now)?;
-        let signing_key: &SigningKey = self.cache.get(credential.text, key, &credential.scope);
+        let entry = self.cache.get(credential.text, key, &credential.scope);
+        let signing_key: &SigningKey = &entry.key;
         let right = decode_signature(signature_text)
             .is_some_and(|signature| signing_key.verify(fields.policy.as_bytes(), &signature));
         if !right {

@@ -143,7 +143,9 @@ impl Fields {
                 .map_err(|_| Refusal::Malformed("a field name"))?;
             let value = HeaderValue::from_maybe_shared(raw.slice_ref(field.value))
                 .map_err(|_| Refusal::Malformed("a field value"))?;
-            fields.note(&name, field.value, version)?;
+            if SPECIAL_LENGTHS.contains(&field.name.len()) {
+                fields.note(&name, field.value, version)?;
+            }
             fields.headers.append(name, value);
         }
         if fields.chunked && fields.length.is_some() {
@@ -232,6 +234,10 @@ impl Fields {
     }
 }
 
+/// How long the names are that `Fields::note` knows, so that most others are told apart at once.
+const SPECIAL_LENGTHS: [usize; 5] =
+    ["host".len(), "expect".len(), "connection".len(), "content-length".len(), "transfer-encoding".len()];
+
 /// The three target forms that an origin server meets (RFC 9112 section 3.2).
 struct Target {
     path: String,
@@ -286,17 +292,37 @@ pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
 
 /// A host with an optional port, by the characters that RFC 3986 allows there, without userinfo. May be empty.
 pub(crate) fn parse_host(value: &[u8]) -> Option<&str> {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%[]:".contains(byte);
-    if value.contains(&b',') || !value.iter().all(fits) {
+    if !value.iter().all(|byte| HOST_BYTES[usize::from(*byte)]) {
         return None;
     }
     str::from_utf8(value).ok()
 }
 
+/// What a host may hold. RFC 3986 has the comma, too, by which a list of hosts would pass for one.
+const HOST_BYTES: [bool; 256] = set_of(b"-._~!$&'()*+;=%[]:");
+
+/// The letters and digits of ASCII, and these.
+const fn set_of(others: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < set.len() {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < others.len() {
+        set[others[place] as usize] = true;
+        place += 1;
+    }
+    set
+}
+
 /// A byte that may stand in a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+const TOKEN_BYTES: [bool; 256] = set_of(b"!#$%&'*+-.^_`|~");
 
 fn is_token(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().copied().all(is_token_byte)

@@ -12,8 +12,8 @@ use http::{Handler, Limits, Request, ResponseHead, Server, Shutdown, TlsAcceptor
 use http_types::{HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Nothing in a test may take longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing in a test takes longer, on a busy machine neither: it tells a test that hangs from one that waits its turn.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn on_reactor<F: Future>(future: F) -> F::Output {
     let mut config = ring::ReactorConfig::default();
@@ -25,16 +25,16 @@ pub fn on_reactor<F: Future>(future: F) -> F::Output {
     reactor.block_on(async { ring::timeout(PATIENCE, future).await.expect("the test hangs") })
 }
 
-/// Limits with which slowness shows within a second.
+/// Limits with which slowness shows soon, and a test that has to wait for its core is not slow.
 pub fn quick_limits() -> Limits {
     Limits {
-        first_byte: Duration::from_millis(200),
-        head_time: Duration::from_millis(200),
-        idle: Duration::from_millis(200),
-        body_idle: Duration::from_millis(200),
-        write_stall: Duration::from_millis(300),
-        drain_time: Duration::from_millis(200),
-        tls_handshake: Duration::from_millis(300),
+        first_byte: Duration::from_secs(1),
+        head_time: Duration::from_secs(1),
+        idle: Duration::from_secs(1),
+        body_idle: Duration::from_secs(1),
+        write_stall: Duration::from_secs(1),
+        drain_time: Duration::from_secs(1),
+        tls_handshake: Duration::from_secs(1),
         timer_resolution: Duration::from_millis(10),
         ..Limits::default()
     }
@@ -48,6 +48,8 @@ pub struct Seen {
     pub body_errors: Cell<usize>,
     pub send_errors: Cell<usize>,
     pub gone: Cell<usize>,
+    /// Set by a test: `/held` answers from then on.
+    pub released: Cell<bool>,
 }
 
 #[derive(Clone, Default)]
@@ -120,6 +122,18 @@ impl Paths {
             "/slow" => {
                 ring::sleep(Duration::from_millis(number)).await;
                 responder.send(ok(), "slow".into()).await
+            }
+            "/held" => {
+                while !self.seen.released.get() {
+                    ring::sleep(Duration::from_millis(1)).await;
+                }
+                responder.send(ok(), "held".into()).await
+            }
+            "/together" => {
+                while (self.seen.requests.get() as u64) < number {
+                    ring::sleep(Duration::from_millis(1)).await;
+                }
+                responder.send(ok(), "together".into()).await
             }
             "/wait" => {
                 responder.client_gone().await;

@@ -106,6 +106,19 @@ impl<'d> Section<'d> {
         found.ok_or_else(|| self.refuse(table_offset, &format!("{} is missing", self.full(key))))
     }
 
+    /// A size: a string, or a whole number of bytes.
+    pub fn size(&mut self, key: &'static str) -> Result<Option<Located<String>>, Failure> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let offset = value.span().start;
+        match value.get_ref() {
+            DeValue::String(text) => Ok(Some(Located { value: text.to_string(), offset })),
+            DeValue::Integer(digits) if digits.radix() == 10 => {
+                Ok(Some(Located { value: digits.as_str().into(), offset }))
+            }
+            _ => Err(self.wrong(key, value, "a size such as \"100GB\"")),
+        }
+    }
+
     /// A truth value.
     pub fn flag(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
         let Some(value) = self.get(key) else { return Ok(None) };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws::account::Secret;
 
+use super::cache::{CacheSettings, parse_days, parse_size, parse_token};
 use super::layer::{
     SHARDS_MAX, parse_access_key, parse_account_id, parse_address, parse_backend, parse_host, parse_level,
     parse_region, parse_secret_key, parse_url,
@@ -48,8 +49,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn text(&self, name: &str) -> Result<Option<String>, Failure> {
-        let full = format!("{PREFIX}{name}");
-        match (self.lookup)(&full) {
+        self.text_of(&format!("{PREFIX}{name}"))
+    }
+
+    /// Of a variable whose name is not ours alone.
+    fn text_of(&self, full: &str) -> Result<Option<String>, Failure> {
+        match (self.lookup)(full) {
             // An empty variable is how compose files and unit files say "not set".
             Some(value) if value.is_empty() => Ok(None),
             Some(value) => {
@@ -61,8 +66,16 @@ impl Reader<'_> {
     }
 
     fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Failure> {
-        let wrong = |message: String| Failure::configuration(format!("{PREFIX}{name}: {message}"));
-        self.text(name)?.map(|text| parse(&text).map_err(wrong)).transpose()
+        self.parsed_of(&format!("{PREFIX}{name}"), parse)
+    }
+
+    fn parsed_of<T>(
+        &self,
+        full: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Failure> {
+        let wrong = |message: String| Failure::configuration(format!("{full}: {message}"));
+        self.text_of(full)?.map(|text| parse(&text).map_err(wrong)).transpose()
     }
 }
 
@@ -90,7 +103,20 @@ pub fn from_environment(lookup: Lookup<'_>) -> Result<Layer, Failure> {
         backend: reader.parsed("BACKEND", parse_backend)?,
         log_level: reader.parsed("LOG", parse_level)?,
         log_access: reader.parsed("LOG_ACCESS", flag)?,
+        cache: Some(cache_settings(&reader)?),
         ..Layer::default()
+    })
+}
+
+/// The variables of the build cache, which images and scripts set under names of their own.
+fn cache_settings(reader: &Reader<'_>) -> Result<CacheSettings, Failure> {
+    Ok(CacheSettings {
+        max_bytes: reader.parsed_of("MAX_CACHE_SIZE", parse_size)?,
+        retention_days: reader.parsed_of("CACHE_RETENTION_DAYS", parse_days)?,
+        auth_required: reader.parsed_of("AUTH_REQUIRED", flag)?,
+        read_token: reader.parsed_of("ZIM_CACHE_READ_TOKEN", parse_token)?,
+        write_token: reader.parsed_of("ZIM_CACHE_WRITE_TOKEN", parse_token)?,
+        ..CacheSettings::default()
     })
 }
 

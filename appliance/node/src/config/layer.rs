@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws::account::{AccountId, CanonicalId, Secret};
 use aws::sigv4::SigV2;
 
+use super::cache::{CacheSettings, read_cache};
 use super::document::{Located, Section, Source, Switch};
 use super::{Account, Backend, Limits, LogSettings, S3Settings};
 use crate::exit::Failure;
@@ -54,6 +55,10 @@ pub struct Layer {
     pub accounts: Vec<Account>,
     /// The S3 service's table.
     pub s3: Option<S3Settings>,
+    /// The build cache's table.
+    pub cache: Option<CacheSettings>,
+    /// Whether nothing but the build cache is served; said by the command, nowhere else.
+    pub cache_only: bool,
     /// How long a lifecycle day lasts, 0 for a real one.
     pub day_seconds: Option<u64>,
 }
@@ -113,6 +118,9 @@ pub fn from_text(path: &Path, text: &str) -> Result<Layer, Failure> {
     }
     if let Some(table) = top.table("s3")? {
         layer.s3 = Some(read_s3(table)?);
+    }
+    if let Some(table) = top.table("cache")? {
+        layer.cache = Some(read_cache(table)?);
     }
     if let Some(mut table) = top.table("debug")? {
         layer.day_seconds = table.number("day_seconds", 0, 86_400)?;

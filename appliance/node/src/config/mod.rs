@@ -2,6 +2,7 @@
 //! Invariant: a `Config` is complete and consistent; flag beats environment beats file beats default, key by key.
 //! Leaves to layer.rs: reading one source. Leaves to the rest of the node: acting on it.
 
+pub mod cache;
 mod document;
 mod environment;
 mod layer;
@@ -63,6 +64,10 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// The S3 service's settings.
     pub s3: S3,
+    /// The build cache's settings.
+    pub cache: cache::Cache,
+    /// Whether nothing but the build cache is served.
+    pub cache_only: bool,
     /// How many seconds a lifecycle day lasts; 0 for a real one.
     pub day_seconds: u64,
 }
@@ -238,6 +243,11 @@ impl Config {
             limits: file.limits,
             accounts: file.accounts,
             s3: S3::complete(file.s3.unwrap_or_default()),
+            cache: cache::Cache::complete(
+                environment.cache.unwrap_or_default(),
+                file.cache.unwrap_or_default(),
+            )?,
+            cache_only: flags.cache_only,
             day_seconds,
         };
         config.check()?;
@@ -327,6 +337,9 @@ impl Config {
         compare("drain_timeout", self.drain_timeout == new.drain_timeout);
         compare("allow_plaintext", self.allow_plaintext == new.allow_plaintext);
         compare("s3", self.s3 == new.s3);
+        // Whom the cache lets in without a token is reloaded.
+        let cache = cache::Cache { anonymous: self.cache.anonymous, ..new.cache.clone() };
+        compare("cache", self.cache == cache);
         compare("debug.day_seconds", self.day_seconds == new.day_seconds);
         names
     }

@@ -149,6 +149,90 @@ fn every_documented_key_of_s3_and_account_is_read() {
 }
 
 #[test]
+fn every_documented_key_of_the_cache_is_read() {
+    let text = r#"
+        [cache]
+        max_bytes = "100GB"
+        retention_days = 30
+        max_age_days = 365
+        lease_seconds = 600
+        max_object_size = 1073741824
+        auth_required = true
+        anonymous = "read"
+        [[cache.namespace]]
+        name = "web"
+        max_bytes = "10GiB"
+        max_objects = 100000
+        [[cache.namespace]]
+        name = "app"
+    "#;
+    let cache = merged(text).expect("valid").cache;
+    assert_eq!(cache.max_bytes, Some(cache::Size::Bytes(100_000_000_000)));
+    assert_eq!((cache.retention.as_secs(), cache.lease.as_secs()), (30 * 86_400, 600));
+    assert_eq!(cache.max_age.map(|age| age.as_secs()), Some(365 * 86_400));
+    assert_eq!((cache.max_object_bytes, cache.anonymous), (1 << 30, tokens::Anonymous::Reads));
+    assert_eq!(cache.namespaces[0].max_bytes, Some(10 << 30));
+    assert_eq!((cache.namespaces[0].max_objects, cache.namespaces[1].max_objects), (Some(100_000), None));
+    let default = merged("").expect("valid").cache;
+    assert_eq!((default.max_bytes, default.anonymous), (None, tokens::Anonymous::Refused));
+    assert_eq!((default.retention.as_secs(), default.lease.as_secs()), (90 * 86_400, 1_800));
+}
+
+#[test]
+fn a_wrong_value_of_the_cache_is_refused_with_its_line() {
+    for (text, expected) in [
+        ("max_bytes = \"100G\"", ":2: size `100G` must be like 100GB"),
+        ("max_bytes = \"100%\"", ":2: size `100%` must be from 1% to 95%"),
+        ("max_bytes = true", ":2: `cache.max_bytes` must be a size such as \"100GB\", not boolean"),
+        ("max_object_size = \"20%\"", ":2: size `20%` must be like 100GB"),
+        ("retention_days = 0", ":2: `cache.retention_days` must be a whole number from 1 to 36500"),
+        ("anonymous = \"write\"", ":2: anonymous `write` must be \"none\" or \"read\""),
+        ("max_byte = 1", ":2: unknown key `cache.max_byte`; did you mean `max_bytes`?"),
+        ("[[cache.namespace]]\nmax_objects = 1", ":2: `namespace.name` is missing"),
+        ("[[cache.namespace]]\nname = \"Web\"", ":3: namespace `Web` must be"),
+        (
+            "[[cache.namespace]]\nname = \"w\"\n[[cache.namespace]]\nname = \"w\"",
+            ":4: namespace `w` is listed twice",
+        ),
+        ("auth_required = false\nanonymous = \"none\"", "auth_required (AUTH_REQUIRED) is false and"),
+    ] {
+        let message = refusal(&format!("[cache]\n{text}\n"));
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+}
+
+#[test]
+fn the_variables_of_the_cache_beat_its_table() {
+    let lookup = |name: &str| match name {
+        "MAX_CACHE_SIZE" => Some(OsString::from("20%")),
+        "CACHE_RETENTION_DAYS" => Some(OsString::from("7")),
+        "AUTH_REQUIRED" => Some(OsString::from("false")),
+        "ZIM_CACHE_READ_TOKEN" => Some(OsString::from("secret-of-the-reader")),
+        "ZIM_CACHE_WRITE_TOKEN" => Some(OsString::new()),
+        _ => None,
+    };
+    let environment = from_environment(&lookup).expect("valid");
+    let layer = file("[cache]\nmax_bytes = \"1GB\"\nretention_days = 90\nmax_age_days = 9").expect("valid");
+    let config = Config::merge(Layer::default(), environment, Some(layer), false).expect("valid");
+    assert_eq!(config.cache.max_bytes, Some(cache::Size::Percent(20)));
+    assert_eq!(config.cache.retention.as_secs(), 7 * 86_400);
+    assert_eq!(config.cache.max_age.map(|age| age.as_secs()), Some(9 * 86_400));
+    assert_eq!(config.cache.anonymous, tokens::Anonymous::Writes);
+    assert!(config.cache.read_token.is_some() && config.cache.write_token.is_none());
+    assert!(!format!("{config:?}").contains("secret-of-the-reader"));
+    for (name, value) in [
+        ("MAX_CACHE_SIZE", "lots"),
+        ("CACHE_RETENTION_DAYS", "0"),
+        ("AUTH_REQUIRED", "maybe"),
+        ("ZIM_CACHE_READ_TOKEN", "a b"),
+    ] {
+        let failure = from_environment(&|asked| (asked == name).then(|| value.into())).expect_err("refused");
+        assert!(failure.message.starts_with(&format!("{name}: ")), "{failure}");
+        assert!(name != "ZIM_CACHE_READ_TOKEN" || !failure.message.contains(value), "{failure}");
+    }
+}
+
+#[test]
 fn a_configuration_prints_without_its_secrets() {
     let text =
         "[[account]]\nid = \"111111111111\"\naccess_key = \"ALTKEY\"\nsecret_key = \"altsecretaltsecret\"\n";
@@ -207,4 +291,9 @@ fn settings_that_need_a_restart_are_named() {
     let old = merged("region = \"us-east-1\"\n[log]\nlevel = \"info\"").expect("valid");
     let new = merged("region = \"eu-west-1\"\n[log]\nlevel = \"debug\"").expect("valid");
     assert_eq!(old.needs_restart(&new), ["region"]);
+    let old = merged("[cache]\nmax_bytes = \"1GB\"").expect("valid");
+    let opened = merged("[cache]\nmax_bytes = \"1GB\"\nanonymous = \"read\"").expect("valid");
+    assert!(old.needs_restart(&opened).is_empty());
+    let grown = merged("[cache]\nmax_bytes = \"2GB\"\nanonymous = \"read\"").expect("valid");
+    assert_eq!(old.needs_restart(&grown), ["cache"]);
 }

@@ -8,8 +8,14 @@ pub mod receive;
 pub mod reply;
 #[cfg(test)]
 pub mod testing;
+mod verified;
 
-use plan::{Collected, Context, Plan, Reply};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use http_types::StatusCode;
+use plan::{Collected, Context, Plan, Reply, Resume};
 use store::Store;
 
 use intake::Intake;
@@ -21,6 +27,8 @@ pub trait Host {
     fn store(&self) -> &Store;
     /// MD5 for many uploads.
     fn lanes(&self) -> &Lanes;
+    /// Ready once nobody waits for the answer any more; maybe never.
+    fn client_gone(&self) -> impl Future<Output = ()>;
     /// Runs one closure of a service with what it may use.
     fn with_context<R>(&self, run: impl FnOnce(&mut Context<'_>) -> R) -> R;
 }
@@ -48,6 +56,14 @@ pub async fn drive(host: &impl Host, mut plan: Plan, intake: &mut Intake) -> Rep
                 let received = Box::pin(receive::copy(host.store(), host.lanes(), copy)).await;
                 host.with_context(|cx| then(cx, received))
             }
+            Plan::Step(step) if step.ends_with_client() => {
+                let work = step.run(host.store().clone());
+                match until_gone(host, work).await {
+                    Some(resume) => host.with_context(resume),
+                    // Nobody reads it.
+                    None => return Reply::empty(StatusCode::BAD_REQUEST),
+                }
+            }
             Plan::Step(step) => {
                 let resume = step.run(host.store().clone()).await;
                 host.with_context(resume)
@@ -58,4 +74,16 @@ pub async fn drive(host: &impl Host, mut plan: Plan, intake: &mut Intake) -> Rep
             }
         };
     }
+}
+
+/// What `work` gives; none when the client went away before that, and the work with it.
+async fn until_gone(host: &impl Host, mut work: Pin<Box<dyn Future<Output = Resume>>>) -> Option<Resume> {
+    let mut gone = pin!(host.client_gone());
+    poll_fn(|cx| {
+        if let Poll::Ready(resume) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(resume));
+        }
+        gone.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }

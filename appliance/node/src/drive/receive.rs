@@ -105,14 +105,19 @@ pub async fn receive(
     let mut sink = Sink::new(store, lanes, hint, owner, &digests);
     let mut pieces = if prefix.is_empty() { intake.batch().await? } else { vec![prefix] };
     while !pieces.is_empty() {
-        if let Some(filter) = &mut filter {
-            pieces = filtered(filter.as_mut(), &pieces)?;
+        match &mut filter {
+            None => append(&mut sink, pieces, length_max).await?,
+            Some(filter) => {
+                let mut rest = &pieces[..];
+                while !rest.is_empty() || filter.holds_more() {
+                    let through = filtered(filter.as_mut(), &mut rest)?;
+                    append(&mut sink, through, length_max).await?;
+                    if filter.holds_more() {
+                        ring::yield_now().await;
+                    }
+                }
+            }
         }
-        let more: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        if sink.writer.length() + more > length_max {
-            return Err(BodyFailure::TooLarge);
-        }
-        sink.write(pieces).await?;
         pieces = intake.batch().await?;
     }
     if let Some(filter) = &mut filter {
@@ -121,12 +126,31 @@ pub async fn receive(
     Ok(sink.seal(intake.take_trailers()).await?)
 }
 
-/// What the filter lets through; parts of a piece share its memory.
-fn filtered(filter: &mut dyn BodyFilter, pieces: &[Bytes]) -> Result<Vec<Bytes>, BodyFailure> {
+/// Writes more of a body that may have so many bytes at most.
+async fn append(sink: &mut Sink<'_>, pieces: Vec<Bytes>, length_max: u64) -> Result<(), BodyFailure> {
+    let more: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+    if sink.writer.length() + more > length_max {
+        return Err(BodyFailure::TooLarge);
+    }
+    Ok(sink.write(pieces).await?)
+}
+
+/// What the filter lets through of what it holds and of the pieces, which are taken until it holds more than it gives at
+/// once; parts of a piece share its memory.
+fn filtered(filter: &mut dyn BodyFilter, pieces: &mut &[Bytes]) -> Result<Vec<Bytes>, BodyFailure> {
     let mut through = Vec::with_capacity(pieces.len());
     // Bytes that the filter held back from earlier pieces come from its own memory and are copied together.
     let mut held = BytesMut::new();
-    for piece in pieces {
+    let none = Bytes::new();
+    loop {
+        let piece = if filter.holds_more() {
+            &none
+        } else if let Some((first, rest)) = pieces.split_first() {
+            *pieces = rest;
+            first
+        } else {
+            break;
+        };
         filter.feed(piece, &mut |data| {
             if data.is_empty() {
             } else if piece.as_ptr_range().contains(&data.as_ptr()) {
@@ -138,6 +162,9 @@ fn filtered(filter: &mut dyn BodyFilter, pieces: &[Bytes]) -> Result<Vec<Bytes>,
                 held.extend_from_slice(data);
             }
         })?;
+        if filter.holds_more() {
+            break;
+        }
     }
     if !held.is_empty() {
         through.push(held.freeze());
@@ -198,9 +225,44 @@ mod tests {
     fn filtered_bytes_keep_their_order_whether_shared_or_copied() {
         let mut filter = Late { open: false, held: None };
         let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"d"), Bytes::from_static(b"efg")];
-        let through = filtered(&mut filter, &pieces).expect("passes");
+        let mut rest = &pieces[..];
+        let through = filtered(&mut filter, &mut rest).expect("passes");
         let text: Vec<u8> = through.iter().flatten().copied().collect();
         assert_eq!(text, b"abcdef");
         assert_eq!(filter.held, Some(b'g'));
+        assert!(rest.is_empty());
+    }
+
+    /// Makes three bytes of each, one in a call.
+    #[derive(Default)]
+    struct Thrice(Vec<u8>);
+
+    impl BodyFilter for Thrice {
+        fn feed(&mut self, input: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<(), BodyFailure> {
+            assert!(self.0.is_empty() || input.is_empty(), "what it holds comes first");
+            self.0.extend(input.iter().flat_map(|byte| [*byte; 3]));
+            data(&[self.0.remove(0)]);
+            Ok(())
+        }
+        fn holds_more(&self) -> bool {
+            !self.0.is_empty()
+        }
+        fn finish(&mut self) -> Result<(), BodyFailure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_filter_that_holds_more_gets_no_further_piece_before_it_was_asked_for_all() {
+        let mut filter = Thrice::default();
+        let pieces = [Bytes::from_static(b"ab"), Bytes::from_static(b"c")];
+        let mut rest = &pieces[..];
+        let mut text = Vec::new();
+        while !rest.is_empty() || filter.holds_more() {
+            let through = filtered(&mut filter, &mut rest).expect("passes");
+            assert!(through.iter().map(Bytes::len).sum::<usize>() <= 2, "it was asked again in one turn");
+            text.extend(through.iter().flatten().copied());
+        }
+        assert_eq!(text, b"aaabbbccc");
     }
 }

@@ -12,6 +12,9 @@ use http_types::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use plan::{Piece, Reply, ReplyBody};
 use store::{BodyStream, Fault, Store};
 
+use super::Host;
+use super::verified::{self, Wanted};
+
 /// What became of a reply.
 #[derive(Debug)]
 pub struct Sent {
@@ -46,6 +49,16 @@ pub enum Ids {
         /// `x-amzn-RequestId`.
         request: JsonRequestId,
     },
+    /// A service's that calls requests by UUIDs, also in its documents.
+    Uuid {
+        /// `x-amzn-RequestId`.
+        request: RequestId,
+    },
+    /// A service's that is not Amazon's.
+    Plain {
+        /// `x-request-id`, a UUID.
+        request: RequestId,
+    },
 }
 
 /// Headers that a reply gets here.
@@ -57,6 +70,7 @@ impl Ids {
         match self {
             Ids::S3 { request, .. } => request,
             Ids::Json { request } => request,
+            Ids::Uuid { request } | Ids::Plain { request } => request,
         }
     }
 
@@ -69,17 +83,20 @@ impl Ids {
                 headers.insert(HeaderName::from_static("x-amz-request-id"), value(request));
                 headers.insert(HeaderName::from_static("x-amz-id-2"), value(host));
             }
-            Ids::Json { request } => {
-                headers.insert(HeaderName::from_static("x-amzn-requestid"), value(request));
+            Ids::Json { .. } | Ids::Uuid { .. } => {
+                headers.insert(HeaderName::from_static("x-amzn-requestid"), value(self.shown()));
+            }
+            Ids::Plain { .. } => {
+                headers.insert(HeaderName::from_static("x-request-id"), value(self.shown()));
             }
         }
         headers.insert(header::SERVER, HeaderValue::from_static("ZeroCloud"));
     }
 }
 
-/// Sends a reply.
+/// Sends a reply. `host` drives what a body that turns out wrong asks for; there is none before the core has its store.
 pub async fn send(
-    store: Option<&Store>,
+    host: Option<&impl Host>,
     method: &Method,
     ids: &Ids,
     reply: Reply,
@@ -89,13 +106,22 @@ pub async fn send(
     let Reply { status, mut headers, body } = reply;
     ids.stamp(&mut headers);
     let head = ResponseHead { status, headers };
-    match (body, store) {
-        (ReplyBody::Pieces { pieces, .. }, Some(store)) if *method != Method::HEAD => {
-            stored(Source::new(store, pieces), head, length, ids, responder).await
+    match (body, host) {
+        (ReplyBody::Pieces { pieces, .. }, Some(host)) if *method != Method::HEAD => {
+            stored(Source::new(host.store(), pieces), head, length, ids, responder).await
+        }
+        (ReplyBody::Verified { piece, sha256, mismatch }, Some(host)) if *method != Method::HEAD => {
+            verified::send(host, Wanted { piece, sha256, mismatch }, head, ids, responder).await
         }
         (ReplyBody::Bytes(bytes), _) if *method != Method::HEAD => whole(head, bytes, responder).await,
         (ReplyBody::Empty, _) => whole(head, Bytes::new(), responder).await,
-        (ReplyBody::Pieces { .. } | ReplyBody::Bytes(_) | ReplyBody::Head { .. }, _) => {
+        (
+            ReplyBody::Pieces { .. }
+            | ReplyBody::Verified { .. }
+            | ReplyBody::Bytes(_)
+            | ReplyBody::Head { .. },
+            _,
+        ) => {
             let mut head = head;
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             whole(head, Bytes::new(), responder).await
@@ -103,7 +129,7 @@ pub async fn send(
     }
 }
 
-async fn whole(head: ResponseHead, body: Bytes, responder: Responder) -> Sent {
+pub(super) async fn whole(head: ResponseHead, body: Bytes, responder: Responder) -> Sent {
     let (status, bytes) = (head.status, body.len() as u64);
     match responder.send(head, body).await {
         Ok(()) => Sent { status, bytes, trouble: None },
@@ -208,7 +234,7 @@ async fn stream(
 }
 
 /// 500 for stored bytes that cannot be read. The reason goes to the log, not to the client.
-async fn whole_error(ids: &Ids, responder: Responder) -> Sent {
+pub(super) async fn whole_error(ids: &Ids, responder: Responder) -> Sent {
     const CODE: &str = "InternalError";
     const TEXT: &str = "We encountered an internal error. Please try again.";
     let mut head = ResponseHead::new(StatusCode::INTERNAL_SERVER_ERROR);
@@ -218,9 +244,15 @@ async fn whole_error(ids: &Ids, responder: Responder) -> Sent {
             let error = aws::ErrorReply::new(CODE, 500, TEXT);
             ("application/xml", error.to_xml(None, request, host))
         }
-        Ids::Json { .. } => {
+        Ids::Json { .. } | Ids::Uuid { .. } => {
             let error = serde_json::json!({ "__type": CODE, "message": TEXT });
             ("application/x-amz-json-1.0", error.to_string().into_bytes())
+        }
+        Ids::Plain { request } => {
+            let error = serde_json::json!({
+                "error": { "code": CODE, "message": TEXT, "request_id": request.as_str() }
+            });
+            ("application/json", error.to_string().into_bytes())
         }
     };
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

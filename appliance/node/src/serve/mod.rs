@@ -26,6 +26,7 @@ use crate::credentials::{self, KeySource, RootKey};
 use crate::env_command::{self, Endpoint};
 use crate::exit::Failure;
 use crate::log::Log;
+use crate::services::Shared;
 use crate::status::{Phase, Status};
 use worker::{Command, Worker, WorkerStart};
 
@@ -78,6 +79,11 @@ pub fn load(args: &ServeArgs) -> Result<Config, Failure> {
     Config::merge(args.layer(), environment, file, args.debug)
 }
 
+/// Bytes of the disk below the data directory, where it can be asked.
+fn disk_bytes(config: &Config) -> Option<u64> {
+    crate::machine::room(&config.data).ok().map(|room| room.total_bytes)
+}
+
 /// Serves until told to stop.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = Arc::new(load(args)?);
@@ -106,6 +112,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         log.warn(warning, &[]);
     }
     let status = Status::new(cores.len(), backend, warnings);
+    let shared = Shared::new(&config, disk_bytes(&config));
     let (sender, events) = channel();
     let failed = |error| Failure::storage(format!("cannot watch signals: {error}"));
     signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone()).map_err(failed)?;
@@ -123,6 +130,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
             limits: limits.clone(),
             config: config.clone(),
             status: status.clone(),
+            shared: shared.clone(),
             log: log.clone(),
             shutdown: shutdown.clone(),
             events: sender.clone(),
@@ -130,8 +138,19 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         let failed = |error| Failure::storage(format!("cannot start a thread for core {core}: {error}"));
         workers.push(worker::start(start).map_err(failed)?);
     }
-    let node =
-        Node { args, config, log, status, workers, events, shutdown, acceptor, addresses, descriptors };
+    let node = Node {
+        args,
+        config,
+        log,
+        status,
+        shared,
+        workers,
+        events,
+        shutdown,
+        acceptor,
+        addresses,
+        descriptors,
+    };
     node.serve(over)
 }
 
@@ -141,6 +160,7 @@ struct Node<'a> {
     config: Arc<Config>,
     log: Log,
     status: Arc<Status>,
+    shared: Shared,
     workers: Vec<Worker>,
     events: Receiver<Event>,
     shutdown: Shutdown,
@@ -153,7 +173,7 @@ struct Node<'a> {
 impl Node<'_> {
     fn serve(self, over: Option<(String, aws::account::Secret)>) -> Result<(), Failure> {
         let begun = Instant::now();
-        let opened = Arc::new(start::open_store(&self.config)?);
+        let opened = Arc::new(start::open_store(&self.config, &self.shared)?);
         for note in opened.notes() {
             self.log.warn(note, &[]);
             self.status.warn(note.clone());
@@ -311,6 +331,7 @@ impl Node<'_> {
         }
         let limits = start::limits(&config, self.workers.len(), self.descriptors);
         self.tell_all(|| Command::Limits(Box::new(limits.clone())));
+        self.shared.tokens.set_anonymous(config.cache.anonymous);
         self.log.set(config.log.level, config.log.access);
         self.log.info("configuration reloaded", &[]);
     }

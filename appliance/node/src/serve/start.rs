@@ -15,9 +15,30 @@ use crate::config::{self, Backend, Config, TlsFiles};
 use crate::exit::Failure;
 use crate::log::Log;
 use crate::machine::{self, FileSystemKind};
+use crate::services::Shared;
 
-/// The tables of ZeroDB, whose items lie in the values of their records.
-const BODYLESS: TableSet = TableSet::range(TableId(40), TableId(59));
+/// The tables of all services whose records never have a body: items and messages lie in the values of their records, but
+/// for long messages of ZeroQueue.
+const BODYLESS: TableSet = {
+    // ZeroQueue's from behind its bodies on.
+    let mut tables = TableSet::range(TableId(sqs::store::BODIES.0 + 1), TableId(99));
+    // ZeroDB's, and ZeroQueue's before.
+    let mut table = 40;
+    while table < sqs::store::BODIES.0 {
+        tables = tables.with(TableId(table));
+        table += 1;
+    }
+    // What the build cache stores beside blobs, and tokens.
+    let mut table = 100;
+    while table <= 124 {
+        let one = TableId(table);
+        if cas::BODYLESS.contains(one) || tokens::BODYLESS.contains(one) {
+            tables = tables.with(one);
+        }
+        table += 1;
+    }
+    tables
+};
 /// Memory that each core's ring registers at most; a smaller limit registers less.
 const MEMLOCK_WANTED_BYTES: u64 = 16 << 20;
 /// Descriptors that stay for files, whatever the number of connections.
@@ -210,12 +231,13 @@ pub fn limits(config: &Config, core_count: usize, descriptors: Option<u64>) -> L
 }
 
 /// Opens the store; blocks until every shard has recovered. The lock is held already.
-pub fn open_store(config: &Config) -> Result<Opened, Failure> {
+pub fn open_store(config: &Config, shared: &Shared) -> Result<Opened, Failure> {
     let shards =
         config.shards.unwrap_or_else(|| u16::try_from(ring::cores().len()).unwrap_or(u16::MAX).min(256));
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut settings = StoreConfig::new(config.data.clone(), shards, disk);
     settings.bodyless = BODYLESS;
+    settings.receivers = crate::services::receivers(config, &shared.dropped);
     Opened::open(settings, false, crate::random::Random::new().draw()).map_err(refuse)
 }
 
@@ -243,6 +265,22 @@ mod tests {
         assert_eq!(of(None), Limits::default().connections_per_core);
         assert_eq!(of(Some(1_024)), 128);
         assert_eq!(of(Some(10_048)), 2_000);
+    }
+
+    #[test]
+    fn every_table_of_a_service_without_bodies_is_told_to_the_store() {
+        for table in 40..=124 {
+            let table = TableId(table);
+            let of_services = dynamodb::store::BODYLESS.contains(table)
+                || sqs::store::BODYLESS.contains(table)
+                || sns::store::BODYLESS.contains(table)
+                || cas::BODYLESS.contains(table)
+                || tokens::BODYLESS.contains(table);
+            assert_eq!(BODYLESS.contains(table), of_services, "{table:?}");
+        }
+        for table in [TableId(39), cas::store::BLOBS, cas::store::QUARANTINE, TableId(125)] {
+            assert!(!BODYLESS.contains(table), "{table:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::credentials::RootKey;
 use crate::handler::NodeHandler;
 use crate::log::Log;
 use crate::metrics::Gauge;
-use crate::status::Status;
+use crate::services::{Doors, Shared};
+use crate::status::{Busy, Status};
 use crate::tick::{self, Ticks};
 
 /// What a core's thread starts from.
@@ -39,6 +40,8 @@ pub struct WorkerStart {
     pub config: Arc<Config>,
     /// Phase, counters.
     pub status: Arc<Status>,
+    /// What the services of all cores have in common.
+    pub shared: Shared,
     /// The log.
     pub log: Log,
     /// Begins the drain.
@@ -78,8 +81,11 @@ pub fn start(start: WorkerStart) -> std::io::Result<Worker> {
     let name = format!("core-{}", start.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         let (index, events) = (start.index, start.events.clone());
+        let busy = Busy::new(start.status.clone());
         let ended = match Reactor::new(&start.reactor) {
-            Ok(mut reactor) => reactor.block_on(run(start, receiver)).map_err(|error| error.to_string()),
+            Ok(mut reactor) => {
+                reactor.block_on(run(start, receiver, busy)).map_err(|error| error.to_string())
+            }
             Err(error) => Err(format!("core {index} cannot start its reactor: {error}")),
         };
         // The main thread may be gone already; then nobody waits.
@@ -91,9 +97,11 @@ pub fn start(start: WorkerStart) -> std::io::Result<Worker> {
     Ok(Worker { commands: sender, thread })
 }
 
-async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::Result<usize> {
-    let WorkerStart { index, sockets, tls, limits, config, status, log, shutdown, events, .. } = start;
-    let doors = crate::services::Doors::new(&config);
+async fn run(start: WorkerStart, commands: ring::Receiver<Command>, busy: Busy) -> std::io::Result<usize> {
+    let WorkerStart { index, sockets, tls, limits, config, status, shared, log, shutdown, events, .. } =
+        start;
+    let addresses = sockets.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>()?;
+    let doors = Doors::new(&config, &shared).with_listeners(&config, addresses);
     let core = Core::new(index, config, status, log, doors);
     let server = Server::new(limits, NodeHandler::new(core.clone()));
     let mut listeners = Vec::new();
@@ -103,6 +111,7 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
         listeners.push(ring::spawn(async move { server.serve(listener, tls, shutdown).await }));
     }
     let _heart = ring::spawn(beat(core.clone()));
+    let _ending = ring::spawn(answer_those_who_wait(core.clone(), shutdown.clone()));
     let ticks = Rc::new(Cell::new(None));
     let _commands = ring::spawn(obey(core.clone(), server.clone(), ticks.clone(), commands, events));
     let mut connection_count = 0;
@@ -110,6 +119,8 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
         // All listeners of a core share one count; the last one to end knows it best.
         connection_count = listener.await;
     }
+    drop(busy);
+    await_other_cores(&core, &shutdown).await;
     // What they do is given up: shards drain with nobody left who asks for more.
     drop(ticks.take());
     if let Some(store) = core.store_if_started() {
@@ -118,6 +129,25 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>) -> std::io::
     }
     Ok(connection_count)
 }
+
+/// Long polls would hold a drain up until their own time, so they are answered when it begins.
+async fn answer_those_who_wait(core: Rc<Core>, shutdown: Shutdown) {
+    shutdown.begun().await;
+    if let Some(store) = core.store_if_started() {
+        store.end_waits();
+    }
+}
+
+/// Requests under way on other cores may still need the shards of this one.
+async fn await_other_cores(core: &Core, shutdown: &Shutdown) {
+    let deadline = shutdown.begun().await;
+    while core.status.busy_core_count() > 0 && ring::now() < deadline {
+        ring::sleep(BUSY_INTERVAL).await;
+    }
+}
+
+/// How often a core that is done looks whether the others are.
+const BUSY_INTERVAL: Duration = Duration::from_millis(2);
 
 async fn obey(
     core: Rc<Core>,

@@ -1,13 +1,20 @@
 //! A node as a child process, and what tests need around it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod signed;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+/// Nothing that a test waits for takes longer, on a busy machine neither.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A directory that is gone when the test is.
 pub struct Scratch(pub PathBuf);
@@ -44,6 +51,15 @@ pub fn zerocloud() -> Command {
             command.env_remove(name);
         }
     }
+    for name in [
+        "MAX_CACHE_SIZE",
+        "CACHE_RETENTION_DAYS",
+        "AUTH_REQUIRED",
+        "ZIM_CACHE_READ_TOKEN",
+        "ZIM_CACHE_WRITE_TOKEN",
+    ] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -61,6 +77,41 @@ pub struct Node {
     pub addresses: Vec<String>,
     /// All of stdout up to the last line that the start writes.
     pub greeting: String,
+    errors: Errors,
+}
+
+/// What a child has written to stderr so far, read as it comes so that its pipe is never full.
+struct Errors {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Errors {
+    fn of(child: &mut Child) -> Errors {
+        let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+        let errors = Arc::new(Mutex::new(String::new()));
+        let text = Arc::clone(&errors);
+        let reader = thread::spawn(move || {
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                text.lock().expect("no panic").push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        Errors { text: errors, reader: Some(reader) }
+    }
+
+    fn so_far(&self) -> String {
+        self.text.lock().expect("no panic").clone()
+    }
+
+    /// All of it; the child has closed its end, or does so soon.
+    fn all(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("reads");
+        }
+        self.so_far()
+    }
 }
 
 impl Node {
@@ -76,14 +127,13 @@ impl Node {
     pub fn spawn(mut command: Command) -> Node {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut errors = Errors::of(&mut child);
         let mut lines = BufReader::new(child.stdout.take().expect("piped"));
         let (mut addresses, mut greeting) = (Vec::new(), String::new());
         loop {
             let mut line = String::new();
             if lines.read_line(&mut line).expect("stdout") == 0 {
-                let mut errors = String::new();
-                drop(child.stderr.take().expect("piped").read_to_string(&mut errors));
-                panic!("the node ended before it was ready: {errors}");
+                panic!("the node ended before it was ready: {}", errors.all());
             }
             greeting.push_str(&line);
             if let Some(url) = line.trim().strip_prefix("zerocloud ready on ") {
@@ -92,7 +142,7 @@ impl Node {
                 break;
             }
         }
-        Node { child, addresses, greeting }
+        Node { child, addresses, greeting, errors }
     }
 
     pub fn request(&self, head: &str) -> String {
@@ -101,7 +151,7 @@ impl Node {
 
     pub fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.addresses[0]).expect("connects");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("socket option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("socket option");
         stream.write_all(bytes).expect("sent");
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply).expect("answered");
@@ -115,9 +165,13 @@ impl Node {
 
     /// Waits for the end; gives the status and all of stderr.
     pub fn wait(mut self) -> (ExitStatus, String) {
-        let mut errors = String::new();
-        self.child.stderr.take().expect("piped").read_to_string(&mut errors).expect("stderr");
+        let errors = self.errors.all();
         (self.child.wait().expect("ended"), errors)
+    }
+
+    /// What it has written to stderr by now.
+    pub fn errors(&self) -> String {
+        self.errors.so_far()
     }
 
     pub fn stop(self) -> String {

@@ -7,10 +7,14 @@ pub mod streams;
 use ring::{Backend, Reactor, ReactorConfig};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-/// A configuration for tests.
+/// Nothing that a test waits for takes longer, on a busy machine neither: what would hang becomes a failure.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A configuration for tests. Orphans linger for longer than a test waits, so that one which must go by itself does.
 pub fn config(backend: Backend) -> ReactorConfig {
-    ReactorConfig { backend, ..ReactorConfig::default() }
+    ReactorConfig { backend, linger: 10 * PATIENCE, ..ReactorConfig::default() }
 }
 
 /// Runs a future on a fresh reactor of this thread.

@@ -1,6 +1,6 @@
 //! Streams for tests: servers, pairs, and long patterns that show every lost or doubled byte.
 
-use super::any_port;
+use super::{PATIENCE, any_port};
 use ring::{TcpListener, TcpStream, sleep, spawn, timeout};
 use std::io;
 use std::net::SocketAddr;
@@ -47,8 +47,7 @@ pub async fn settled(open: u64) {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    // Shorter than the linger time: orphans must go by themselves.
-    let settled = timeout(Duration::from_secs(8), settle).await;
+    let settled = timeout(PATIENCE, settle).await;
     assert!(settled.is_ok(), "{open} connections were to remain: {:?}", ring::stats());
 }
 

@@ -3,6 +3,7 @@
 
 mod driver;
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -174,7 +175,13 @@ fn an_index_of_a_small_table_is_there_and_gone_at_the_first_look() {
 
 /// Puts, moves and deletes members of a table, alone and two at once, until it has done so `count` times or there is no such
 /// table any more. Gives how many were done.
-async fn write_at_random(world: Rc<World>, name: &'static str, seed: u64, count: usize) -> usize {
+async fn write_at_random(
+    world: Rc<World>,
+    name: &'static str,
+    seed: u64,
+    count: usize,
+    progress: Rc<Cell<usize>>,
+) -> usize {
     let mut random = Random(seed);
     for done in 0..count {
         let found = world.with_context(|cx| dynamodb::engine::change_table::find(cx, driver::MAIN, name));
@@ -201,6 +208,7 @@ async fn write_at_random(world: Rc<World>, name: &'static str, seed: u64, count:
         };
         // The test's own way of finding the table again ends so when there is none.
         assert!(matches!(outcome, Ok(()) | Err(store::Fault::Closed)), "{outcome:?}");
+        progress.set(progress.get() + 1);
     }
     count
 }
@@ -213,7 +221,9 @@ fn a_large_index_is_filled_in_slices_while_items_are_written() {
         fill(&world, &large, 3_000).await;
         let world = Rc::new(world);
         let writers: Vec<_> = (0..3)
-            .map(|lane| ring::spawn(write_at_random(Rc::clone(&world), "large", seed ^ lane, 250)))
+            .map(|lane| {
+                ring::spawn(write_at_random(Rc::clone(&world), "large", seed ^ lane, 250, Rc::default()))
+            })
             .collect();
         world.send(ADD, &add_index("large")).await.ok();
         assert_eq!(index_status(&world, "large").await.as_deref(), Some("CREATING"));
@@ -248,13 +258,16 @@ fn an_index_that_goes_under_writers_leaves_nothing() {
             world.tick().await;
             world.tick().await;
             assert_eq!(index_status(&world, "large").await.as_deref(), Some("ACTIVE"));
+            let progress = Rc::new(Cell::new(0));
             let writers: Vec<_> = (0..6)
                 .map(|lane| {
                     let seed = seed ^ (round << 8) ^ lane;
-                    ring::spawn(write_at_random(Rc::clone(&world), "large", seed, 60))
+                    ring::spawn(write_at_random(Rc::clone(&world), "large", seed, 60, Rc::clone(&progress)))
                 })
                 .collect();
-            ring::sleep(std::time::Duration::from_millis(10)).await;
+            while progress.get() < 20 {
+                ring::sleep(std::time::Duration::from_millis(1)).await;
+            }
             let delete = json!({"TableName": "large", "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "late"}}]});
             world.send("UpdateTable", &delete).await.ok();
             for writer in writers {
@@ -280,13 +293,22 @@ fn a_table_that_is_dropped_under_its_writers_leaves_nothing() {
         for round in 0..4 {
             let gone = world.make(Table { number: TableNumber(700 + round), ..rich("gone") }).await;
             fill(&world, &gone, 200).await;
+            let progress = Rc::new(Cell::new(0));
             let writers: Vec<_> = (0..6)
                 .map(|lane| {
                     let seed = seed ^ u64::from(round) << 8 ^ lane;
-                    ring::spawn(write_at_random(Rc::clone(&world), "gone", seed, 10_000))
+                    ring::spawn(write_at_random(
+                        Rc::clone(&world),
+                        "gone",
+                        seed,
+                        10_000,
+                        Rc::clone(&progress),
+                    ))
                 })
                 .collect();
-            ring::sleep(std::time::Duration::from_millis(20)).await;
+            while progress.get() < 20 {
+                ring::sleep(std::time::Duration::from_millis(1)).await;
+            }
             world.send("DeleteTable", &json!({"TableName": "gone"})).await.ok();
             world.tick().await;
             let mut done = 0;

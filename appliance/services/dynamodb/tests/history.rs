@@ -46,6 +46,7 @@ impl Client for InProcess {
 
     async fn work(&self) {
         self.0.tick().await;
+        ring::sleep(Duration::from_millis(1)).await;
     }
 
     fn now(&self) -> i64 {

@@ -305,7 +305,7 @@ impl Call {
             None => Principal::Anonymous,
         };
         let resource = Resource { arn: &arn, owner: Some(bucket.record.owner) };
-        let context = policy::Context { acl_grants, keys: &[] };
+        let context = policy::Context { acl_grants, ..policy::Context::default() };
         match policy::decide(&principal, Action(action), &resource, &context) {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) => {

@@ -27,6 +27,12 @@ impl Ballast {
         Ballast { disk: Arc::clone(files.disk()), dir, path, bytes }
     }
 
+    /// How large it is.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Reserves the room, or what is missing of it. Errors: `Fault::Full` when the disk has not got it, and then
     /// nothing stays reserved, since half a ballast would only make the disk fuller; `Fault::Io`.
     pub fn rebuild(&self) -> Result<(), Fault> {

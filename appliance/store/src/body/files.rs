@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::fault::Fault;
+use crate::room::Room;
 use crate::types::{DirectoryId, ShardId};
 
 /// Which kind of segment a file is.
@@ -39,6 +40,7 @@ pub struct Files {
     root: PathBuf,
     directory: DirectoryId,
     open_max: usize,
+    room: Arc<Room>,
     table: Mutex<Table>,
 }
 
@@ -58,13 +60,26 @@ impl Files {
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, root: &Path, directory: DirectoryId, open_max: usize) -> Files {
         assert!(open_max > 0, "a table of no files cannot hand one out");
-        Files { disk, root: root.to_path_buf(), directory, open_max, table: Mutex::default() }
+        Files {
+            disk,
+            root: root.to_path_buf(),
+            directory,
+            open_max,
+            room: Arc::default(),
+            table: Mutex::default(),
+        }
     }
 
     /// The disk on which they lie.
     #[must_use]
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// What of it is spoken for.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// The data directory's identity, which every header names.
@@ -127,7 +142,7 @@ impl Files {
     pub fn open_to_write(&self, key: FileKey, create: bool) -> Result<Arc<dyn DiskFile>, Fault> {
         let path = self.path(key);
         let mode = OpenMode { create, write: true, direct: key.kind == SegmentKind::Extents };
-        self.disk.open(&path, mode).map_err(|error| Fault::io("open", &path, 0, &error))
+        self.disk.open(&path, mode).map_err(|error| write_fault("open", &path, 0, &error))
     }
 
     /// Puts an open file into the table, in place of the one unused for longest if it is full.
@@ -178,9 +193,9 @@ impl Files {
     /// Makes the directory for segments of a kind, durably below the root, where it is missing. Blocks.
     pub fn make_segment_dir(&self, kind: SegmentKind, shard: ShardId) -> Result<(), Fault> {
         let dir = self.segment_dir(kind, shard);
-        self.disk.create_dir(&dir).map_err(|error| Fault::io("mkdir", &dir, 0, &error))?;
+        self.disk.create_dir(&dir).map_err(|error| write_fault("mkdir", &dir, 0, &error))?;
         for parent in [&self.shard_dir(shard), &self.root] {
-            self.disk.sync_dir(parent).map_err(|error| Fault::io("fsync", parent, 0, &error))?;
+            self.disk.sync_dir(parent).map_err(|error| write_fault("fsync", parent, 0, &error))?;
         }
         Ok(())
     }
@@ -188,7 +203,7 @@ impl Files {
     /// Makes the names of segments durable. Blocks.
     pub fn sync_segment_dir(&self, kind: SegmentKind, shard: ShardId) -> Result<(), Fault> {
         let dir = self.segment_dir(kind, shard);
-        self.disk.sync_dir(&dir).map_err(|error| Fault::io("fsync", &dir, 0, &error))
+        self.disk.sync_dir(&dir).map_err(|error| write_fault("fsync", &dir, 0, &error))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

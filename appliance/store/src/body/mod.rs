@@ -29,7 +29,7 @@ pub use companion::{Companion, run_blocking};
 pub use extent::ExtentHeader;
 pub use files::{FileKey, Files, SegmentKind};
 pub use lease::{Orphans, Run};
-pub use packed::{PackedEntry, PackedScan, PackedWriter};
+pub use packed::{PackedEntry, PackedMark, PackedScan, PackedWriter};
 pub use pins::{CorePins, Pin, PinKey, Pins};
 pub use reader::{BodyReader, BodyStream, LogReader};
 pub use reclaim::{Reclaimed, Reclaimer, ReclaimerParts};

@@ -34,6 +34,13 @@ pub struct PackedWriter {
     open: Option<OpenPacked>,
 }
 
+/// A place in the writing.
+pub struct PackedMark {
+    /// The open segment and its end.
+    open: Option<(u64, u32)>,
+    next_segment: u64,
+}
+
 struct OpenPacked {
     key: FileKey,
     path: PathBuf,
@@ -67,6 +74,26 @@ impl PackedWriter {
     pub fn sync(&mut self) -> Result<(), Fault> {
         let result = self.open.as_mut().map_or(Ok(()), OpenPacked::sync);
         self.give_up_after(result)
+    }
+
+    /// Where writing stands; taken when everything appended before is synced.
+    #[must_use]
+    pub fn mark(&self) -> PackedMark {
+        let open = self.open.as_ref().map(|open| (open.key.segment, open.end()));
+        PackedMark { open, next_segment: self.next_segment }
+    }
+
+    /// Gives back the room of everything appended since `mark`, which nothing names and nothing will: on a full disk it is
+    /// what the next try needs. Where that fails the room stays taken until the next start. The next body begins a new segment.
+    pub fn undo(&mut self, mark: &PackedMark) {
+        self.open = None;
+        let since = (mark.next_segment..self.next_segment).map(|segment| (segment, 0));
+        for (segment, keep_bytes) in mark.open.into_iter().chain(since) {
+            let key = FileKey { kind: SegmentKind::Packed, shard: self.shard, segment };
+            if let Ok(file) = self.files.open_to_write(key, false) {
+                drop(file.truncate(u64::from(keep_bytes)));
+            }
+        }
     }
 
     /// The number of the next segment: before anything was appended, the first one of this run.

@@ -119,9 +119,9 @@ pub(super) struct MadeSegment {
 pub(super) fn make_segment(files: &Files, key: FileKey, bytes_max: u32) -> Result<MadeSegment, Fault> {
     files.make_segment_dir(key.kind, key.shard)?;
     let dir = files.shard_dir(key.shard);
-    let free = files.disk().free_bytes(&dir).map_err(|error| Fault::io("statvfs", &dir, 0, &error))?;
-    let mut bytes = segment_bytes_for(free, bytes_max);
+    let mut bytes = segment_bytes_for(files.room().free_for_all(&**files.disk(), &dir), bytes_max);
     loop {
+        files.room().check(&**files.disk(), &dir, u64::from(bytes))?;
         match make_segment_of(files, key, bytes) {
             // The free space may be promised to another core or fenced by a quota.
             Err(Fault::Full) if bytes > SEGMENT_BYTES_MIN => bytes = half_segment(bytes),
@@ -147,11 +147,7 @@ fn half_segment(bytes: u32) -> u32 {
 /// One try with a given size. A file that cannot be had whole is removed again.
 fn make_segment_of(files: &Files, key: FileKey, bytes: u32) -> Result<MadeSegment, Fault> {
     let path = files.path(key);
-    let file = match files.open_to_write(key, true) {
-        Ok(file) => file,
-        Err(Fault::Io { errno: libc::ENOSPC | libc::EDQUOT, .. }) => return Err(Fault::Full),
-        Err(fault) => return Err(fault),
-    };
+    let file = files.open_to_write(key, true)?;
     let made = file
         .allocate(0, u64::from(bytes))
         .map_err(|error| write_fault("fallocate", &path, 0, &error))

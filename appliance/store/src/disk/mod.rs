@@ -24,6 +24,11 @@ pub(crate) fn read_ahead(file: &std::fs::File, length: u64) {
     let _advice: io::Result<()> = syscall::read_ahead(file, length);
 }
 
+/// Reserves blocks behind the end of a file that is not one of the traits'.
+pub(crate) fn reserve(file: &std::fs::File, offset: u64, length: u64) -> io::Result<()> {
+    syscall::reserve(file, offset, length)
+}
+
 /// Writes a small file so that its new content is there whole or not at all: aside, synced, renamed. Blocks.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     let temporary = path.with_extension("new");

@@ -17,6 +17,11 @@ pub(super) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> 
     fallocate(file, 0, offset, length)
 }
 
+/// Reserves blocks for a range that may lie behind the file's end; its length stays.
+pub(super) fn reserve(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    fallocate(file, libc::FALLOC_FL_KEEP_SIZE, offset, length)
+}
+
 /// Frees the blocks of a range; the file's length stays.
 pub(super) fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
     fallocate(file, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, length)

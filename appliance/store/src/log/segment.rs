@@ -20,6 +20,7 @@ use super::scan::Recovered;
 use super::{Checkpoint, LogConfig};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::fault::Fault;
+use crate::room::Room;
 use crate::types::BLOCK_BYTES;
 
 /// The name under which a new segment is prewritten.
@@ -117,6 +118,7 @@ pub struct SegmentSupply {
 struct Shared {
     disk: Arc<dyn Disk>,
     config: LogConfig,
+    room: Arc<Room>,
     files: LogFiles,
     wake: Box<dyn Fn() + Send + Sync>,
     /// Held for the whole of a refill, so that two threads never make the same segment.
@@ -143,6 +145,7 @@ impl SegmentSupply {
     pub fn new(
         disk: Arc<dyn Disk>,
         config: LogConfig,
+        room: Arc<Room>,
         recovered: &Recovered,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> SegmentSupply {
@@ -155,7 +158,8 @@ impl SegmentSupply {
         };
         let stock = Stock { next, spares: recovered.spares.clone(), ..Stock::default() };
         let files = recovered.files.clone();
-        let shared = Shared { disk, config, files, wake, refill: Mutex::new(()), stock: Mutex::new(stock) };
+        let shared =
+            Shared { disk, config, room, files, wake, refill: Mutex::new(()), stock: Mutex::new(stock) };
         SegmentSupply { shared: Arc::new(shared) }
     }
 
@@ -259,7 +263,7 @@ impl SegmentSupply {
                 disk.remove(&path).map_err(|error| Fault::io("remove", &path, 0, &error))?;
                 return Ok(None);
             }
-            Step::Create { new } => Segment::create(disk, config, new)?,
+            Step::Create { new } => self.create(new)?,
             Step::Recycle { old, new } => {
                 let segment = Segment::recycle(disk, config, old, new)?;
                 self.sized(segment)?
@@ -279,7 +283,12 @@ impl SegmentSupply {
     /// A half-made segment must not hold the space that deletes need on a full disk.
     fn give_back_temporary(&self) -> Result<(), Fault> {
         let path = self.shared.config.path.join(TEMPORARY_NAME);
-        self.shared.disk.remove(&path).map_err(|error| Fault::io("remove", &path, 0, &error))
+        match self.shared.disk.remove(&path) {
+            Ok(()) => Ok(()),
+            // It was refused before it had a name.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Fault::io("remove", &path, 0, &error)),
+        }
     }
 
     /// A file of another length comes from another configuration or from damage: a new one takes its name.
@@ -287,7 +296,14 @@ impl SegmentSupply {
         if segment.bytes == self.shared.config.segment_bytes {
             return Ok(segment);
         }
-        Segment::create(&*self.shared.disk, &self.shared.config, segment.sequence)
+        self.create(segment.sequence)
+    }
+
+    /// A new segment takes no room that folds need: without them none would ever be free again.
+    fn create(&self, sequence: u64) -> Result<Segment, Fault> {
+        let (disk, config) = (&*self.shared.disk, &self.shared.config);
+        self.shared.room.check(disk, &config.path, u64::from(config.segment_bytes))?;
+        Segment::create(disk, config, sequence)
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
@@ -306,6 +322,25 @@ enum Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_that_folds_need_is_not_taken_for_a_new_segment() {
+        let disk: Arc<dyn Disk> = Arc::new(crate::disk::sim::SimDisk::new(1));
+        let path = std::path::PathBuf::from("/data/shard-000/log");
+        disk.create_dir(&path).expect("makes");
+        let (directory, shard) = (crate::types::DirectoryId([1; 16]), crate::types::ShardId(0));
+        let config = LogConfig::new(path.clone(), directory, shard);
+        let recovered = crate::log::recover(&disk, &config, None, &mut |_| Ok(())).expect("an empty log");
+        let room = Arc::new(Room::default());
+        let supply =
+            SegmentSupply::new(Arc::clone(&disk), config, Arc::clone(&room), &recovered, Box::new(|| {}));
+        room.promise(shard, u64::MAX);
+        assert!(matches!(supply.refill(), Err(Fault::Full)));
+        assert_eq!(disk.list(&path).expect("lists"), Vec::<String>::new());
+        room.promise(shard, 0);
+        supply.refill().expect("there is room again, and the refusal was not for good");
+        assert!(supply.take(recovered.tail.position.segment).is_some());
+    }
 
     #[test]
     fn only_twenty_digits_name_a_segment() {

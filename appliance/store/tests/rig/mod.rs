@@ -16,6 +16,9 @@ use store::{
 
 pub const TABLE: TableId = TableId(16);
 
+/// Nothing that a test waits for takes longer, on a busy machine neither.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// SplitMix64.
 #[derive(Clone)]
 pub struct Random(pub u64);

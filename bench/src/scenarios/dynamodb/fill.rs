@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::{BATCH_ITEMS, Dynamodb, Operation, PAGE_ITEMS};
 use crate::client::blocking::{Answer, Client};
-use crate::prepare::sign_json::JsonSigner;
+use crate::prepare::sign_json::{DYNAMODB, JsonSigner};
 use crate::scenario::Target;
 use crate::scenarios::s3::{fill::CONNECTIONS, now, timestamp};
 
@@ -133,7 +133,7 @@ fn is_all_processed(body: &[u8]) -> bool {
 /// Signed as of this moment: filling may take longer than a signature is good for.
 fn ask(client: &mut Client, target: &Target, operation: &str, body: &str) -> Result<Answer, String> {
     let mut head = Vec::new();
-    JsonSigner::new(&target.host, target.credentials.as_ref(), timestamp(now())).append(
+    JsonSigner::new(DYNAMODB, &target.host, target.credentials.as_ref(), timestamp(now())).append(
         &mut head,
         operation,
         body.as_bytes(),

@@ -168,16 +168,8 @@ mod tests {
             secret_key: "secret".to_owned(),
             region: region.to_owned(),
         };
-        let name = "server".to_owned();
-        let host = address.to_string();
-        let target = Target {
-            name,
-            address,
-            host,
-            protocol: Protocol::Http,
-            tls: None,
-            credentials: Some(credentials),
-        };
+        let target = Target::at(&address.to_string()).expect("an address");
+        let target = Target { credentials: Some(credentials), ..target };
         let scenario = S3::new(Settings {
             operation: Operation::Put,
             bucket: "bench".to_owned(),

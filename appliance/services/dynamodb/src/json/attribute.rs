@@ -8,8 +8,9 @@
 //! Invariant: the draft holds a whole encoding whatever is wrong with the values, and what was wrong first is kept.
 //! Leaves to wire/: the words of `ValueError`.
 
-use super::reader::Reader;
-use super::{JsonError, base64};
+use aws::json::base64;
+
+use super::{JsonError, Reader};
 use crate::number::{Digits, NumberError};
 use crate::value::{DEPTH_MAX, Draft, Item, Kind, Mark, NAME_BYTES_MAX, SetOutcome, Value};
 
@@ -52,8 +53,15 @@ pub struct Read<T> {
     pub error: Option<ValueError>,
 }
 
+/// What the reading of attribute values takes.
+#[derive(Default)]
+pub struct Buffers {
+    draft: Draft,
+    frames: Vec<Frame>,
+}
+
 /// A list or map that is open, and the value that it is part of.
-pub(super) struct Frame {
+struct Frame {
     is_map: bool,
     value: Open,
 }
@@ -97,6 +105,8 @@ fn read<'r, 'a, T>(
         Values { reader, draft: &mut buffers.draft, frames: &mut buffers.frames, errors: Vec::new() };
     let read = get(&mut values);
     let error = values.first_error();
+    buffers.draft.shrink();
+    buffers.frames.clear();
     reader.keep(buffers);
     Ok(Read { value: read?, error })
 }

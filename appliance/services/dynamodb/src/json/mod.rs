@@ -1,35 +1,29 @@
-//! JSON as the protocol uses it: a pull reader without a tree, an appending writer, base64, gzip.
+//! JSON as the protocol uses it: the reader and the writer of all services, and beside them attribute values and gzip.
 //!
 //! Invariant: time and memory are linear in the text, whatever it holds; nothing recurses with its depth.
-//! Leaves to wire/: which members an operation has, and the words of what is wrong with a value.
+//! Leaves to aws: the reader and the writer. To wire/: which members an operation has, and the words of what is wrong
+//! with a value.
 
 mod attribute;
-mod base64;
 mod gzip;
-mod reader;
-mod scalar;
-mod text;
-mod writer;
-
-use std::borrow::Cow;
 
 pub use attribute::{Read, ValueError, read_item, read_value};
+pub use aws::json::{DEPTH_MAX, JsonError, Writer};
 pub use gzip::{DecompressError, compress, decompress};
-pub use reader::{Reader, Scratch};
-pub use writer::Writer;
 
-/// The deepest that objects and arrays of a request may lie in one another: more than the 32 levels of an item need,
-/// so that those that have too many are told so.
-pub const DEPTH_MAX: usize = 200;
+/// What the reader has to know of this service.
+pub struct Tables;
 
-/// Why a text could not be read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum JsonError {
-    /// It is no JSON, or goes deeper than `DEPTH_MAX`.
-    Syntax,
-    /// It holds a value of another type than the protocol has there: AWS's message.
-    Type(Cow<'static, str>),
+impl aws::json::Shapes for Tables {
+    const PACKAGE: &'static str = "com.amazonaws.dynamodb.v20120810.";
+    type Buffers = attribute::Buffers;
 }
+
+/// The reader of requests.
+pub type Reader<'a> = aws::json::Reader<'a, Tables>;
+
+/// The buffers that reading takes, for the next reader.
+pub type Scratch = aws::json::Scratch<Tables>;
 
 #[cfg(test)]
 mod tests;

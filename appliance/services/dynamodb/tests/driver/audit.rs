@@ -95,7 +95,7 @@ impl Expected {
 }
 
 /// Looks at the counters until they agree: those of a transaction follow a batch after its decision.
-const LOOKS_MAX: u32 = 5_000;
+const LOOKS_MAX: u32 = 60_000;
 
 impl World {
     /// Audits a table whose last writes were no transactions over shards. Gives its items, those of shard 0 first.

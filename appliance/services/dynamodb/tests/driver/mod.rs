@@ -142,7 +142,7 @@ impl World {
         let body = match reply.body {
             ReplyBody::Empty | ReplyBody::Head { .. } => Vec::new(),
             ReplyBody::Bytes(bytes) => bytes.to_vec(),
-            ReplyBody::Pieces { .. } => panic!("this service keeps no bodies"),
+            ReplyBody::Pieces { .. } | ReplyBody::Verified { .. } => panic!("this service keeps no bodies"),
         };
         Answer { status: reply.status.as_u16(), headers: reply.headers, body }
     }

@@ -12,7 +12,7 @@ use crate::reference::value::item_size;
 
 const KINDS: [&str; 3] = ["S", "N", "B"];
 /// How often a table is asked for until its index is built or gone.
-const POLL_COUNT_MAX: usize = 2_000;
+const POLL_COUNT_MAX: usize = 20_000;
 /// Attributes that indexes are made of, each of one type for good.
 const INDEXED: [KeyAttribute; 4] = [
     KeyAttribute { name: "g1", kind: "S" },

@@ -286,6 +286,7 @@ impl World {
         match reply.body {
             ReplyBody::Empty | ReplyBody::Head { .. } => {}
             ReplyBody::Bytes(bytes) => body.extend_from_slice(&bytes),
+            ReplyBody::Verified { .. } => panic!("this service knows no SHA-256 of its bodies"),
             ReplyBody::Pieces { pieces, .. } => {
                 for piece in pieces {
                     let range = piece.start..piece.start + piece.length;

@@ -225,6 +225,39 @@ fn a_packed_segment_is_removed_when_nobody_reads_it_and_it_is_not_the_newest() {
 }
 
 #[test]
+fn what_was_appended_for_nothing_gives_its_room_back_and_the_rest_stays() {
+    let disk = SimDisk::new(1);
+    let world = World::on(&disk, 4 << 20);
+    let mut random = Random::new(9);
+    let mut writer = PackedWriter::open(Arc::clone(&world.files), SHARD, 2 << 20).expect("opens");
+    let kept = fill(&mut writer, &mut random, 200);
+    writer.sync().expect("syncs");
+    let mark = writer.mark();
+    let lengths = || -> Vec<u64> {
+        let segments = world.files.segments(SegmentKind::Packed, SHARD).expect("lists");
+        let key = |segment| FileKey { kind: SegmentKind::Packed, shard: SHARD, segment };
+        let file = |segment| world.files.open_to_write(key(segment), false).expect("opens");
+        segments.into_iter().map(|segment| file(segment).length().expect("says")).collect()
+    };
+    fill(&mut writer, &mut random, 1000);
+    let before = lengths();
+    assert!(before.len() > 3, "it rolled: {before:?}");
+    writer.undo(&mark);
+    let after = lengths();
+    assert_eq!(after.len(), before.len(), "numbers do not come back");
+    let used = after.iter().filter(|length| **length > 0).count();
+    assert!(after.iter().sum::<u64>() < 2 << 20 && used == 1, "{before:?} became {after:?}");
+    let later = fill(&mut writer, &mut random, 5);
+    writer.sync().expect("syncs");
+    run(async {
+        let reader = world.reader();
+        for entry in kept.iter().chain(&later) {
+            assert!(reader.read_small(SHARD, &entry.body).await.expect("reads") == entry.bytes);
+        }
+    });
+}
+
+#[test]
 fn the_table_of_open_files_is_bounded() {
     let disk = SimDisk::new(1);
     let inner: Arc<dyn Disk> = Arc::new(disk);

@@ -144,7 +144,8 @@ impl Machine {
     ) -> Result<Machine, Failure> {
         let (recovered, payloads) = replay(disk, config, model.from)?;
         model.check(recovered.tail, payloads).map_err(Failure::Wrong)?;
-        let supply = SegmentSupply::new(shared(disk), config.clone(), &recovered, Box::new(|| {}));
+        let supply =
+            SegmentSupply::new(shared(disk), config.clone(), Arc::default(), &recovered, Box::new(|| {}));
         supply.refill()?;
         let durable = recovered.tail.lsn;
         let writer = LogWriter::new(config.clone(), recovered.tail, epoch, supply, recovered.files)?;

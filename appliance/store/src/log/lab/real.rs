@@ -36,7 +36,8 @@ fn three_lives(backend: Backend) {
         .unwrap();
         assert_eq!(found, kept);
         assert!(recovered.rejected.is_none());
-        let supply = SegmentSupply::new(disk.clone(), config.clone(), &recovered, Box::new(|| {}));
+        let supply =
+            SegmentSupply::new(disk.clone(), config.clone(), Arc::default(), &recovered, Box::new(|| {}));
         supply.refill().unwrap();
         let (tail, files) = (recovered.tail, recovered.files);
         let mut writer = LogWriter::new(config.clone(), tail, life, supply.clone(), files).unwrap();

@@ -1,0 +1,49 @@
+//! What an operator decides: how much is kept, for how long, and for whom.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::namespace::Namespace;
+
+/// The settings of a content store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Stored bytes of all namespaces, records included.
+    pub max_bytes: u64,
+    /// What was not used for so long goes.
+    pub retention: Duration,
+    /// What was made so long ago goes, used or not.
+    pub max_age: Option<Duration>,
+    /// How long something that was promised stays.
+    pub lease: Duration,
+    /// Bytes of one blob.
+    pub object_bytes_max: u64,
+    /// Bounds of single namespaces; those that are not named have none of their own.
+    pub quotas: BTreeMap<Namespace, Quota>,
+    /// The part of `max_bytes` that may be pinned.
+    pub pinned_share_percent: u8,
+}
+
+/// The bounds of a namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quota {
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Entries and key records.
+    pub objects: u64,
+}
+
+impl Default for Settings {
+    /// 100 GB, 90 days since the last use, leases of 30 minutes, blobs of up to 16 GiB.
+    fn default() -> Settings {
+        Settings {
+            max_bytes: 100_000_000_000,
+            retention: Duration::from_secs(90 * 24 * 60 * 60),
+            max_age: None,
+            lease: Duration::from_secs(30 * 60),
+            object_bytes_max: 16 << 30,
+            quotas: BTreeMap::new(),
+            pinned_share_percent: 50,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// sqs-consumer over the AWS SDK for JavaScript v3: batches, a heartbeat that keeps a message hidden, failures that come back,
+// all against the appliance that the environment names. Ends with 0 only when everything was as it should be.
+import assert from "node:assert/strict";
+import { CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand, SendMessageBatchCommand, SendMessageCommand, SQSClient } from "@aws-sdk/client-sqs";
+import { Consumer } from "sqs-consumer";
+
+const WAIT_MS = 60_000;
+const sqs = new SQSClient({});
+const create = async (name, Attributes) => (await sqs.send(new CreateQueueCommand({ QueueName: `${name}-${process.pid}`, Attributes }))).QueueUrl;
+
+// Runs a consumer until `isDone` says so; its errors are ours.
+async function consume(options, isDone) {
+  const consumer = Consumer.create({ sqs, waitTimeSeconds: 5, ...options });
+  const errors = [];
+  for (const event of ["error", "timeout_error"]) consumer.on(event, (error) => errors.push(error));
+  const begun = Date.now();
+  consumer.start();
+  while (!isDone() && errors.length === 0) {
+    assert.ok(Date.now() - begun < WAIT_MS, "the consumer does not come to an end");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const stopped = new Promise((resolve) => consumer.once("stopped", resolve));
+  consumer.stop({ abort: true });
+  await stopped;
+  assert.deepEqual(errors, []);
+}
+
+async function assertEmpty(QueueUrl) {
+  const begun = Date.now();
+  const AttributeNames = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+  for (;;) {
+    const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames }));
+    if (AttributeNames.every((name) => Attributes[name] === "0")) return;
+    assert.ok(Date.now() - begun < WAIT_MS, `messages are left: ${JSON.stringify(Attributes)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+// One by one, ten at a time from the queue; each that is handled is deleted.
+const plain = await create("consumer");
+for (let first = 0; first < 30; first += 10) {
+  const Entries = Array.from({ length: 10 }, (_, n) => ({ Id: `e${n}`, MessageBody: `body ${first + n}`, MessageAttributes: { n: { DataType: "Number", StringValue: `${first + n}` } } }));
+  const { Successful, Failed } = await sqs.send(new SendMessageBatchCommand({ QueueUrl: plain, Entries }));
+  assert.equal(Successful.length, 10);
+  assert.deepEqual(Failed ?? [], []);
+}
+const seen = [];
+await consume({ queueUrl: plain, batchSize: 10, messageAttributeNames: ["All"], handleMessage: async (message) => {
+  assert.equal(message.Body, `body ${message.MessageAttributes.n.StringValue}`);
+  seen.push(message.Body);
+  return message;
+} }, () => seen.length >= 30);
+assert.equal(new Set(seen).size, 30);
+await assertEmpty(plain);
+
+// A whole batch to one handler, deleted by DeleteMessageBatch.
+for (let n = 0; n < 7; n += 1) await sqs.send(new SendMessageCommand({ QueueUrl: plain, MessageBody: `batch ${n}` }));
+let count = 0;
+await consume({ queueUrl: plain, batchSize: 10, handleMessageBatch: async (messages) => { count += messages.length; return messages; } }, () => count >= 7);
+assert.equal(count, 7);
+await assertEmpty(plain);
+
+// Handling takes longer than the visibility: the heartbeat hides the message further, so it is handled once.
+const short = await create("heartbeat", { VisibilityTimeout: "2" });
+await sqs.send(new SendMessageCommand({ QueueUrl: short, MessageBody: "slow" }));
+let handled = 0;
+let ended = 0;
+await consume({ queueUrl: short, visibilityTimeout: 2, heartbeatInterval: 1, handleMessage: async (message) => {
+  handled += 1;
+  await new Promise((resolve) => setTimeout(resolve, 3_500));
+  ended += 1;
+  return message;
+} }, () => ended >= 1);
+await assertEmpty(short);
+assert.equal(handled, 1);
+
+// A failure shows the message again at once, and it succeeds with a higher receive count.
+const again = await create("again");
+await sqs.send(new SendMessageCommand({ QueueUrl: again, MessageBody: "fails first" }));
+const counts = [];
+const failing = Consumer.create({ sqs, queueUrl: again, waitTimeSeconds: 5, terminateVisibilityTimeout: true, messageSystemAttributeNames: ["All"], handleMessage: async (message) => {
+  counts.push(message.Attributes?.ApproximateReceiveCount);
+  if (counts.length === 1) throw new Error("not yet");
+  return message;
+} });
+const failures = [];
+failing.on("error", (error) => failures.push(error));
+failing.on("processing_error", () => {});
+failing.start();
+const begun = Date.now();
+while (counts.length < 2 && failures.length === 0) {
+  assert.ok(Date.now() - begun < WAIT_MS, "the failed message does not come back");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+}
+failing.stop();
+await assertEmpty(again);
+assert.deepEqual(failures, []);
+assert.deepEqual(counts, ["1", "2"]);
+
+for (const QueueUrl of [plain, short, again]) await sqs.send(new DeleteQueueCommand({ QueueUrl }));
+console.log("messages are consumed as they should be");
+process.exit(0);

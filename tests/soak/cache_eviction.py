@@ -1,0 +1,251 @@
+"""A build cache full with a million blobs, that evicts as fast as it is written to: how reads fare, and whether it keeps its limit.
+
+The appliance is filled to below where eviction begins. Then it gets writes at a fixed rate and reads beside them, first for as
+long as that does not fill it, then, made full, for ten minutes in which each write has something evicted. Reads ask for blobs
+that are read all the time, so that their leases keep them: a miss among them ends the run. Demanded: every write is taken, the
+99th percentile of the reads under eviction is at most twice that without, and what is stored never exceeds the limit by more
+than one hundredth, by the appliance's figures and by the blocks that its directory takes.
+
+Of the directory the bodies and the index count, less what they take in an empty appliance. The log, whose segments are kept to
+be written again, and the room that is reserved for bad days are as large as they are whatever is stored; they are shown besides.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from zctest.server import ROOT, Server  # noqa: E402
+
+TOKEN = "cache-eviction-write-token"
+# Of a body; by equal chances, and then as many smaller ones as make a million of them 8 GB.
+BODY_BYTES_MIN, BODY_BYTES_MAX, BODY_BYTES_MIDDLE = 1_024, 16_384, 8_192
+# Of a hundred blobs so many are of all sizes, the others of the smaller ones.
+LARGE_PERCENT = 60
+# Short, so that what was put a minute ago may go. Each blob that is read is read about ten times as often.
+LEASE_SECONDS = 60
+READ_BLOBS = 4_000
+# Where eviction begins and ends, in hundredths of the limit.
+BEGINS_PERCENT, ENDS_PERCENT = 95, 90
+OVER_LIMIT = 1.01
+READ_P99_RATIO_MAX = 2.0
+FILL_CHUNKS = 40
+# Below each shard's directory.
+COUNTED_DIRECTORIES = ("extents", "packed", "index")
+# stat(2): st_blocks are of this size on every file system.
+BLOCK_BYTES = 512
+# zerobench: the measured time does not count, and what comes before it does not fail.
+VOID = 1
+SAMPLE_SECONDS = 1.0
+LOAD_SECONDS_MARGIN = 120
+
+
+@dataclass
+class Watch:
+    """What is stored, asked for all the time."""
+
+    server: Server
+    limit_bytes: int
+    empty_directory_bytes: int = 0
+    most_stored: int = 0
+    most_directory: int = 0
+    most_beside: int = 0
+    samples: int = 0
+    failure: str | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def stats(self) -> dict:
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=120)
+        try:
+            connection.request("GET", "/api/v1/stats", headers={"Authorization": f"Bearer {TOKEN}"})
+            reply = connection.getresponse()
+            data = reply.read()
+        finally:
+            connection.close()
+        if reply.status != 200:
+            raise SystemExit(f"cache-eviction: stats are answered {reply.status}: {data[:300]!r}")
+        return json.loads(data)
+
+    def directory_bytes(self) -> tuple[int, int]:
+        """Blocks of all files that grow with what is stored, and of the others."""
+        taken = [0, 0]
+        for place, _, names in os.walk(self.server.data / "data"):
+            counts = os.path.basename(place) in COUNTED_DIRECTORIES
+            for name in names:
+                try:
+                    taken[0 if counts else 1] += os.stat(os.path.join(place, name)).st_blocks * BLOCK_BYTES
+                except FileNotFoundError:
+                    continue
+        return taken[0], taken[1]
+
+    def sample(self) -> None:
+        self.most_stored = max(self.most_stored, self.stats()["stored_bytes"])
+        counted, beside = self.directory_bytes()
+        self.most_directory = max(self.most_directory, counted - self.empty_directory_bytes)
+        self.most_beside = max(self.most_beside, beside)
+        self.samples += 1
+
+    def run(self) -> None:
+        try:
+            while not self.ended.wait(SAMPLE_SECONDS):
+                self.sample()
+        except (OSError, http.client.HTTPException, SystemExit) as error:
+            self.failure = f"what is stored cannot be asked for any more: {error!r}"
+
+
+def zerobench(server: Server, *arguments: str) -> list[str]:
+    binary = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "zerobench"
+    return [str(binary), "run", "--url", server.url, "--token", TOKEN, *arguments]
+
+
+def sizes(largest: int) -> list[str]:
+    return ["--value-bytes", str(BODY_BYTES_MIN), "--value-bytes-max", str(largest)]
+
+
+def ran(command: list[str]) -> None:
+    """Runs a load for what it puts before the clock; whether the machine then keeps a pace is no matter."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode not in (0, VOID):
+        raise SystemExit(f"cache-eviction: a load ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def fill(watch: Watch, up_to_bytes: int, seed: int, blobs_in_chunk: int) -> int:
+    """Puts blobs until so much is stored; gives the next seed."""
+    while (stats := watch.stats())["stored_bytes"] < up_to_bytes:
+        left = (up_to_bytes - stats["stored_bytes"]) // (BODY_BYTES_MAX // 2) + 1
+        count = min(blobs_in_chunk, left)
+        for largest, part in [(BODY_BYTES_MAX, LARGE_PERCENT), (BODY_BYTES_MIDDLE, 100 - LARGE_PERCENT)]:
+            chunk = ["--keys", str(max(count * part // 100, 1)), "--seed", str(seed), "--closed", "--warm-up", "0", "--seconds", "0.1"]
+            ran(zerobench(watch.server, *chunk, "cache-get", *sizes(largest)))
+            seed += 1
+        print(f"cache-eviction: {stats['objects']:,} blobs, {stats['stored_bytes']:,} bytes", flush=True)
+    return seed
+
+
+@dataclass
+class Phase:
+    """What a phase came to."""
+
+    read_p99_us: float
+    read_max_us: float
+    write_p99_us: float
+    reads: int
+    writes: int
+
+
+def phase(watch: Watch, seconds: int, options: argparse.Namespace) -> Phase:
+    """Writes at a fixed rate with reads beside them."""
+    with tempfile.TemporaryDirectory() as directory:
+        loads = []
+        for name, rate, more in [
+            ("write", options.writes, ["cache-put"]),
+            ("read", options.reads, ["cache-get", "--keys", str(READ_BLOBS)]),
+        ]:
+            out = Path(directory) / name
+            paced = ["--rate", str(rate), "--poisson", "--connections", "16", "--warm-up", "1", "--seconds", str(seconds), "--json", str(out)]
+            command = zerobench(watch.server, *paced, *more, *sizes(BODY_BYTES_MAX))
+            loads.append((name, out, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)))
+        told = {}
+        for name, out, process in loads:
+            said, _ = process.communicate(timeout=seconds + LOAD_SECONDS_MARGIN)
+            if process.returncode != 0:
+                for _, _, other in loads:
+                    other.kill()
+                raise SystemExit(f"cache-eviction: the {name}s ended with {process.returncode}: {said}")
+            told[name] = json.loads(out.read_text())["peers"][0]["rounds"][0]
+    read, write = told["read"], told["write"]
+    return Phase(read["p99_us"], read["max_us"], write["p99_us"], read["good_count"], write["good_count"])
+
+
+def judge(watch: Watch, calm: Phase, evicting: Phase, evicted: int) -> list[str]:
+    """What is not as it must be."""
+    failures = [watch.failure] if watch.failure else []
+    ratio = evicting.read_p99_us / calm.read_p99_us
+    if ratio > READ_P99_RATIO_MAX:
+        failures.append(f"the reads' p99 is {ratio:.2f} times that without eviction")
+    for name, most in [("figures", watch.most_stored), ("directory", watch.most_directory)]:
+        if most > watch.limit_bytes * OVER_LIMIT:
+            failures.append(f"by its {name} it held {most:,} bytes, {most / watch.limit_bytes - 1:.1%} above the limit")
+    # Else nothing was shown.
+    if evicted < evicting.writes // 2:
+        failures.append(f"only {evicted:,} blobs were evicted while {evicting.writes:,} were written")
+    return failures
+
+
+def self_test() -> None:
+    """The judgement, so that one that cannot fail is noticed."""
+    watch = Watch(Server.__new__(Server), 1_000, most_stored=1_010, most_directory=1_010)
+    calm, evicting = Phase(100, 0, 0, 0, 0), Phase(200, 0, 0, 0, 100)
+    assert judge(watch, calm, evicting, 50) == []
+    assert judge(watch, calm, Phase(201, 0, 0, 0, 100), 50) and judge(watch, calm, evicting, 49)
+    watch.most_stored = 1_011
+    assert judge(watch, calm, evicting, 50)
+    watch.most_stored, watch.most_directory = 1_010, 1_011
+    assert judge(watch, calm, evicting, 50)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit-bytes", type=int, default=8_000_000_000)
+    parser.add_argument("--seconds", type=int, default=600, help="under eviction")
+    parser.add_argument("--calm-seconds", type=int, default=180, help="without")
+    parser.add_argument("--writes", type=int, default=500, help="a second")
+    parser.add_argument("--reads", type=int, default=1_000, help="a second")
+    options = parser.parse_args()
+    self_test()
+    limit = options.limit_bytes
+    config = f'[cache]\nmax_bytes = "{limit}"\nlease_seconds = {LEASE_SECONDS}\n'
+    began = time.monotonic()
+    server = Server(config=config)
+    server.serve_environment["ZIM_CACHE_WRITE_TOKEN"] = TOKEN
+    with server:
+        watch = Watch(server, limit)
+        watch.empty_directory_bytes = watch.directory_bytes()[0]
+        print(f"cache-eviction: an empty appliance takes {watch.empty_directory_bytes:,} bytes", flush=True)
+        thread = threading.Thread(target=watch.run, daemon=True)
+        thread.start()
+        mean_bytes = (BODY_BYTES_MIN + BODY_BYTES_MAX) // 2 + 1_024
+        calm_bytes = (options.calm_seconds + 2) * options.writes * mean_bytes + READ_BLOBS * mean_bytes
+        begins = limit * BEGINS_PERCENT // 100
+        if calm_bytes > begins // 2:
+            raise SystemExit("cache-eviction: without eviction the writes do not fit; take fewer seconds")
+        chunk = max(limit // mean_bytes // FILL_CHUNKS, 100)
+        seed = fill(watch, begins - calm_bytes, 1_000, chunk)
+        print(f"cache-eviction: filled after {time.monotonic() - began:.0f} s", flush=True)
+        before = watch.stats()
+        calm = phase(watch, options.calm_seconds, options)
+        after = watch.stats()
+        if after["objects"] < before["objects"] + calm.writes:
+            raise SystemExit("cache-eviction: something was evicted below the limit")
+        print(f"cache-eviction: without eviction: {calm}", flush=True)
+        # Above where eviction ends, so that it begins soon.
+        fill(watch, limit * (BEGINS_PERCENT + ENDS_PERCENT) // 200, seed, chunk)
+        full = watch.stats()
+        print(f"cache-eviction: full: {full['objects']:,} blobs, {full['stored_bytes']:,} bytes", flush=True)
+        evicting = phase(watch, options.seconds, options)
+        end = watch.stats()
+        evicted = full["objects"] + evicting.writes - end["objects"]
+        watch.ended.set()
+        thread.join()
+        watch.sample()
+    print(f"cache-eviction: with eviction: {evicting}")
+    print(f"cache-eviction: {full['objects']:,} blobs, {evicted:,} evicted while {evicting.writes:,} were written; at the end {end['objects']:,}")
+    print(f"cache-eviction: of {limit:,} bytes at most {watch.most_stored / limit:.2%} by its figures, {watch.most_directory / limit:.2%} by its directory; at most {watch.most_beside:,} bytes of log and reserve beside; {watch.samples} samples")
+    print(f"cache-eviction: p99 of reads {evicting.read_p99_us / calm.read_p99_us:.2f} times that without eviction; {time.monotonic() - began:.0f} s")
+    failures = judge(watch, calm, evicting, evicted)
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
