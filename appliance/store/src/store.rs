@@ -529,7 +529,9 @@ impl<O: Operation> Job for OperationJob<O> {
     }
 
     fn complete(self: Box<Self>, outcome: Result<(), Fault>) {
-        let OperationJob { reply, answer, .. } = *self;
+        let OperationJob { operation, reply, answer, .. } = *self;
+        // First, so that whoever has the reply finds given back what the operation held.
+        drop(operation);
         // The caller may have gone away; the operation stands all the same.
         drop(answer.send(outcome.and_then(|()| reply.ok_or(Fault::Closed))));
     }

@@ -23,7 +23,7 @@ use crate::types::{Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
 use crate::view::{Direction, Layers, Scan, Visible};
 use crate::wait::WaitKey;
 
-/// A unit of work that runs synchronously on one shard.
+/// A unit of work that runs synchronously on one shard. It is dropped before its caller has the outcome.
 pub trait Operation: Send + 'static {
     /// What the caller gets when the operation's effects, and all that it looked at, are durable.
     type Reply: Send + 'static;

@@ -50,6 +50,10 @@ pub struct Reservation {
 impl Reservation {
     /// Promises `bytes` more. Errors: there is no room for them; what was promised before stays.
     pub fn grow(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        // What is promised stands: for a moment others may count twice, as stored and as promised still.
+        if bytes == 0 {
+            return Ok(());
+        }
         let Some((loaded, state)) = totals(&self.shared, &self.ns) else { return Err(NoRoom::Quota) };
         let quota = self.shared.settings.quotas.get(&self.ns);
         if planted::is(Plant::ReservationForgotten) {
@@ -229,7 +233,7 @@ struct Wanted<F> {
     why: NoRoom,
     /// Shards that were not asked to evict in this attempt, and for which part.
     shards: Vec<(ShardId, Part)>,
-    /// Somebody else was evicting, or something has gone.
+    /// Somebody else was evicting on a shard, or something has gone.
     has_hope: bool,
     then: F,
 }
@@ -308,11 +312,17 @@ impl Cas {
                 if gone { cas.try_again(cx, wanted) } else { cas.ask_shards(cx, wanted) }
             });
         }
-        if !wanted.has_hope {
+        if !wanted.has_hope && !self.is_leaving(&wanted.ns) {
             return self.try_last(cx, wanted);
         }
         let cas = self.clone();
         Plan::wait(ATTEMPT_PAUSE, move |cx| cas.try_again(cx, wanted))
+    }
+
+    /// Whether somebody's eviction is not durable yet: what it took away is room in a moment.
+    fn is_leaving(&self, ns: &Namespace) -> bool {
+        totals(&self.0, ns)
+            .is_some_and(|(loaded, state)| loaded.total.is_leaving() || state.total.is_leaving())
     }
 
     fn rules_for<F>(

@@ -88,6 +88,10 @@ impl Total {
         self.committed_bytes().saturating_add(self.leaving_bytes.load(Ordering::Acquire))
     }
 
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving_bytes.load(Ordering::Acquire) > 0 || self.leaving_objects.load(Ordering::Acquire) > 0
+    }
+
     /// What is stored and what is promised.
     pub(crate) fn committed_bytes(&self) -> u64 {
         self.stored_bytes().saturating_add(self.reserved_bytes.load(Ordering::Relaxed))

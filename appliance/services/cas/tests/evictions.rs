@@ -90,6 +90,24 @@ fn what_is_used_stays_and_uploads_beyond_the_limit_make_room() {
 }
 
 #[test]
+fn uploads_beside_each_other_wait_for_each_others_evictions() {
+    with_world("beside", settings(40 * STORED), |world| async move {
+        for round in 0..60 {
+            let name = "a";
+            let number = |upload: u32| 4 * round + upload;
+            driver::both(
+                driver::both(put(&world, name, number(0)), put(&world, name, number(1))),
+                driver::both(put(&world, name, number(2)), put(&world, name, number(3))),
+            )
+            .await;
+            assert!(world.cas.stored_bytes() <= 40 * STORED);
+            world.clock.advance(Duration::from_secs(60));
+            world.store.catch_up().await.expect("open");
+        }
+    });
+}
+
+#[test]
 fn nothing_that_came_within_a_lease_period_makes_room_and_the_upload_is_refused() {
     with_world("fresh", settings(20 * STORED), |world| async move {
         tick(&world).await;
