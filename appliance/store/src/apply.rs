@@ -103,6 +103,10 @@ impl Owner {
         for extent in released(&effects.replaced, &named) {
             self.write_dead(extent);
         }
+        if effects.died_bytes > 0 {
+            self.died_bytes += effects.died_bytes;
+            self.shared.kept.died(self.id, effects.died_bytes);
+        }
         Some(self.filling().lsn())
     }
 

@@ -37,6 +37,9 @@ pub struct StoreConfig {
     /// Tables whose records never have bodies, and never had: what is replaced or removed there needs no look-up for what
     /// it may leave behind. Services declare them; a put with a body into one stops the process.
     pub bodyless: TableSet,
+    /// Tables whose records come and go, as those of a cache: their small bodies lie in packed segments of their own, and the
+    /// blocks of those that die are given back where they lie. A body of theirs is named by one record at a time.
+    pub passing: TableSet,
     /// Where operations have their time from.
     pub clock: Clock,
     /// Who takes outbox messages.
@@ -62,6 +65,7 @@ impl StoreConfig {
             packed_segment_bytes: 64 << 20,
             bulk_bytes_in_flight: 8 << 20,
             bodyless: TableSet::EMPTY,
+            passing: TableSet::EMPTY,
             clock: Clock::System,
             receivers: Receivers::default(),
             limits: OwnerLimits::default(),

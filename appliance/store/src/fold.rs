@@ -4,10 +4,10 @@
 //! Leaves to owner.rs: when to fold, and the exchange of overlays around it.
 //!
 //! ```text
-//! PACKED value = live_bytes u64 | total_bytes u64, little-endian
+//! PACKED value = live_bytes u64 | total_bytes u64 | 1 if the segment is of passing tables, else nothing; little-endian
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use heed::RwTxn;
 use crate::body::{Ballast, PackedMark, PackedWriter};
 use crate::companion::lock;
 use crate::fault::Fault;
+use crate::hollow::Died;
 use crate::index::Index;
 use crate::log::{Checkpoint, LogReader};
 use crate::overlay::{Overlay, Seen};
@@ -23,7 +24,7 @@ use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
 use crate::tables::{APPLIED_KEY, FOLDING_KEY, PACKED, record_key};
-use crate::types::{INLINE_BYTES_MAX, ShardId, TableId};
+use crate::types::{INLINE_BYTES_MAX, LogPosition, ShardId, TableId};
 use crate::warm::{ColdMeter, warm_overlay};
 
 /// Entries in one LMDB transaction at most. Each may dirty a page, which LMDB keeps in memory until the commit (and spills
@@ -37,6 +38,8 @@ pub(crate) struct FoldOrder {
     pub(crate) frozen: Arc<Overlay>,
     /// The last batch in it, which is durable.
     pub(crate) checkpoint: Checkpoint,
+    /// What the bodies took that died in it, as it was counted.
+    pub(crate) died_bytes: u64,
 }
 
 /// What a fold did.
@@ -49,11 +52,16 @@ pub(crate) struct FoldReport {
     pub(crate) empty_packed: Vec<u64>,
     /// Sealed packed segments in which little lives.
     pub(crate) sparse_packed: Vec<u64>,
+    /// Bodies of passing tables that nothing names any more.
+    pub(crate) died: Vec<Died>,
+    pub(crate) died_bytes: u64,
 }
 
 /// The folding thread's own state.
 pub(crate) struct Folder {
     pub(crate) packed: PackedWriter,
+    /// For passing tables.
+    pub(crate) passing: PackedWriter,
     pub(crate) log: LogReader,
     pub(crate) ballast: Option<Ballast>,
     pub(crate) scratch: Vec<u8>,
@@ -61,12 +69,31 @@ pub(crate) struct Folder {
     pub(crate) cold: Option<ColdMeter>,
     /// Packed segments whose files were removed.
     pub(crate) gone: Arc<Mutex<Vec<u64>>>,
+    /// What the fold under way, or its earlier tries, took out of the index.
+    pub(crate) deaths: Deaths,
+}
+
+/// What a fold finds dead, until it ends.
+#[derive(Default)]
+pub(crate) struct Deaths {
+    bodies: Vec<Died>,
+    /// Segment and offset of what it found named: a body may move from one record to another.
+    named: HashSet<(u64, u32)>,
 }
 
 #[derive(Default, Clone, Copy)]
 struct Usage {
     live_change: i64,
     written: u64,
+    is_passing: bool,
+}
+
+/// What is booked of a packed segment.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Books {
+    pub(crate) live_bytes: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) is_passing: bool,
 }
 
 impl Folder {
@@ -98,16 +125,17 @@ impl Folder {
     }
 
     fn try_fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
-        let mut committed = self.packed.mark();
+        let mut committed = [self.packed.mark(), self.passing.mark()];
         let result = self.fold_all(order, &mut committed);
         if result.is_err() {
-            self.packed.undo(&committed);
+            self.packed.undo(&committed[0]);
+            self.passing.undo(&committed[1]);
         }
         result
     }
 
     /// `committed` follows the last transaction that is in the index.
-    fn fold_all(&mut self, order: &FoldOrder, committed: &mut PackedMark) -> Result<FoldReport, Fault> {
+    fn fold_all(&mut self, order: &FoldOrder, committed: &mut [PackedMark; 2]) -> Result<FoldReport, Fault> {
         let started = Instant::now();
         let index = order.shared.shard(order.shard).index();
         let mut usage = BTreeMap::new();
@@ -134,7 +162,7 @@ impl Folder {
                     if order.shared.shard(order.shard).is_bodyless(key) {
                         fold_bodyless(index, &mut txn, key, &seen)?;
                     } else {
-                        self.fold_entry(index, &mut txn, order.shard, key, &seen, &mut usage)?;
+                        self.fold_entry(order, &mut txn, key, &seen, &mut usage)?;
                     }
                     in_txn += 1;
                 }
@@ -156,40 +184,47 @@ impl Folder {
             }
             if !planted::is(Plant::PackedSyncLeftOut) {
                 self.packed.sync()?;
+                self.passing.sync()?;
             }
             index.commit(txn)?;
-            *committed = self.packed.mark();
+            *committed = [self.packed.mark(), self.passing.mark()];
             if is_last {
                 lock(&self.gone).retain(|segment| !gone.contains(segment));
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                let checkpoint = order.checkpoint;
-                return Ok(FoldReport { checkpoint, entries, micros, empty_packed, sparse_packed });
+                let Deaths { bodies: mut died, named } = std::mem::take(&mut self.deaths);
+                let is_named = |one: &Died| named.contains(&(one.segment, one.body));
+                died.retain(|one| !is_named(one) || planted::is(Plant::MovedHollowed));
+                let (checkpoint, died_bytes) = (order.checkpoint, order.died_bytes);
+                let report =
+                    FoldReport { checkpoint, entries, micros, empty_packed, sparse_packed, died, died_bytes };
+                return Ok(report);
             }
         }
     }
 
     fn fold_entry(
         &mut self,
-        index: &Index,
+        order: &FoldOrder,
         txn: &mut RwTxn<'_>,
-        shard: ShardId,
         key: &[u8],
         seen: &Seen<'_>,
         usage: &mut BTreeMap<u64, Usage>,
     ) -> Result<(), Fault> {
+        let shard = order.shared.shard(order.shard);
+        let (index, is_passing) = (shard.index(), shard.is_passing(key));
         // A fresh key has nothing below, so neither a look-up nor a deletion is needed.
         let had_old = if seen.fresh {
             false
         } else {
             match index.get(txn, key) {
                 Ok(Some(old)) => {
-                    count_packed(old, shard, usage, -1)?;
+                    self.release(old, order.shard, is_passing, usage)?;
                     true
                 }
                 Ok(None) => false,
                 // A rotten value must not hold up what replaces it. Its bodies stay counted, which only keeps space.
                 Err(Fault::Corrupt(what)) => {
-                    crate::report(&format!("{shard}: replacing a damaged value: {what}"));
+                    crate::report(&format!("{}: replacing a damaged value: {what}", order.shard));
                     true
                 }
                 Err(fault) => return Err(fault),
@@ -205,9 +240,10 @@ impl Folder {
         let mut bodies = record.bodies;
         for body in &mut bodies {
             if let BodyRef::Log { position, length, crc } = body {
-                *body = self.move_body(key, *position, *length, *crc, usage)?;
-            } else if let BodyRef::Packed { segment, length, .. } = body {
+                *body = self.move_body(key, is_passing, (*position, *length, *crc), usage)?;
+            } else if let BodyRef::Packed { segment, offset, length, .. } = body {
                 usage.entry(*segment).or_default().live_change += i64::from(*length);
+                self.deaths.named.insert((*segment, *offset));
             }
         }
         self.scratch.clear();
@@ -215,13 +251,36 @@ impl Folder {
         index.put(txn, key, &self.scratch)
     }
 
+    /// Books what a record that goes has named.
+    fn release(
+        &mut self,
+        encoded: &[u8],
+        shard: ShardId,
+        is_passing: bool,
+        usage: &mut BTreeMap<u64, Usage>,
+    ) -> Result<(), Fault> {
+        if encoded.is_empty() || !may_have_bodies(encoded) {
+            return Ok(());
+        }
+        for body in Record::decode(encoded)?.bodies {
+            let BodyRef::Packed { shard: place, segment, offset, length, .. } = body else { continue };
+            if place != shard {
+                continue;
+            }
+            usage.entry(segment).or_default().live_change -= i64::from(length);
+            if is_passing {
+                self.deaths.bodies.push(Died { segment, body: offset, end: offset + length });
+            }
+        }
+        Ok(())
+    }
+
     /// Copies a body from the log to where it stays.
     fn move_body(
         &mut self,
         key: &[u8],
-        position: crate::types::LogPosition,
-        length: u32,
-        crc: u32,
+        is_passing: bool,
+        (position, length, crc): (LogPosition, u32, u32),
         usage: &mut BTreeMap<u64, Usage>,
     ) -> Result<BodyRef, Fault> {
         let mut bytes = vec![0; length as usize];
@@ -236,9 +295,11 @@ impl Folder {
         if bytes.len() <= INLINE_BYTES_MAX {
             return Ok(BodyRef::Inline(bytes));
         }
-        let place = self.packed.append(TableId(key[0]), &key[1..], &bytes)?;
+        let packed = if is_passing { &mut self.passing } else { &mut self.packed };
+        let place = packed.append(TableId(key[0]), &key[1..], &bytes)?;
         if let BodyRef::Packed { segment, .. } = place {
             let usage = usage.entry(segment).or_default();
+            usage.is_passing = is_passing;
             usage.live_change += i64::from(length);
             usage.written += u64::from(length);
         }
@@ -253,18 +314,19 @@ impl Folder {
         empty: &mut Vec<u64>,
         sparse: &mut Vec<u64>,
     ) -> Result<(), Fault> {
-        let open = self.packed.open_segment();
+        let open = [self.packed.open_segment(), self.passing.open_segment()];
         let start = [PACKED.0];
         for item in index.range(txn, std::ops::Bound::Included(&start[..]))? {
             let (key, value) = item.map_err(|error| index.fault("walk", error))?;
             let Some(segment) = packed_segment(key) else { break };
-            if Some(segment) == open {
+            if open.contains(&Some(segment)) {
                 continue;
             }
-            let (live, total) = decode_usage(index.check(key, value)?)?;
-            if live == 0 {
+            let books = decode_usage(index.check(key, value)?)?;
+            let sparse_part = if books.is_passing { SPARSE_PART_PASSING } else { SPARSE_PART };
+            if books.live_bytes == 0 {
                 empty.push(segment);
-            } else if live < total / SPARSE_PART {
+            } else if books.live_bytes < books.total_bytes / sparse_part {
                 sparse.push(segment);
             }
         }
@@ -284,53 +346,52 @@ fn fold_bodyless(index: &Index, txn: &mut RwTxn<'_>, key: &[u8], seen: &Seen<'_>
 
 /// A sealed segment whose live bytes are fewer than this part of what was written is copied forward.
 const SPARSE_PART: u64 = 4;
+/// The same for passing tables, whose dead blocks are punched: only so that files do not become many.
+const SPARSE_PART_PASSING: u64 = 16;
 
 /// Whether an encoded record can name bodies, without decoding it.
 fn may_have_bodies(encoded: &[u8]) -> bool {
     encoded.get(1) != Some(&0)
 }
 
-fn count_packed(
-    encoded: &[u8],
-    shard: ShardId,
-    usage: &mut BTreeMap<u64, Usage>,
-    sign: i64,
-) -> Result<(), Fault> {
-    if !may_have_bodies(encoded) || encoded.is_empty() {
-        return Ok(());
-    }
-    for body in Record::decode(encoded)?.bodies {
-        if let BodyRef::Packed { shard: place, segment, length, .. } = body
-            && place == shard
-        {
-            usage.entry(segment).or_default().live_change += sign * i64::from(length);
-        }
-    }
-    Ok(())
-}
-
 fn write_usage(index: &Index, txn: &mut RwTxn<'_>, usage: &BTreeMap<u64, Usage>) -> Result<(), Fault> {
     for (segment, change) in usage {
         let key = record_key(PACKED, &segment.to_be_bytes());
-        let (live, total) = index.get(txn, &key)?.map(decode_usage).transpose()?.unwrap_or((0, 0));
-        let live = live.checked_add_signed(change.live_change).ok_or_else(|| {
+        let mut books = index.get(txn, &key)?.map(decode_usage).transpose()?.unwrap_or_default();
+        books.live_bytes = books.live_bytes.checked_add_signed(change.live_change).ok_or_else(|| {
             Fault::corrupt(format!(
                 "packed segment {segment} would have {} live bytes",
-                live as i64 + change.live_change
+                books.live_bytes as i64 + change.live_change
             ))
         })?;
-        let mut value = [0; 16];
-        value[..8].copy_from_slice(&live.to_le_bytes());
-        value[8..].copy_from_slice(&(total + change.written).to_le_bytes());
-        index.put(txn, &key, &value)?;
+        books.total_bytes += change.written;
+        books.is_passing |= change.is_passing;
+        let mut value = [0; 17];
+        value[..8].copy_from_slice(&books.live_bytes.to_le_bytes());
+        value[8..16].copy_from_slice(&books.total_bytes.to_le_bytes());
+        value[16] = PASSING;
+        index.put(txn, &key, &value[..if books.is_passing { 17 } else { 16 }])?;
     }
     Ok(())
 }
 
-fn decode_usage(value: &[u8]) -> Result<(u64, u64), Fault> {
+fn decode_usage(value: &[u8]) -> Result<Books, Fault> {
     let mut reader = crate::record::Reader { rest: value };
-    Ok((reader.u64()?, reader.u64()?))
+    let (live_bytes, total_bytes) = (reader.u64()?, reader.u64()?);
+    let is_passing = match reader.rest {
+        [] => false,
+        [PASSING] => true,
+        _ => {
+            return Err(Fault::corrupt(
+                "the books of a packed segment are in a form that is not known".into(),
+            ));
+        }
+    };
+    Ok(Books { live_bytes, total_bytes, is_passing })
 }
+
+/// Marks the books of a segment of passing tables.
+const PASSING: u8 = 1;
 
 fn packed_segment(key: &[u8]) -> Option<u64> {
     let (table, rest) = key.split_first()?;
@@ -343,8 +404,8 @@ pub(crate) fn applied(index: &Index) -> Result<Option<Checkpoint>, Fault> {
     index.get(&txn, APPLIED_KEY)?.map(Checkpoint::decode).transpose()
 }
 
-/// Live and total bytes of every packed segment, as the last fold booked them.
-pub(crate) fn packed_usage(index: &Index) -> Result<BTreeMap<u64, (u64, u64)>, Fault> {
+/// The books of every packed segment, as the last fold left them.
+pub(crate) fn packed_usage(index: &Index) -> Result<BTreeMap<u64, Books>, Fault> {
     let txn = index.read()?;
     let start = [PACKED.0];
     let mut books = BTreeMap::new();

@@ -15,8 +15,8 @@ use crate::owner::Owner;
 use crate::planted::{self, Plant};
 use crate::view::Overlays;
 
-/// The oldest entry of the active overlay on a full disk.
-const FOLD_AGE_MAX_WHEN_FULL: Duration = Duration::from_secs(1);
+/// The oldest entry of the active overlay where room is short.
+const FOLD_AGE_MAX_WHEN_SHORT: Duration = Duration::from_secs(1);
 /// Pause after a fold that found the disk full.
 const FOLD_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -31,9 +31,10 @@ impl Owner {
         }
         let active = self.overlay.overlay();
         let (entries, bytes) = (active.entry_count(), active.arena_bytes());
-        // What was deleted on a full disk is room only after a fold.
-        let full = self.shard().counts.full.load(Ordering::Relaxed);
-        let age_max = if full { FOLD_AGE_MAX_WHEN_FULL } else { self.limits.fold_age_max };
+        // What was deleted on a full disk, or by a cache at its limit, is room only after a fold.
+        let is_short =
+            self.shard().counts.full.load(Ordering::Relaxed) || self.shared.kept.is_wanted(self.id);
+        let age_max = if is_short { FOLD_AGE_MAX_WHEN_SHORT } else { self.limits.fold_age_max };
         let old = self.active_since.is_some_and(|since| ring::now() - since > age_max);
         let due = entries >= self.limits.fold_entries
             || bytes >= self.limits.fold_bytes
@@ -61,6 +62,8 @@ impl Owner {
         self.shard().overlays.replace(overlays);
         self.frozen = Some(frozen);
         self.log_bytes_frozen = std::mem::take(&mut self.log_bytes_since_freeze);
+        self.died_bytes_frozen = std::mem::take(&mut self.died_bytes);
+        self.shared.kept.answer(self.id);
         self.active_since = None;
         self.fold_after = Some(last);
         if self.in_flight.is_none() {
@@ -77,6 +80,7 @@ impl Owner {
             shard: self.id,
             frozen: Arc::clone(frozen),
             checkpoint,
+            died_bytes: self.died_bytes_frozen,
         };
         self.companions.fold(order);
     }

@@ -25,7 +25,9 @@ mod freeze;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod grace;
+mod hollow;
 mod index;
+mod kept;
 pub mod log;
 mod merge;
 #[doc(hidden)]
@@ -70,6 +72,7 @@ pub use config::{OwnerLimits, StoreConfig};
 pub use drain::ShardStatus;
 pub use fault::Fault;
 pub use format::{Format, OpenError};
+pub use kept::Kept;
 pub use merge::{MergedScan, Views};
 pub use open::Opened;
 pub use outbox::{Receiver, Receivers, Topic};

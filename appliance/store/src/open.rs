@@ -4,7 +4,7 @@
 //! recovery refuses is not served; the others are, and what it leaves undecided stays in doubt.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,8 @@ use crate::fault::Fault;
 use crate::fold::Folder;
 use crate::format::{DataLock, Format, OpenError};
 use crate::grace;
+use crate::hollow::Hollows;
+use crate::kept::Kept;
 use crate::log::{LogConfig, LogFiles, LogWriter, Recovered, SegmentSupply};
 use crate::message::Message;
 use crate::overlay::{OverlayWriter, overlay};
@@ -30,7 +32,7 @@ use crate::owner::{Owner, OwnerStart, TICK_INTERVAL};
 use crate::placement::Placement;
 use crate::reclaim::ReclaimState;
 use crate::recovery::{Recovery, Refused, Undecided, decide, find_prepared, recover_shards};
-use crate::shared::{ShardShared, Shared};
+use crate::shared::{ShardShared, Shared, TableKinds};
 use crate::store::{Core, CoreLogReader, Store};
 use crate::sweep::{Named, read_marks};
 use crate::transact::Prepared;
@@ -140,11 +142,14 @@ impl Opened {
                 recovery;
             named.push(recovery.named);
             let durable = recovered.tail.lsn.0;
-            let (files, bodyless) = (recovered.files.clone(), config.bodyless);
-            shards.push(ShardShared::new(id, overlays, durable, index, files, bodyless, sender));
+            let files = recovered.files.clone();
+            let kinds = TableKinds { bodyless: config.bodyless, passing: config.passing };
+            shards.push(ShardShared::new(id, overlays, durable, index, files, kinds, sender));
             rest.push((id, writer, recovered, log_config, log_reference_low, mailbox));
         }
+        let kept = Arc::new(Kept::new(shards.len()));
         let shared = Arc::new(Shared {
+            kept,
             directory: format.directory,
             shards,
             commits: CommitCounter::new(),
@@ -422,7 +427,9 @@ fn start_companions(
     let packed = PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?;
     let first_packed = packed.next_segment();
     let folder = Folder {
+        passing: packed.beside(),
         packed,
+        deaths: Default::default(),
         log: shared.shard(id).log.reader(),
         ballast,
         scratch: Vec::new(),
@@ -446,6 +453,9 @@ fn start_companions(
             forwarded: 0,
             first_packed,
             gone,
+            hollows: Hollows::default(),
+            sizes: BTreeMap::new(),
+            newest: None,
         })),
     })
 }

@@ -64,6 +64,10 @@ pub(crate) struct Owner {
     pub(crate) log_bytes_since_freeze: u64,
     /// Of the frozen overlay.
     pub(crate) log_bytes_frozen: u64,
+    /// What bodies of passing tables took that died since the overlays were exchanged.
+    pub(crate) died_bytes: u64,
+    /// Of the frozen overlay.
+    pub(crate) died_bytes_frozen: u64,
     pub(crate) filling: Option<BatchBuilder>,
     pub(crate) counting: Counting,
     /// An operation did not fit any more; room comes with the next batch.
@@ -141,6 +145,8 @@ impl Owner {
             active_since: has_entries.then(ring::now),
             log_bytes_since_freeze: start.replayed_bytes,
             log_bytes_frozen: 0,
+            died_bytes: 0,
+            died_bytes_frozen: 0,
             filling: None,
             counting: Counting::default(),
             filling_is_full: false,

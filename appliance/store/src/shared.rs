@@ -10,6 +10,7 @@ use crate::clock::StepWatch;
 use crate::fault::Fault;
 use crate::grace::AtomicShared;
 use crate::index::Index;
+use crate::kept::Kept;
 use crate::log::LogFiles;
 use crate::message::Message;
 use crate::placement::Placement;
@@ -24,6 +25,15 @@ const UNREADABLE: u8 = 2;
 /// What a fold takes of the index for one entry, at most but for large values.
 const INDEX_PAGE_BYTES: u64 = 4096;
 
+/// What services declare of their tables.
+#[derive(Clone, Copy)]
+pub(crate) struct TableKinds {
+    /// Tables whose records have no bodies.
+    pub(crate) bodyless: TableSet,
+    /// Tables whose records come and go.
+    pub(crate) passing: TableSet,
+}
+
 /// One shard as every core sees it.
 pub(crate) struct ShardShared {
     pub(crate) id: ShardId,
@@ -32,8 +42,7 @@ pub(crate) struct ShardShared {
     /// Nothing where recovery refused the shard: then it is unreadable from the start.
     index: Option<Index>,
     pub(crate) log: LogFiles,
-    /// Tables whose records have no bodies.
-    pub(crate) bodyless: TableSet,
+    pub(crate) kinds: TableKinds,
     pub(crate) mailbox: ring::Sender<Message>,
     pub(crate) counts: ShardCounts,
     state: AtomicU8,
@@ -88,7 +97,7 @@ impl ShardShared {
         durable_lsn: u64,
         index: Index,
         log: LogFiles,
-        bodyless: TableSet,
+        kinds: TableKinds,
         mailbox: ring::Sender<Message>,
     ) -> ShardShared {
         ShardShared {
@@ -97,7 +106,7 @@ impl ShardShared {
             durable_lsn: AtomicU64::new(durable_lsn),
             index: Some(index),
             log,
-            bodyless,
+            kinds,
             mailbox,
             counts: ShardCounts::default(),
             state: AtomicU8::new(HEALTHY),
@@ -120,7 +129,7 @@ impl ShardShared {
             durable_lsn: AtomicU64::new(0),
             index: None,
             log,
-            bodyless: TableSet::EMPTY,
+            kinds: TableKinds { bodyless: TableSet::EMPTY, passing: TableSet::EMPTY },
             mailbox,
             counts: ShardCounts::default(),
             state: AtomicU8::new(UNREADABLE),
@@ -136,7 +145,12 @@ impl ShardShared {
 
     /// Whether the record of a key never has bodies.
     pub(crate) fn is_bodyless(&self, record_key: &[u8]) -> bool {
-        self.bodyless.contains(TableId(record_key[0]))
+        self.kinds.bodyless.contains(TableId(record_key[0]))
+    }
+
+    /// Whether the record of a key comes and goes, so that its small bodies lie apart.
+    pub(crate) fn is_passing(&self, record_key: &[u8]) -> bool {
+        self.kinds.passing.contains(TableId(record_key[0]))
     }
 
     /// Whether the shard came through recovery.
@@ -242,6 +256,8 @@ pub(crate) struct Shared {
     /// The process is stopping: what can wait for the next start waits.
     pub(crate) closing: AtomicBool,
     pub(crate) clock_steps: StepWatch,
+    /// What passing tables keep of the disk.
+    pub(crate) kept: Arc<Kept>,
 }
 
 impl Shared {

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{ADMIT_INTERVAL, ADMIT_PATIENCE, OwnerLimits};
 use crate::disk::LocalFuture;
 use crate::fault::Fault;
+use crate::kept::Kept;
 use crate::log::LogReader;
 use crate::merge::Views;
 use crate::message::{Job, Message, Verdict};
@@ -188,14 +189,20 @@ impl Store {
         Lsn(durable.min(open.saturating_sub(1)))
     }
 
+    /// What passing tables keep of the disk beside what their records name.
+    #[must_use]
+    pub fn kept(&self) -> Arc<Kept> {
+        Arc::clone(&self.core.shared.kept)
+    }
+
     /// Keeps a body of a record of `owner` readable; call it in the turn of the view that gave the reference.
     #[must_use]
     pub fn pin(&self, owner: ShardId, body: &BodyRef) -> Pin {
         let pins = match body {
             BodyRef::Inline(_) => Vec::new(),
             BodyRef::Log { position, .. } => vec![self.core.pins.pin(PinKey::log(owner, position.segment))],
-            BodyRef::Packed { shard, segment, .. } => {
-                vec![self.core.pins.pin(PinKey::packed(*shard, *segment))]
+            BodyRef::Packed { shard, segment, offset, .. } => {
+                vec![self.core.pins.pin(PinKey::packed(*shard, *segment, *offset))]
             }
             BodyRef::Extents(extents) => {
                 extents.iter().map(|extent| self.core.pins.pin(PinKey::extent(extent.id))).collect()
@@ -226,7 +233,7 @@ impl Store {
     /// As `admit`; a full disk does not keep out an operation that `frees`, nor one whose `keys` are all in tables without
     /// bodies while the index has room within its file.
     pub async fn admit_operation<O: Operation>(&self, shard: ShardId, operation: &O) -> Result<(), Fault> {
-        let bodyless = self.core.shared.shard(shard).bodyless;
+        let bodyless = self.core.shared.shard(shard).kinds.bodyless;
         let in_index = || {
             let (mut some, mut all) = (false, true);
             operation.keys(&mut |table, _| (some, all) = (true, all && bodyless.contains(table)));

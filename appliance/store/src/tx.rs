@@ -19,7 +19,7 @@ use crate::record::{BodyRef, Record};
 use crate::resident::{Change, Residents};
 use crate::shared::ShardShared;
 use crate::tables::{DUE, record_key};
-use crate::types::{Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
+use crate::types::{BLOCK_BYTES, Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
 use crate::view::{Direction, Layers, Scan, Visible};
 use crate::wait::WaitKey;
 
@@ -140,6 +140,8 @@ pub(crate) struct Effects {
     pub(crate) held: Vec<Vec<u8>>,
     /// Bodies of the records that the staged writes replace or remove.
     pub(crate) replaced: Vec<BodyRef>,
+    /// About what those of passing tables took of the disk.
+    pub(crate) died_bytes: u64,
 }
 
 /// The inputs that are not data: clock, randomness, and the number of the batch.
@@ -177,6 +179,8 @@ pub struct Tx<'a> {
 
 /// Records whose bodies a transaction remembers; beyond that it looks again.
 const READ_MEMORY_COUNT: usize = 32;
+/// What a packed body takes beside its bytes, about.
+const PACKED_HEAD_BYTES: u64 = 64;
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(
@@ -472,11 +476,13 @@ impl<'a> Tx<'a> {
             self.check_free(key)?;
         }
         let mut replaced = Vec::new();
+        let mut died_bytes = 0;
         for write in staged.iter().filter(|write| !write.fresh && write.change.is_none()) {
             if self.shard.is_bodyless(&write.key) {
                 self.check_free(&write.key)?;
                 continue;
             }
+            let first = replaced.len();
             match self.read.iter().position(|(key, _)| *key == write.key) {
                 Some(place) => replaced.append(&mut self.read[place].1),
                 None => match self.get_committed(&write.key) {
@@ -487,8 +493,34 @@ impl<'a> Tx<'a> {
                     Err(fault) => return Err(fault),
                 },
             }
+            if self.shard.is_passing(&write.key) {
+                died_bytes += replaced[first..].iter().map(|body| self.taken_bytes(body)).sum::<u64>();
+            }
         }
-        Ok(Effects { staged, held, replaced })
+        // What moves to another record, or stays in its own, is not dead.
+        for write in staged.iter().filter(|write| self.shard.is_passing(&write.key)) {
+            for body in write.record.iter().flat_map(|record| &record.bodies) {
+                let Body::Kept(body) = body else { continue };
+                died_bytes = died_bytes.saturating_sub(self.taken_bytes(body));
+            }
+        }
+        Ok(Effects { staged, held, replaced, died_bytes })
+    }
+
+    /// About what a body takes of the disk, or will once the fold under way ends.
+    fn taken_bytes(&self, body: &BodyRef) -> u64 {
+        match body {
+            BodyRef::Inline(_) => 0,
+            BodyRef::Log { .. } if self.frozen.is_none() => 0,
+            BodyRef::Log { .. } | BodyRef::Packed { .. } => body.length() + PACKED_HEAD_BYTES,
+            BodyRef::Extents(extents) => {
+                let block = BLOCK_BYTES as u64;
+                extents
+                    .iter()
+                    .map(|extent| u64::from(extent.data_bytes).next_multiple_of(block) + block)
+                    .sum()
+            }
+        }
     }
 
     /// Errors: `Fault::InDoubt` when a transaction holds the key. Every intent that is not resolved is in the active

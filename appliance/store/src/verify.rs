@@ -193,7 +193,7 @@ fn note_body(shard: ShardId, body: &BodyRef, named: &mut HashSet<ExtentId>, live
 fn check_books(shard: &ShardShared, live: &BTreeMap<u64, u64>, report: &mut Verified) -> Result<(), Fault> {
     let books = packed_usage(shard.index())?;
     for (segment, bytes) in live {
-        let booked = books.get(segment).map_or(0, |(live, _)| *live);
+        let booked = books.get(segment).map_or(0, |books| books.live_bytes);
         // Records that are not folded yet can only make the books say more than what is found.
         if booked < *bytes {
             report.fail(format!(

@@ -74,6 +74,11 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
         ),
         gauge("zerocloud_cache_stored_bytes", "Bytes that the build cache stores.", figures.stored_bytes),
         gauge(
+            "zerocloud_cache_kept_bytes",
+            "Bytes on the disk of what is gone from the build cache.",
+            figures.kept_bytes,
+        ),
+        gauge(
             "zerocloud_cache_reserved_bytes",
             "Bytes promised to uploads under way.",
             figures.reserved_bytes,

@@ -237,6 +237,7 @@ pub fn open_store(config: &Config, shared: &Shared) -> Result<Opened, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut settings = StoreConfig::new(config.data.clone(), shards, disk);
     settings.bodyless = BODYLESS;
+    settings.passing = cas::PASSING;
     settings.receivers = crate::services::receivers(config, &shared.dropped);
     Opened::open(settings, false, crate::random::Random::new().draw()).map_err(refuse)
 }

@@ -28,6 +28,8 @@ pub struct Figures {
     pub logical_bytes: u64,
     /// Bytes that are stored.
     pub stored_bytes: u64,
+    /// Bytes on the disk of what is gone: the next fold gives them back, or they share a block with what is there.
+    pub kept_bytes: u64,
     /// Bytes that are promised to uploads under way.
     pub reserved_bytes: u64,
     /// The limit.
@@ -88,6 +90,7 @@ impl Cas {
         let Some(loaded) = shared.loaded() else { return figures };
         figures.objects = loaded.total.objects();
         figures.stored_bytes = loaded.total.stored_bytes();
+        figures.kept_bytes = loaded.kept.dying_bytes() + loaded.kept.settled_bytes();
         figures.reserved_bytes = load(&loaded.total.reserved_bytes);
         figures.logical_bytes = loaded.namespaces.all().map(|state| state.total.stored_bytes()).sum();
         figures.pinned_bytes = loaded.pinned.stored_bytes();

@@ -60,8 +60,8 @@ pub use put::{PutError, Stored, Upload};
 pub use settings::{Quota, Settings};
 pub use shared::Shared;
 pub use stats::{Lookup, Reason, Window};
-pub use store::BODYLESS;
 pub use store::key::{Metadata, Reference};
+pub use store::{BODYLESS, PASSING};
 
 /// The content store. One for the process, a clone for each core.
 #[derive(Clone)]

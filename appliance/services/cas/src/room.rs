@@ -1,6 +1,6 @@
 //! Room for uploads: promised before a byte is kept, made by evicting where there is none.
-//! Invariant: what is stored and what is promised never exceed the limit together, nor a namespace's quota; a promise is given back
-//! when it is dropped, after the totals have what was stored.
+//! Invariant: what is stored, what is promised and what has gone but is on the disk still never exceed the limit together, nor the
+//! first two a namespace's quota; a promise is given back when it is dropped, after the totals have what was stored.
 //! Leaves to evict.rs: what goes. To tick.rs: evicting before the limit is reached.
 
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use crate::store::{USAGE, minute_of};
 pub(crate) const HIGH_PERCENT: u64 = 95;
 /// It ends when so much of it is.
 pub(crate) const LOW_PERCENT: u64 = 90;
+/// So much may have gone and be on the disk still, near the limit, before the store is asked to give it back early.
+pub(crate) const DYING_PERCENT: u64 = 1;
 /// How long an upload waits for room.
 const PATIENCE_MS: u64 = 250;
 /// How often it looks, where others are evicting already.
@@ -62,7 +64,8 @@ impl Reservation {
         loaded.total.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
         state.total.reserved_bytes.fetch_add(bytes, Ordering::AcqRel);
         self.bytes = self.bytes.saturating_add(bytes);
-        let refused = if loaded.total.taken_bytes() > self.shared.settings.max_bytes {
+        let limit = loaded.limit_bytes(self.shared.settings.max_bytes);
+        let refused = if loaded.taken_bytes() > limit {
             Some(NoRoom::Full)
         } else if quota.is_some_and(|quota| state.total.taken_bytes() > quota.bytes) {
             Some(NoRoom::Quota)
@@ -151,9 +154,10 @@ pub(crate) fn size_rules(
     part: Part,
 ) -> Result<Option<Rules>, Fault> {
     let Some(loaded) = shared.loaded() else { return Ok(None) };
-    let over = excess(loaded.total.committed_bytes(), bytes, shared.settings.max_bytes);
+    let limit = loaded.limit_bytes(shared.settings.max_bytes);
+    let over = excess(loaded.total.committed_bytes(), bytes, limit);
     let [_, here] = cx.store.view(shard)?.counter(USAGE, &[])?;
-    let low = percent(shared.settings.max_bytes, LOW_PERCENT);
+    let low = percent(limit, LOW_PERCENT);
     let wanted = part_of(part, over, low, here, cx.store.shards().count() as u64);
     Ok((wanted > 0).then(|| Rules {
         reason: Reason::Size,
@@ -282,6 +286,9 @@ impl Cas {
         }
         wanted.attempts += 1;
         wanted.has_hope = false;
+        if let (NoRoom::Full, Some(loaded)) = (&wanted.why, self.0.loaded()) {
+            loaded.kept.want();
+        }
         let mut shards: Vec<ShardId> = cx.store.shards().collect();
         // Uploads beside each other begin with different shards.
         let first = (cx.random)() as usize % shards.len().max(1);
@@ -319,10 +326,11 @@ impl Cas {
         Plan::wait(ATTEMPT_PAUSE, move |cx| cas.try_again(cx, wanted))
     }
 
-    /// Whether somebody's eviction is not durable yet: what it took away is room in a moment.
+    /// Whether somebody's eviction is not durable yet, or not given back to the disk: what it took away is room in a moment.
     fn is_leaving(&self, ns: &Namespace) -> bool {
-        totals(&self.0, ns)
-            .is_some_and(|(loaded, state)| loaded.total.is_leaving() || state.total.is_leaving())
+        totals(&self.0, ns).is_some_and(|(loaded, state)| {
+            loaded.total.is_leaving() || state.total.is_leaving() || loaded.kept.dying_bytes() > 0
+        })
     }
 
     fn rules_for<F>(

@@ -4,9 +4,9 @@
 //! Leaves to usage.rs: changing them. To room.rs: what is promised to uploads.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ::store::{Fault, ShardId, Store, Timestamp};
+use ::store::{Fault, Kept, ShardId, Store, Timestamp};
 
 use crate::closure::Checks;
 use crate::gc::Jobs;
@@ -52,6 +52,8 @@ pub(crate) struct Loaded {
     pub(crate) total: Total,
     /// What pins keep.
     pub(crate) pinned: Total,
+    /// What is gone and takes room still.
+    pub(crate) kept: Arc<Kept>,
     /// What was counted of all namespaces and not written yet.
     pub(crate) unwritten: Tally,
     /// More is stored than is wanted, and it is being evicted.
@@ -220,11 +222,23 @@ impl Loaded {
             namespaces: Namespaces::default(),
             total: Total::default(),
             pinned: Total::default(),
+            kept: store.kept(),
             unwritten: Tally::default(),
             is_evicting: AtomicBool::new(false),
         };
         usage::read(&loaded, store)?;
         Ok(loaded)
+    }
+
+    /// What of a limit may be stored, if what has gone leaves room that only time, or copying, gives back. It takes half of the
+    /// limit at most, lest a small one has room for nothing.
+    pub(crate) fn limit_bytes(&self, max_bytes: u64) -> u64 {
+        max_bytes - self.kept.settled_bytes().min(max_bytes / 2)
+    }
+
+    /// What is stored or promised, or is not given back to the disk yet.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.total.taken_bytes().saturating_add(self.kept.dying_bytes())
     }
 
     pub(crate) fn shard(&self, shard: ShardId) -> &ShardState {

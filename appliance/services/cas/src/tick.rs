@@ -11,7 +11,7 @@ use ::store::{Fault, ShardId, Timestamp};
 use plan::{Context, MORE_IS_DUE, Plan, Reply};
 
 use crate::evict::Rules;
-use crate::room::{self, HIGH_PERCENT, LOW_PERCENT, Part, percent, slice_in_turn};
+use crate::room::{self, DYING_PERCENT, HIGH_PERCENT, LOW_PERCENT, Part, percent, slice_in_turn};
 use crate::shared::Shared;
 use crate::stats::{self, Reason, STATS_SHARD};
 use crate::store::minute_of;
@@ -161,7 +161,13 @@ fn goes_on(is_evicting: &AtomicBool, now: u64, limit: u64) -> bool {
 /// Evicts for the limit of all.
 fn size(shared: &Arc<Shared>, cx: &mut Context<'_>, shard: ShardId) -> Result<Option<Work>, Fault> {
     let Some(loaded) = shared.loaded() else { return Ok(None) };
-    let is_over = goes_on(&loaded.is_evicting, loaded.total.committed_bytes(), shared.settings.max_bytes);
+    let limit = loaded.limit_bytes(shared.settings.max_bytes);
+    if loaded.taken_bytes() > percent(limit, LOW_PERCENT)
+        && loaded.kept.dying_bytes() > percent(limit, DYING_PERCENT)
+    {
+        loaded.kept.want();
+    }
+    let is_over = goes_on(&loaded.is_evicting, loaded.total.committed_bytes(), limit);
     let full_ms = shared.disk_full_ms();
     // A full disk is a limit too, of which only uploads hear. Each time that one hears of it a slice goes.
     let is_full = std::mem::replace(&mut loaded.shard(shard).marks().disk_full_ms, full_ms) != full_ms;

@@ -15,30 +15,37 @@
 //!     16      4  CRC32C of: directory id, shard u16, segment u64, entry offset u32, bytes 0 .. 16, key
 //!     20      -  key, then body
 //! ```
+//! Blocks that dead entries cover whole may have been punched: a walk that meets one goes on behind it with the next entry
+//! whose header is whole.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::files::{FileKey, Files, SegmentKind, write_fault};
 use crate::disk::DiskFile;
 use crate::fault::Fault;
 use crate::record::BodyRef;
-use crate::types::{DirectoryId, KEY_BYTES_MAX, LOG_BODY_BYTES_MAX, ShardId, TableId};
+use crate::types::{BLOCK_BYTES, DirectoryId, KEY_BYTES_MAX, LOG_BODY_BYTES_MAX, ShardId, TableId};
 
 /// Appends bodies to the packed segments of one shard. Blocks: it belongs to the companion.
 pub struct PackedWriter {
     files: Arc<Files>,
     shard: ShardId,
     segment_bytes: u32,
-    next_segment: u64,
+    /// Shared by the writers of the shard.
+    next_segment: Arc<AtomicU64>,
+    /// Blocks are reserved in steps of this.
+    ahead_bytes: u32,
     open: Option<OpenPacked>,
+    /// Segments begun since the last mark.
+    begun: Vec<u64>,
 }
 
 /// A place in the writing.
 pub struct PackedMark {
     /// The open segment and its end.
     open: Option<(u64, u32)>,
-    next_segment: u64,
 }
 
 struct OpenPacked {
@@ -50,6 +57,7 @@ struct OpenPacked {
     written: u32,
     allocated: u32,
     segment_bytes: u32,
+    ahead_bytes: u32,
 }
 
 impl PackedWriter {
@@ -57,8 +65,30 @@ impl PackedWriter {
     /// `segment_bytes` is `PACKED_SEGMENT_BYTES` unless configured otherwise. Errors: `Fault::Io` of the listing.
     pub fn open(files: Arc<Files>, shard: ShardId, segment_bytes: u32) -> Result<PackedWriter, Fault> {
         assert!(segment_bytes as usize >= ENTRY_BYTES_MAX, "a segment holds at least one entry");
-        let next_segment = files.next_segment(SegmentKind::Packed, shard)?;
-        Ok(PackedWriter { files, shard, segment_bytes, next_segment, open: None })
+        let next_segment = Arc::new(AtomicU64::new(files.next_segment(SegmentKind::Packed, shard)?));
+        Ok(PackedWriter {
+            files,
+            shard,
+            segment_bytes,
+            next_segment,
+            ahead_bytes: ALLOCATE_BYTES,
+            open: None,
+            begun: Vec::new(),
+        })
+    }
+
+    /// Another writer for the same shard, with segments of its own that take no more of the disk than what is in them.
+    #[must_use]
+    pub fn beside(&self) -> PackedWriter {
+        PackedWriter {
+            files: Arc::clone(&self.files),
+            shard: self.shard,
+            segment_bytes: self.segment_bytes,
+            next_segment: Arc::clone(&self.next_segment),
+            ahead_bytes: 1,
+            open: None,
+            begun: Vec::new(),
+        }
     }
 
     /// Appends a body and says where it will lie once `sync` has returned. Key and body must be within the limits of
@@ -77,17 +107,17 @@ impl PackedWriter {
     }
 
     /// Where writing stands; taken when everything appended before is synced.
-    #[must_use]
-    pub fn mark(&self) -> PackedMark {
-        let open = self.open.as_ref().map(|open| (open.key.segment, open.end()));
-        PackedMark { open, next_segment: self.next_segment }
+    pub fn mark(&mut self) -> PackedMark {
+        self.begun.clear();
+        PackedMark { open: self.open.as_ref().map(|open| (open.key.segment, open.end())) }
     }
 
     /// Gives back the room of everything appended since `mark`, which nothing names and nothing will: on a full disk it is
     /// what the next try needs. Where that fails the room stays taken until the next start. The next body begins a new segment.
+    /// `mark` is the last one.
     pub fn undo(&mut self, mark: &PackedMark) {
         self.open = None;
-        let since = (mark.next_segment..self.next_segment).map(|segment| (segment, 0));
+        let since = std::mem::take(&mut self.begun).into_iter().map(|segment| (segment, 0));
         for (segment, keep_bytes) in mark.open.into_iter().chain(since) {
             let key = FileKey { kind: SegmentKind::Packed, shard: self.shard, segment };
             if let Ok(file) = self.files.open_to_write(key, false) {
@@ -99,7 +129,7 @@ impl PackedWriter {
     /// The number of the next segment: before anything was appended, the first one of this run.
     #[must_use]
     pub fn next_segment(&self) -> u64 {
-        self.next_segment
+        self.next_segment.load(Ordering::Relaxed)
     }
 
     /// The segment that is being written, which must not be removed.
@@ -118,10 +148,11 @@ impl PackedWriter {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let key =
-                    FileKey { kind: SegmentKind::Packed, shard: self.shard, segment: self.next_segment };
-                self.next_segment += 1;
-                self.open.insert(OpenPacked::create(&self.files, key, self.segment_bytes)?)
+                // One thread writes; the number is shared for the sake of the other writer alone.
+                let segment = self.next_segment.fetch_add(1, Ordering::Relaxed);
+                self.begun.push(segment);
+                let key = FileKey { kind: SegmentKind::Packed, shard: self.shard, segment };
+                self.open.insert(OpenPacked::create(&self.files, key, self.segment_bytes, self.ahead_bytes)?)
             }
         };
         let offset = open.end();
@@ -150,13 +181,27 @@ impl PackedWriter {
 }
 
 impl OpenPacked {
-    fn create(files: &Files, key: FileKey, segment_bytes: u32) -> Result<OpenPacked, Fault> {
+    fn create(
+        files: &Files,
+        key: FileKey,
+        segment_bytes: u32,
+        ahead_bytes: u32,
+    ) -> Result<OpenPacked, Fault> {
         files.make_segment_dir(key.kind, key.shard)?;
         let path = files.path(key);
         let file = files.open_to_write(key, true)?;
         files.sync_segment_dir(key.kind, key.shard)?;
         files.insert(key, &file);
-        Ok(OpenPacked { key, path, file, pending: Vec::new(), written: 0, allocated: 0, segment_bytes })
+        Ok(OpenPacked {
+            key,
+            path,
+            file,
+            pending: Vec::new(),
+            written: 0,
+            allocated: 0,
+            segment_bytes,
+            ahead_bytes,
+        })
     }
 
     fn end(&self) -> u32 {
@@ -167,7 +212,7 @@ impl OpenPacked {
         let (offset, end) = (self.written, self.end());
         if end > self.allocated {
             // In steps, so that a crash leaves little reserved for nothing, yet blocks lie together.
-            let target = end.next_multiple_of(ALLOCATE_BYTES).min(self.segment_bytes).max(end);
+            let target = end.next_multiple_of(self.ahead_bytes).min(self.segment_bytes).max(end);
             let length = u64::from(target - self.allocated);
             self.file
                 .allocate(u64::from(self.allocated), length)
@@ -283,6 +328,11 @@ impl EntryHeader {
     fn entry_bytes(&self) -> usize {
         HEADER_BYTES + usize::from(self.key_bytes) + self.body_bytes as usize
     }
+
+    /// The body of a whole entry.
+    fn body_of<'a>(&self, entry: &'a [u8]) -> &'a [u8] {
+        &entry[HEADER_BYTES + usize::from(self.key_bytes)..]
+    }
 }
 
 impl Place {
@@ -351,29 +401,38 @@ impl PackedScan {
         if self.ended {
             return None;
         }
-        let header = match self.header() {
-            Ok(Some(header)) => header,
-            Ok(None) => {
-                self.ended = true;
-                return None;
-            }
-            Err(fault) => {
-                self.ended = true;
-                return Some(Err(fault));
+        let (header, is_whole) = loop {
+            let header = match self.header_behind_holes() {
+                Ok(Some(header)) => header,
+                Ok(None) => {
+                    self.ended = true;
+                    return None;
+                }
+                Err(fault) => {
+                    self.ended = true;
+                    return Some(Err(fault));
+                }
+            };
+            let start = (self.offset - self.window_offset) as usize;
+            let entry = &self.window[start..start + header.entry_bytes()];
+            let is_whole = hash::crc32c(header.body_of(entry)) == header.body_crc;
+            match is_whole || !self.has_hole(header.entry_bytes()) {
+                true => break (header, is_whole),
+                // What was punched is dead.
+                false => self.offset += header.entry_bytes() as u32,
             }
         };
         let start = (self.offset - self.window_offset) as usize;
-        let body_offset = self.offset + HEADER_BYTES as u32 + u32::from(header.key_bytes);
         self.offset += header.entry_bytes() as u32;
-        let key_start = start + HEADER_BYTES;
-        let body_start = key_start + usize::from(header.key_bytes);
-        let bytes = &self.window[body_start..body_start + header.body_bytes as usize];
-        if hash::crc32c(bytes) != header.body_crc {
+        let body_start = start + HEADER_BYTES + usize::from(header.key_bytes);
+        let body_offset = self.offset - header.body_bytes;
+        if !is_whole {
             let path = self.path.display();
             return Some(Err(Fault::corrupt(format!(
                 "body in {path} at offset {body_offset}: checksum does not match"
             ))));
         }
+        let bytes = &self.window[body_start..body_start + header.body_bytes as usize];
         let body = BodyRef::Packed {
             shard: self.key.shard,
             segment: self.key.segment,
@@ -381,13 +440,71 @@ impl PackedScan {
             length: header.body_bytes,
             crc: header.body_crc,
         };
-        Some(Ok(PackedEntry { table: header.table, key: &self.window[key_start..body_start], body, bytes }))
+        let key = &self.window[start + HEADER_BYTES..body_start];
+        Some(Ok(PackedEntry { table: header.table, key, body, bytes }))
     }
 
     /// Where the next entry begins; after the end, where the entries end.
     #[must_use]
     pub fn offset(&self) -> u32 {
         self.offset
+    }
+
+    /// The next header: at `offset`, or behind the hole that lies there.
+    fn header_behind_holes(&mut self) -> Result<Option<EntryHeader>, Fault> {
+        let found = self.header();
+        match found {
+            Ok(None) | Err(Fault::Corrupt(_)) if self.is_at_hole()? => self.resume(),
+            found => found,
+        }
+    }
+
+    /// Whether `offset` lies in a hole, or so little before one that a header does not fit.
+    fn is_at_hole(&mut self) -> Result<bool, Fault> {
+        self.fill(2 * BLOCK_BYTES)?;
+        let rest = &self.window[(self.offset - self.window_offset) as usize..];
+        let to_block = (self.offset.next_multiple_of(BLOCK_BYTES as u32) - self.offset) as usize;
+        let is_zero = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+        // Within a hole all is zero up to the end of the block; before one, the block that follows.
+        let is_within = to_block > 0 && is_zero(rest.get(..to_block));
+        Ok(is_within || is_zero(rest.get(to_block..to_block + BLOCK_BYTES)))
+    }
+
+    /// Whether a block is zero that the entry at `offset` reaches into from before it.
+    fn has_hole(&mut self, entry_bytes: usize) -> bool {
+        let blocks_end = (self.offset as usize + entry_bytes).next_multiple_of(BLOCK_BYTES);
+        // Where it cannot be read the body is said to be damaged, which is no less true.
+        if self.fill(blocks_end - self.offset as usize).is_err() {
+            return false;
+        }
+        let to_block = (self.offset.next_multiple_of(BLOCK_BYTES as u32) - self.offset) as usize;
+        let rest = &self.window[(self.offset - self.window_offset) as usize..];
+        let reached = rest.len().min(blocks_end - self.offset as usize);
+        let blocks = rest.get(to_block..reached).unwrap_or_default();
+        blocks.chunks_exact(BLOCK_BYTES).any(|block| block.iter().all(|byte| *byte == 0))
+    }
+
+    /// Goes to the next place behind `offset` where a header is that was written there, with its key. Such a place cannot be
+    /// made up by a body: the checksum covers the identity of the directory and the place.
+    fn resume(&mut self) -> Result<Option<EntryHeader>, Fault> {
+        loop {
+            self.offset += 1;
+            self.fill(MAGIC.len())?;
+            let rest = &self.window[(self.offset - self.window_offset) as usize..];
+            if rest.len() < MAGIC.len() {
+                return Ok(None);
+            }
+            let Some(step) = rest.windows(MAGIC.len()).position(|bytes| bytes == MAGIC) else {
+                // The magic may begin in the last bytes of the window.
+                self.offset += (rest.len() - MAGIC.len()) as u32;
+                continue;
+            };
+            self.offset += step as u32;
+            match self.header() {
+                Ok(None) | Err(Fault::Corrupt(_)) => {}
+                found => return found,
+            }
+        }
     }
 
     /// The header at `offset`, with the whole entry in the window. `None` at the end of the entries.
@@ -487,7 +604,7 @@ const CRC_OFFSET: usize = 16;
 const ENTRY_BYTES_MAX: usize = HEADER_BYTES + KEY_BYTES_MAX + LOG_BODY_BYTES_MAX;
 /// Appended bytes gather up to here before they are written.
 const PENDING_BYTES_MAX: usize = 1024 * 1024;
-/// Blocks are reserved in steps of this.
+/// Blocks are reserved in steps of this, but for passing tables.
 const ALLOCATE_BYTES: u32 = 8 * 1024 * 1024;
 /// The window of a walk; more than the longest entry.
 const SCAN_BYTES: usize = 1024 * 1024;

@@ -112,6 +112,7 @@ fn storage(call: &Call, figures: &Figures, is_of_all: bool) -> Map<String, Value
         put("objects", json!(figures.objects));
         put("logical_bytes", json!(figures.logical_bytes));
         put("stored_bytes", json!(figures.stored_bytes));
+        put("kept_bytes", json!(figures.kept_bytes));
         put("max_bytes", json!(figures.max_bytes));
         put("pinned_objects", json!(figures.pinned_objects));
         put("pinned_bytes", json!(figures.pinned_bytes));

@@ -58,6 +58,9 @@ pub const BLOCKED: TableId = TableId(108);
 pub const BODYLESS: TableSet =
     TableSet::range(TableId(107), TableId(119)).with(ENTRIES).with(KEYS).with(ACCESS).with(USAGE).with(PINS);
 
+/// The tables of the content store whose bodies come and go with what is evicted.
+pub const PASSING: TableSet = TableSet::range(BLOBS, BLOBS).with(QUARANTINE);
+
 /// What the records of a blob or a key record take beside its bytes. Measured: 256,168 blobs of 1 KiB take 89 bytes each in packed
 /// segments and 380 in the pages of the index, and the log is recycled.
 pub const RECORD_STORED_BYTES: u64 = 512;

@@ -309,7 +309,8 @@ where
     with_world_until(&directory.0, Stop::Drained, &ManualClock::new(BEGINNING), settings, work);
 }
 
-/// How a store for tests is set up.
+/// How a store for tests is set up. What is evicted counts no longer, whatever it still takes of the disk: limits here are
+/// smaller than a few blocks.
 pub fn store_config(directory: &Path, clock: &ManualClock) -> StoreConfig {
     let mut config = StoreConfig::new(directory.to_path_buf(), 2, Arc::new(RealDisk));
     config.map_bytes_total = 4 << 30;
@@ -328,7 +329,16 @@ where
     F: FnOnce(World) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let opened = Arc::new(Opened::open(store_config(directory, clock), true, seed()).expect("opens"));
+    with_store(store_config(directory, clock), end, clock, settings, work);
+}
+
+/// The same over a store that is set up in another way.
+pub fn with_store<F, Fut>(config: StoreConfig, end: Stop, clock: &ManualClock, settings: Settings, work: F)
+where
+    F: FnOnce(World) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let opened = Arc::new(Opened::open(config, true, seed()).expect("opens"));
     assert_eq!(opened.core_count(2), 2, "a shard for each core");
     let (started, stopped) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let stop = Arc::new(AtomicBool::new(false));
