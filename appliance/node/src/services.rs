@@ -206,6 +206,7 @@ fn cas_settings(config: &Config, disk_bytes: Option<u64>) -> cas::Settings {
         object_bytes_max: settings.max_object_bytes,
         quotas: quotas.collect(),
         pinned_share_percent: PINNED_SHARE_PERCENT,
+        room_patience: cas::ROOM_PATIENCE,
     }
 }
 

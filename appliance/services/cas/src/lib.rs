@@ -57,7 +57,7 @@ pub use keys::{KeyError, KeyHit, NewKey};
 pub use namespace::{Dialect, KeyName, Namespace, Provenance};
 pub use pins::{Pin, PinError, Pinned};
 pub use put::{PutError, Stored, Upload};
-pub use settings::{Quota, Settings};
+pub use settings::{Quota, ROOM_PATIENCE, Settings};
 pub use shared::Shared;
 pub use stats::{Lookup, Reason, Window};
 pub use store::BODYLESS;

@@ -23,10 +23,7 @@ use crate::store::{USAGE, minute_of};
 pub(crate) const HIGH_PERCENT: u64 = 95;
 /// It ends when so much of it is.
 pub(crate) const LOW_PERCENT: u64 = 90;
-/// How long an upload waits for room.
-const PATIENCE_MS: u64 = 250;
-/// How often it looks, where others are evicting already.
-const ATTEMPT_COUNT_MAX: u32 = 125;
+/// Between two looks of an upload that waits for what others are evicting.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why there is no room.
@@ -274,8 +271,10 @@ impl Cas {
             (NoRoom::Quota, quota) => quota.map_or(0, |quota| quota.bytes),
             _ => self.0.settings.max_bytes,
         };
-        let is_over = wanted.attempts >= ATTEMPT_COUNT_MAX
-            || cx.now.0.saturating_sub(wanted.began.0) >= PATIENCE_MS
+        let patience = self.0.settings.room_patience;
+        // The looks are counted too: a clock that is set back must keep nobody waiting.
+        let is_over = ATTEMPT_PAUSE.saturating_mul(wanted.attempts) >= patience
+            || u128::from(cx.now.0.saturating_sub(wanted.began.0)) >= patience.as_millis()
             || wanted.bytes > limit;
         if is_over || !self.0.may_evict(cx.now) {
             return (wanted.then)(cx, Err(wanted.why));

@@ -22,7 +22,12 @@ pub struct Settings {
     pub quotas: BTreeMap<Namespace, Quota>,
     /// The part of `max_bytes` that may be pinned.
     pub pinned_share_percent: u8,
+    /// How long an upload waits for what others are evicting; where nothing can go it does not wait.
+    pub room_patience: Duration,
 }
+
+/// What `room_patience` is where nobody has a reason for another one.
+pub const ROOM_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The bounds of a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +49,7 @@ impl Default for Settings {
             object_bytes_max: 16 << 30,
             quotas: BTreeMap::new(),
             pinned_share_percent: 50,
+            room_patience: ROOM_PATIENCE,
         }
     }
 }

@@ -45,7 +45,7 @@ fn settings() -> Settings {
         lease: Duration::from_millis(LEASE_MS),
         retention: Duration::from_secs(24 * 3_600),
         quotas: [(ns(&format!("lane-{}", LANE_COUNT - 1)), quota)].into_iter().collect(),
-        ..Settings::default()
+        ..driver::settings()
     }
 }
 

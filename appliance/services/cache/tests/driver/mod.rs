@@ -362,9 +362,12 @@ impl Drop for TempDir {
     }
 }
 
+/// Nothing that a test waits for takes longer, on a busy machine neither.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// What an operator of a small cache decides: with few slots for leases, which are made anew for each test.
 pub fn settings() -> Settings {
-    Settings { max_bytes: 1 << 30, ..Settings::default() }
+    Settings { max_bytes: 1 << 30, room_patience: PATIENCE, ..Settings::default() }
 }
 
 /// How a store is left.
