@@ -188,6 +188,12 @@ pub struct LoadArgs {
     /// Measured seconds.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// Ends the measured time of a closed loop after so many answers, good or not.
+    #[arg(long, requires = "closed", value_parser = clap::value_parser!(u64).range(1..))]
+    pub answers: Option<u64>,
+    /// Seconds without a good answer after which a server is given up; by default 2, or a quarter of the measured time.
+    #[arg(long)]
+    pub silence: Option<f64>,
     /// Cores of the load; by default the last one.
     #[arg(long, value_delimiter = ',')]
     pub cores: Vec<usize>,
@@ -497,6 +503,8 @@ impl LoadArgs {
             streams: self.streams.unwrap_or(0).into(),
             warm_up: seconds("warm-up", self.warm_up, 600.0)?,
             measured,
+            answers_max: self.answers,
+            silence_max: self.silence.map(|silence| seconds("silence", silence, 3_600.0)).transpose()?,
             cores,
             seed: self.seed,
         })

@@ -233,6 +233,8 @@ fn prove(
         streams: load.streams.min(1),
         warm_up: Duration::ZERO,
         measured: PROOF,
+        answers_max: None,
+        silence_max: load.silence_max,
         cores: load.cores[..1].to_vec(),
         seed: load.seed,
     };
