@@ -55,7 +55,11 @@ class Raw:
     def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"", token: str = WRITE_TOKEN) -> None:
         lines = {"Host": "cache", "Authorization": f"Bearer {token}"} | headers
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self.socket.sendall(head.encode() + b"\r\n" + body)
+        # A peer that has answered already may reset the connection; its answer is still to be read.
+        try:
+            self.socket.sendall(head.encode() + b"\r\n" + body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
     def head(self) -> tuple[int, dict[str, str]]:
         while b"\r\n\r\n" not in self.held:

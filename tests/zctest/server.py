@@ -146,7 +146,7 @@ class Server:
         } | self.client_environment
         return environment
 
-    def stop(self, timeout: float = 60.0) -> int:
+    def stop(self, timeout: float = 300.0) -> int:
         """SIGTERM, and the exit code. Every line of the log must be what a log collector can parse."""
         self.process.send_signal(signal.SIGTERM)
         try:
