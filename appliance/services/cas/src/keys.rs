@@ -175,7 +175,7 @@ impl Cas {
     fn read_key(&self, cx: &Context<'_>, shard: ShardId, key: &[u8]) -> Result<Option<KeyRecord>, Fault> {
         self.0.ready(cx.store, cx.now)?;
         let view = cx.store.view(shard)?;
-        let record = view.get(KEYS, key);
+        let record = view.get_if_known(KEYS, key);
         let record =
             record.and_then(|record| record.map(|record| KeyRecord::decode(record.value)).transpose());
         self.unless_damaged(record)
