@@ -100,8 +100,8 @@ impl Segment {
     }
 }
 
-/// Opens a file for its zeros: past the page cache where that is possible, since copying them there took a sixth of what a put of
-/// 4 KiB costs, and a log that comes back to the same segments never reads them.
+/// Opens a file for its zeros: past the page cache where that is possible, since copying them there costs more than
+/// the puts' own bytes do, and nobody reads them.
 fn open_to_prewrite(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
     let mode = OpenMode { create: true, write: true, direct: true };
     match disk.open(path, mode) {
