@@ -24,7 +24,8 @@ pub struct Wanted {
     pub mismatch: Then<()>,
 }
 
-/// Sends a body that is compared with its digest. The common small one is one run of bytes.
+/// Sends a body that is compared with its digest. The common small one is one run of bytes, or was compared when it was read
+/// for somebody else a while ago.
 pub async fn send(
     host: &impl Host,
     wanted: Wanted,
@@ -34,17 +35,22 @@ pub async fn send(
 ) -> Sent {
     let Wanted { piece, sha256, mismatch } = wanted;
     let length = piece.length;
+    if let Some(bytes) = sha256.as_ref().and_then(|sha256| host.kept().get(sha256)) {
+        return reply::whole(head, bytes, responder).await;
+    }
     let mut stream = host.store().read(&piece.pin, &piece.body, piece.start..piece.start + length);
     let first = match stream.next().await.transpose() {
         Ok(first) => first.unwrap_or_default(),
         Err(fault) => return Box::pin(refuse(host, mismatch, fault, ids, responder)).await,
     };
     if first.len() as u64 == length {
-        return if sha256.is_none_or(|wanted| hash::sha256(&first) == wanted) {
-            reply::whole(head, first, responder).await
-        } else {
-            Box::pin(refuse(host, mismatch, another(length), ids, responder)).await
-        };
+        if let Some(wanted) = &sha256 {
+            if hash::sha256(&first) != *wanted {
+                return Box::pin(refuse(host, mismatch, another(length), ids, responder)).await;
+            }
+            host.kept().note(wanted, &first);
+        }
+        return reply::whole(head, first, responder).await;
     }
     let body = Body { stream, first, length, sha256 };
     Box::pin(rest(host, body, mismatch, head, responder)).await

@@ -246,7 +246,8 @@ impl Cas {
         let shard = place_of(cx.store, &arrived.digest);
         let (digest, length) = (arrived.digest, arrived.body.length());
         let shared = Arc::clone(&self.0);
-        let adopt = Adopt { cas: self.clone(), entry_key: EntryKey::new(&digest, &arrived.ns), arrived };
+        let entry_key = EntryKey::new(&digest, &arrived.ns);
+        let adopt = Adopt { cas: self.clone(), entry_key, minute: minute_of(cx.now), arrived };
         Plan::submit(shard, adopt, move |cx, answer| match answer {
             Ok(Adopted::Blocked) => then(cx, Err(PutError::Blocked)),
             Ok(Adopted::Stored { new }) => {
@@ -350,6 +351,8 @@ fn owner_of(store: &Store, digest: Option<&Digest>) -> BodyOwner {
 struct Adopt {
     cas: Cas,
     entry_key: EntryKey,
+    /// In which it will most likely run.
+    minute: u32,
     arrived: Arrived,
 }
 
@@ -364,6 +367,7 @@ impl Operation for Adopt {
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
         declare(BLOBS, self.arrived.digest.as_bytes());
         declare(ENTRIES, self.entry_key.as_bytes());
+        declare(ACCESS, &blob_access_key(&self.arrived.ns, self.minute, &self.arrived.digest));
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Adopted>, Fault> {
@@ -413,7 +417,8 @@ impl Operation for Adopt {
             }
         };
         tx.put(ENTRIES, key, &entry.encode(), Vec::new(), is_absent);
-        tx.put(ACCESS, &blob_access_key(ns, minute, digest), &[], Vec::new(), false);
+        // Without an entry it has no place in the order of use either.
+        tx.put(ACCESS, &blob_access_key(ns, minute, digest), &[], Vec::new(), is_absent);
         Ok(Outcome::Commit(Adopted::Stored { new }))
     }
 }
