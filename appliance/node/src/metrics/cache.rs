@@ -86,7 +86,7 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
         ),
         gauge(
             "zerocloud_cache_leased_bytes",
-            "About how many bytes are promised to clients.",
+            "About how many bytes are leased to clients, reckoned from a part of the leases.",
             figures.leased_bytes,
         ),
         gauge("zerocloud_cache_pinned_bytes", "Bytes that pins keep.", figures.pinned_bytes),
