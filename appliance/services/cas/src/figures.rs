@@ -8,6 +8,7 @@ use ::store::{Fault, Store, Timestamp};
 
 use crate::Cas;
 use crate::namespace::Namespace;
+use crate::scrub::{self, ScrubFigures};
 use crate::settings::Quota;
 use crate::stats::{self, Counts, Reason, STATS_SHARD, Window};
 
@@ -51,6 +52,8 @@ pub struct Figures {
     pub shed: u64,
     /// Milliseconds that collections took.
     pub gc_ms: u64,
+    /// What the scrubber did.
+    pub scrub: ScrubFigures,
 }
 
 /// What one namespace has.
@@ -84,6 +87,7 @@ impl Cas {
             corrupt: load(&shared.counters.corrupt),
             shed: load(&shared.counters.shed),
             gc_ms: load(&shared.counters.gc_ms),
+            scrub: scrub::figures(shared),
             ..Figures::default()
         };
         let Some(loaded) = shared.loaded() else { return figures };
