@@ -50,8 +50,8 @@ pub fn block(args: &BlockArgs) -> Result<(), Failure> {
 /// Takes a block away.
 pub fn unblock(args: &UnblockArgs) -> Result<(), Failure> {
     let wish = json!({ "hash": args.hash });
-    let done = Node::find(&args.node)?.ask_well(Method::DELETE, PATH, &[], Some(&wish))?;
-    print(&if args.node.json { format!("{done}\n") } else { format!("{} is blocked no longer\n", args.hash) })
+    Node::find(&args.node)?.ask_well(Method::DELETE, PATH, &[], Some(&wish))?;
+    print(&if args.node.json { format!("{wish}\n") } else { format!("{} is blocked no longer\n", args.hash) })
 }
 
 /// Shows what is blocked: one line each.
