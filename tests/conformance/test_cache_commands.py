@@ -158,6 +158,24 @@ def test_stats_are_said_in_the_words_that_scripts_know(server, settings):
         assert 'zerocloud_cache_requests_total{dialect="ccache",op="get",code="2xx"} 6\n' in metrics
 
 
+def test_an_object_is_blocked_listed_and_let_in_again(server, commands):
+    token = admin(server, commands, "blocks")
+    blob = b"poisoned" * 1_000
+    hash = hashlib.sha256(blob).hexdigest()
+    assert status(server, "PUT", token, blob) == 201
+    assert commands.out("cache", "block", hash, "--reason", "bad build") == f"{hash} is blocked\n"
+    assert [status(server, method, token, blob) for method in ("GET", "PUT")] == [404, 409]
+    (line,) = commands.out("cache", "blocked").splitlines()
+    assert line.startswith(hash) and line.endswith("bad build")
+    assert commands.json("cache", "blocked")["blocked"][0]["hash"] == hash
+    assert commands.out("cache", "unblock", hash) == f"{hash} is blocked no longer\n"
+    assert commands.out("cache", "blocked") == ""
+    assert status(server, "PUT", token, blob) == 201
+    for words in (["cache", "unblock", hash], ["cache", "block", "nothing"]):
+        done = commands.run(*words)
+        assert (done.stdout, len(done.stderr.splitlines())) == ("", 1) and done.returncode != 0, (words, done.stderr)
+
+
 def test_a_collection_says_what_it_would_free_and_then_frees_it(settings):
     # Leases of a second: what was just stored may go soon.
     with CacheServer(**(settings | {"config": "[cache]\nlease_seconds = 1\n"})) as fresh:

@@ -5,6 +5,7 @@
 
 mod admin;
 mod admin_tokens;
+mod block_command;
 mod cache_command;
 mod cli;
 mod client;

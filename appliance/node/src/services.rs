@@ -207,6 +207,7 @@ fn cas_settings(config: &Config, disk_bytes: Option<u64>) -> cas::Settings {
         quotas: quotas.collect(),
         pinned_share_percent: PINNED_SHARE_PERCENT,
         room_patience: cas::ROOM_PATIENCE,
+        scrub: cas::Scrub { every: settings.scrub, bytes_per_second: settings.scrub_rate },
     }
 }
 

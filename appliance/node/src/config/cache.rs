@@ -24,6 +24,10 @@ pub struct CacheSettings {
     pub lease_seconds: Option<u64>,
     /// The longest blob.
     pub max_object_bytes: Option<u64>,
+    /// Days within which every blob is read again; 0: none is.
+    pub scrub_days: Option<u64>,
+    /// Bytes a second that are read for it at most.
+    pub scrub_rate: Option<u64>,
     /// Whether requests need a token.
     pub auth_required: Option<bool>,
     /// Whether those without one may read.
@@ -60,6 +64,10 @@ pub struct Cache {
     pub lease: Duration,
     /// The longest blob.
     pub max_object_bytes: u64,
+    /// Within which time every blob is read again.
+    pub scrub: Option<Duration>,
+    /// Bytes a second that are read for it at most.
+    pub scrub_rate: u64,
     /// Requests without a token.
     pub anonymous: Anonymous,
     /// Bounds of single namespaces.
@@ -90,6 +98,8 @@ const RETENTION_DAYS_DEFAULT: u64 = 90;
 const LEASE_SECONDS_DEFAULT: u64 = 1_800;
 const LEASE_SECONDS_MAX: u64 = 86_400;
 const OBJECT_BYTES_DEFAULT: u64 = 16 << 30;
+const SCRUB_DAYS_DEFAULT: u64 = 14;
+const SCRUB_RATE_DEFAULT: u64 = 64 << 20;
 /// The bounds of single namespaces.
 const NAMESPACES_MAX: usize = 1_000;
 const OBJECTS_MAX: u64 = 1_000_000_000_000;
@@ -126,6 +136,8 @@ impl Cache {
             max_age: pick!(max_age_days).map(days),
             lease: Duration::from_secs(pick!(lease_seconds).unwrap_or(LEASE_SECONDS_DEFAULT)),
             max_object_bytes: pick!(max_object_bytes).unwrap_or(OBJECT_BYTES_DEFAULT),
+            scrub: Some(pick!(scrub_days).unwrap_or(SCRUB_DAYS_DEFAULT)).filter(|count| *count > 0).map(days),
+            scrub_rate: pick!(scrub_rate).unwrap_or(SCRUB_RATE_DEFAULT),
             anonymous,
             namespaces: file.namespaces,
             read_token,
@@ -138,12 +150,15 @@ impl Cache {
 pub fn read_cache(mut table: Section<'_>) -> Result<CacheSettings, Failure> {
     let max_bytes = table.size("max_bytes")?.map(|text| located(&table, &text, parse_size)).transpose()?;
     let object = table.size("max_object_size")?;
+    let scrub_rate = table.size("scrub_rate")?;
     let settings = CacheSettings {
         max_bytes,
         retention_days: table.number("retention_days", 1, DAYS_MAX)?,
         max_age_days: table.number("max_age_days", 1, DAYS_MAX)?,
         lease_seconds: table.number("lease_seconds", 1, LEASE_SECONDS_MAX)?,
         max_object_bytes: object.map(|text| located(&table, &text, parse_bytes)).transpose()?,
+        scrub_days: table.number("scrub_days", 0, DAYS_MAX)?,
+        scrub_rate: scrub_rate.map(|text| located(&table, &text, parse_bytes)).transpose()?,
         auth_required: table.flag("auth_required")?,
         anonymous_reads: table
             .text("anonymous")?

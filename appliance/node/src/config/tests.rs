@@ -157,6 +157,8 @@ fn every_documented_key_of_the_cache_is_read() {
         max_age_days = 365
         lease_seconds = 600
         max_object_size = 1073741824
+        scrub_days = 7
+        scrub_rate = "8MiB"
         auth_required = true
         anonymous = "read"
         [[cache.namespace]]
@@ -171,11 +173,14 @@ fn every_documented_key_of_the_cache_is_read() {
     assert_eq!((cache.retention.as_secs(), cache.lease.as_secs()), (30 * 86_400, 600));
     assert_eq!(cache.max_age.map(|age| age.as_secs()), Some(365 * 86_400));
     assert_eq!((cache.max_object_bytes, cache.anonymous), (1 << 30, tokens::Anonymous::Reads));
+    assert_eq!((cache.scrub.map(|time| time.as_secs()), cache.scrub_rate), (Some(7 * 86_400), 8 << 20));
     assert_eq!(cache.namespaces[0].max_bytes, Some(10 << 30));
     assert_eq!((cache.namespaces[0].max_objects, cache.namespaces[1].max_objects), (Some(100_000), None));
     let default = merged("").expect("valid").cache;
     assert_eq!((default.max_bytes, default.anonymous), (None, tokens::Anonymous::Refused));
     assert_eq!((default.retention.as_secs(), default.lease.as_secs()), (90 * 86_400, 1_800));
+    assert_eq!((default.scrub.map(|time| time.as_secs()), default.scrub_rate), (Some(14 * 86_400), 64 << 20));
+    assert_eq!(merged("[cache]\nscrub_days = 0").expect("valid").cache.scrub, None);
 }
 
 #[test]

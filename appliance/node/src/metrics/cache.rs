@@ -86,7 +86,7 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
         ),
         gauge(
             "zerocloud_cache_leased_bytes",
-            "About how many bytes are promised to clients.",
+            "About how many bytes are leased to clients, reckoned from a part of the leases.",
             figures.leased_bytes,
         ),
         gauge("zerocloud_cache_pinned_bytes", "Bytes that pins keep.", figures.pinned_bytes),
@@ -100,6 +100,24 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
             "Blobs whose bytes were not those of their digest.",
             figures.corrupt,
         ),
+        counter(
+            "zerocloud_cache_scrub_rounds_total",
+            "Times that every blob was read again, over all starts.",
+            figures.scrub.rounds,
+        ),
+        (
+            "zerocloud_cache_scrub_round_ratio",
+            "How far the round under way is.",
+            "gauge",
+            figures.scrub.permille as f64 / 1e3,
+        ),
+        counter(
+            "zerocloud_cache_scrub_blobs_total",
+            "Blobs that were read and compared with their digest without anybody asking.",
+            figures.scrub.blobs,
+        ),
+        counter("zerocloud_cache_scrub_bytes_total", "Bytes that were read for it.", figures.scrub.bytes),
+        counter("zerocloud_cache_scrub_corrupt_total", "Blobs that it found damaged.", figures.scrub.corrupt),
         counter("zerocloud_cache_shed_total", "Requests refused since too much was under way.", figures.shed),
         ("zerocloud_cache_gc_seconds", "Time that collections took.", "counter", figures.gc_ms as f64 / 1e3),
     ]

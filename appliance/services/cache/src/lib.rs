@@ -12,7 +12,7 @@
 //! | content coding of replies | no: a GET answers identity, whatever `Accept-Encoding` says |
 //! | `/api/v1/objects/missing`, `/api/v1/actions/{key}` | yes |
 //! | `/api/v1/stats`, `/api/v1/gc`, `/api/v1/pins` | yes; `top_packages` stays empty without a registry; pins of packages likewise |
-//! | routes to block digests | no; a digest that is blocked answers 409 |
+//! | `/api/v1/blocked`: blocking a digest | yes, in all namespaces at once: it is absent, and refused when it is brought, in the shape of each dialect |
 //! | Bazel HTTP, ccache, WebDAV (sccache), Gradle, Turborepo, Nx, moon | yes, `/api/v1/cache/{ns}/{dialect}/`; the root aliases of a listener that serves nothing else are Bazel's `/ac` and `/cas`, moon's `/status`, WebDAV's `/.sccache_check` |
 //! | locks, listings, copies of WebDAV; what Turborepo tells in its events | no; PROPFIND of a depth other than 0 is 501, events are checked and not kept |
 //! | GOCACHEPROG | yes, as a subcommand of the node that speaks the native API |

@@ -49,6 +49,8 @@ pub enum Refusal {
     Bad(&'static str, Cow<'static, str>),
     /// An action names outputs that are not there.
     MissingOutputs(Vec<Digest>),
+    /// An administrator has blocked an object of this digest.
+    Blocked,
     /// What is there, or under way, forbids this: a code and a sentence.
     Conflict(&'static str, Cow<'static, str>),
     /// A condition of the request does not hold.
@@ -113,27 +115,30 @@ struct Row {
     busy_lookup: u16,
     /// A write that is shed.
     busy_write: u16,
+    /// An object that an administrator has blocked.
+    blocked: u16,
 }
 
-const fn row(dialect: Dialect, body: Body, statuses: [u16; 5]) -> Row {
-    let [read_only, too_large, full, busy_lookup, busy_write] = statuses;
-    Row { dialect, body, read_only, too_large, full, busy_lookup, busy_write }
+const fn row(dialect: Dialect, body: Body, statuses: [u16; 6]) -> Row {
+    let [read_only, too_large, full, busy_lookup, busy_write, blocked] = statuses;
+    Row { dialect, body, read_only, too_large, full, busy_lookup, busy_write, blocked }
 }
 
 /// No or a wrong token is 401 everywhere; for Nx in `text/plain`, else it speaks of a misconfigured endpoint.
 /// Gradle switches the remote cache off at any code that it does not know, so what it cannot store is "too large". Nx fails
-/// the build at each code of a GET that it does not know. Turborepo tries again at 503, which costs seconds.
+/// the build at each code of a GET that it does not know. Turborepo tries again at 503, which costs seconds. What is blocked is told
+/// to Turborepo and moon as what they cannot store, since at a code that is not in their contract they may try again.
 static TABLE: [Row; 9] = [
-    //                            read-only, too large, full, busy lookup, busy write
-    row(Dialect::Native, Body::Json, [403, 413, 507, 503, 503]),
-    row(Dialect::Bazel, Body::Text, [403, 413, 413, 404, 503]),
-    row(Dialect::Ccache, Body::Text, [403, 413, 413, 404, 503]),
-    row(Dialect::Webdav, Body::Text, [403, 507, 507, 404, 507]),
-    row(Dialect::Gradle, Body::Text, [413, 413, 413, 404, 413]),
-    row(Dialect::Turbo, Body::Json, [403, 413, 413, 404, 403]),
-    row(Dialect::Nx, Body::Text, [403, 403, 403, 404, 403]),
-    row(Dialect::Moon, Body::Text, [403, 403, 403, 404, 403]),
-    row(Dialect::Go, Body::Json, [403, 413, 507, 503, 503]),
+    //                            read-only, too large, full, busy lookup, busy write, blocked
+    row(Dialect::Native, Body::Json, [403, 413, 507, 503, 503, 409]),
+    row(Dialect::Bazel, Body::Text, [403, 413, 413, 404, 503, 409]),
+    row(Dialect::Ccache, Body::Text, [403, 413, 413, 404, 503, 409]),
+    row(Dialect::Webdav, Body::Text, [403, 507, 507, 404, 507, 409]),
+    row(Dialect::Gradle, Body::Text, [413, 413, 413, 404, 413, 413]),
+    row(Dialect::Turbo, Body::Json, [403, 413, 413, 404, 403, 413]),
+    row(Dialect::Nx, Body::Text, [403, 403, 403, 404, 403, 409]),
+    row(Dialect::Moon, Body::Text, [403, 403, 403, 404, 403, 403]),
+    row(Dialect::Go, Body::Json, [403, 413, 507, 503, 503, 409]),
 ];
 
 /// After how long what was shed is worth another try.
@@ -176,6 +181,7 @@ impl Refusal {
             Refusal::NotFound | Refusal::NoRoute => 404,
             Refusal::WrongMethod(_) => 405,
             Refusal::Bad(..) | Refusal::MissingOutputs(_) => 400,
+            Refusal::Blocked => row.blocked,
             Refusal::Conflict(..) => 409,
             Refusal::ConditionFailed => 412,
             Refusal::UnknownCoding => 415,
@@ -275,6 +281,7 @@ impl Refusal {
             Refusal::NoRoute => "NoSuchRoute",
             Refusal::WrongMethod(_) => "MethodNotAllowed",
             Refusal::Bad(code, _) | Refusal::Conflict(code, _) => code,
+            Refusal::Blocked => "Blocked",
             Refusal::MissingOutputs(_) => "MissingOutputs",
             Refusal::ConditionFailed => "PreconditionFailed",
             Refusal::UnknownCoding => "UnsupportedContentEncoding",
@@ -302,6 +309,7 @@ impl Refusal {
             Refusal::NoRoute => "There is no such route.",
             Refusal::WrongMethod(_) => "The route does not have this method.",
             Refusal::Bad(_, text) | Refusal::Conflict(_, text) => return text.clone(),
+            Refusal::Blocked => "An administrator has blocked an object of this digest.",
             Refusal::MissingOutputs(_) => "Outputs that the action names are not there.",
             Refusal::ConditionFailed => "There is a value under this key.",
             Refusal::UnknownCoding => "The content coding is neither identity, gzip nor zstd.",
@@ -376,16 +384,16 @@ mod tests {
 
     /// The table of the contract, written a second time and read by columns: no token, wrong token, read-only write, too
     /// large, full, quota, lookup that is shed, write that is shed.
-    const CONTRACT: [(Dialect, [u16; 8]); 9] = [
-        (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503]),
-        (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503]),
-        (Dialect::Ccache, [401, 401, 403, 413, 413, 413, 404, 503]),
-        (Dialect::Webdav, [401, 401, 403, 507, 507, 507, 404, 507]),
-        (Dialect::Gradle, [401, 401, 413, 413, 413, 413, 404, 413]),
-        (Dialect::Turbo, [401, 401, 403, 413, 413, 413, 404, 403]),
-        (Dialect::Nx, [401, 401, 403, 403, 403, 403, 404, 403]),
-        (Dialect::Moon, [401, 401, 403, 403, 403, 403, 404, 403]),
-        (Dialect::Go, [401, 401, 403, 413, 507, 507, 503, 503]),
+    const CONTRACT: [(Dialect, [u16; 9]); 9] = [
+        (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503, 409]),
+        (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503, 409]),
+        (Dialect::Ccache, [401, 401, 403, 413, 413, 413, 404, 503, 409]),
+        (Dialect::Webdav, [401, 401, 403, 507, 507, 507, 404, 507, 409]),
+        (Dialect::Gradle, [401, 401, 413, 413, 413, 413, 404, 413, 413]),
+        (Dialect::Turbo, [401, 401, 403, 413, 413, 413, 404, 403, 413]),
+        (Dialect::Nx, [401, 401, 403, 403, 403, 403, 404, 403, 409]),
+        (Dialect::Moon, [401, 401, 403, 403, 403, 403, 404, 403, 403]),
+        (Dialect::Go, [401, 401, 403, 413, 507, 507, 503, 503, 409]),
     ];
 
     #[test]
@@ -400,6 +408,7 @@ mod tests {
             (Refusal::QuotaFull, Kind::Write),
             (Refusal::Overloaded, Kind::Lookup),
             (Refusal::Overloaded, Kind::Write),
+            (Refusal::Blocked, Kind::Write),
         ];
         for (dialect, statuses) in CONTRACT {
             for ((refusal, kind), expected) in columns.iter().zip(statuses) {

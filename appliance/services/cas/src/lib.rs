@@ -12,6 +12,8 @@
 //! | `put` | uploads: verified, stored once, counted before they are read |
 //! | `keys`, `closure` | key records and their closures, and which were found whole |
 //! | `corrupt` | bytes that are not those of their digest |
+//! | `scrub` | looking for them before somebody else meets them |
+//! | `block` | digests that nobody gets and nobody brings |
 //! | `lease`, `shared` | what all cores have in common |
 //! | `room`, `usage` | how much there is, and how much is promised |
 //! | `touch`, `order`, `evict`, `gone`, `age`, `pins`, `gc` | what was used last, and what goes |
@@ -22,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod age;
+pub mod block;
 mod closure;
 pub mod corrupt;
 pub mod digest;
@@ -39,6 +42,7 @@ pub mod pins;
 mod planted;
 pub mod put;
 pub mod room;
+pub mod scrub;
 pub mod settings;
 pub mod shared;
 pub mod stats;
@@ -49,6 +53,7 @@ pub mod usage;
 
 use std::sync::Arc;
 
+pub use block::{Block, BlockError};
 pub use digest::Digest;
 pub use figures::{Figures, NamespaceFigures};
 pub use find::Blob;
@@ -57,6 +62,7 @@ pub use keys::{KeyError, KeyHit, NewKey};
 pub use namespace::{Dialect, KeyName, Namespace, Provenance};
 pub use pins::{Pin, PinError, Pinned};
 pub use put::{PutError, Stored, Upload};
+pub use scrub::{Scrub, ScrubFigures};
 pub use settings::{Quota, ROOM_PATIENCE, Settings};
 pub use shared::Shared;
 pub use stats::{Lookup, Reason, Window};

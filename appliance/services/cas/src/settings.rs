@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::namespace::Namespace;
+use crate::scrub::Scrub;
 
 /// The settings of a content store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub pinned_share_percent: u8,
     /// How long an upload waits for what others are evicting; where nothing can go it does not wait.
     pub room_patience: Duration,
+    /// How what is stored is read again.
+    pub scrub: Scrub,
 }
 
 /// What `room_patience` is where nobody has a reason for another one.
@@ -50,6 +53,7 @@ impl Default for Settings {
             quotas: BTreeMap::new(),
             pinned_share_percent: 50,
             room_patience: ROOM_PATIENCE,
+            scrub: Scrub::default(),
         }
     }
 }

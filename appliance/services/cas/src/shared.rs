@@ -13,6 +13,7 @@ use crate::gc::Jobs;
 use crate::lease::LeaseTable;
 use crate::namespace::Namespace;
 use crate::planted::{self, Plant};
+use crate::scrub;
 use crate::settings::Settings;
 use crate::stats::{Counters, Tally, TopList};
 use crate::tick::Marks;
@@ -52,6 +53,8 @@ pub(crate) struct Loaded {
     pub(crate) total: Total,
     /// What pins keep.
     pub(crate) pinned: Total,
+    /// How many digests are blocked.
+    pub(crate) blocked: AtomicU64,
     /// What was counted of all namespaces and not written yet.
     pub(crate) unwritten: Tally,
     /// More is stored than is wanted, and it is being evicted.
@@ -107,6 +110,8 @@ pub(crate) struct ShardState {
     pub(crate) is_slicing: AtomicBool,
     /// The oldest minute of use that an eviction left; 0: not known.
     pub(crate) oldest_minute: AtomicU64,
+    /// How far the scrubber is.
+    pub(crate) scrub: scrub::Shown,
 }
 
 impl ShardState {
@@ -220,6 +225,7 @@ impl Loaded {
             namespaces: Namespaces::default(),
             total: Total::default(),
             pinned: Total::default(),
+            blocked: AtomicU64::new(0),
             unwritten: Tally::default(),
             is_evicting: AtomicBool::new(false),
         };

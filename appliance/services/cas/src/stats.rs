@@ -18,6 +18,7 @@ use plan::{Context, Plan};
 
 use crate::Cas;
 use crate::namespace::Namespace;
+use crate::scrub::Done;
 use crate::shared::Shared;
 use crate::store::{STATS, minute_of};
 
@@ -90,6 +91,8 @@ pub struct Counters {
     pub shed: AtomicU64,
     /// Milliseconds that collections took.
     pub gc_ms: AtomicU64,
+    /// What the scrubber did.
+    pub(crate) scrubbed: Done,
     evicted: [[AtomicU64; 2]; 5],
 }
 

@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::stats::{self, Reason, STATS_SHARD};
 use crate::store::minute_of;
 use crate::touch::{FOLD_COUNT, Fold};
-use crate::{Cas, age, gc, pins};
+use crate::{Cas, age, gc, pins, scrub};
 
 /// What was used is written this often, so that a crash loses less than a minute of it.
 const FOLD_EVERY_MS: u64 = 30_000;
@@ -41,6 +41,7 @@ pub(crate) struct Marks {
     pins: Mark,
     pub(crate) age: age::Mark,
     pub(crate) gc: gc::Mark,
+    pub(crate) scrub: scrub::Mark,
 }
 
 /// When something was done last.
@@ -74,7 +75,7 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Context<'_>, Then) -> Plan>;
 type Look = fn(&Arc<Shared>, &mut Context<'_>, ShardId) -> Result<Option<Work>, Fault>;
 
 /// The kinds of work, in the order in which a turn does them: what was used is known before anything is evicted.
-const LOOKS: &[Look] = &[fold, size, quota, retention, age::look, gc::look, expired_pins, count];
+const LOOKS: &[Look] = &[fold, size, quota, retention, age::look, gc::look, expired_pins, count, scrub::look];
 
 impl Cas {
     /// What is due on a shard of this core; the reply's status says whether to ask again at once.

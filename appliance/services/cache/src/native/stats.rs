@@ -3,6 +3,7 @@
 //! Leaves to `cas`: counting.
 
 use aws::Timestamp;
+use cas::ScrubFigures;
 use cas::figures::{Figures, NamespaceFigures};
 use cas::stats::Window;
 use http_types::StatusCode;
@@ -116,6 +117,18 @@ fn storage(call: &Call, figures: &Figures, is_of_all: bool) -> Map<String, Value
         put("pinned_objects", json!(figures.pinned_objects));
         put("pinned_bytes", json!(figures.pinned_bytes));
         put("oldest_access", oldest(call, figures));
+        put("corrupt", json!(figures.corrupt));
+        let ScrubFigures { rounds, permille, blobs, bytes, corrupt } = figures.scrub;
+        put(
+            "scrub",
+            json!({
+                "rounds": rounds,
+                "round_progress": permille as f64 / 1e3,
+                "blobs": blobs,
+                "bytes": bytes,
+                "corrupt": corrupt,
+            }),
+        );
     } else {
         namespaces.retain(|one| one.ns == call.namespace);
         let own = namespaces.first();
