@@ -7,11 +7,12 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 use hash::{Digest, Md5State};
-use plan::{BodyFailure, BodyFilter, Copy, Digests, Receive, Received};
+use plan::{BodyFailure, BodyFilter, Copy, Digests, Receive, Received, Then};
 use store::{BodyOwner, BodyWriter, Fault, Store};
 
 use super::intake::Intake;
 use super::lanes::{Hashed, Lanes};
+use super::{Host, drive};
 
 /// Takes the bytes of one body: hashes them and writes them.
 struct Sink<'a> {
@@ -89,11 +90,11 @@ impl<'a> Sink<'a> {
 
 /// Streams the body of a request into the store.
 pub async fn receive(
-    store: &Store,
-    lanes: &Lanes,
+    host: &impl Host,
     intake: &mut Intake,
     receive: Receive,
 ) -> Result<Received, BodyFailure> {
+    let store = host.store();
     let Receive { length_hint, length_max, owner, digests, prefix, mut filter } = receive;
     // Before the first read, which is what sends 100-continue: a client that is made to wait here has sent nothing.
     store.admit(owner.shard).await?;
@@ -102,7 +103,7 @@ pub async fn receive(
         return Err(BodyFailure::TooLarge);
     }
     let hint = length_hint.or(if filter.is_none() { announced } else { None });
-    let mut sink = Sink::new(store, lanes, hint, owner, &digests);
+    let mut sink = Sink::new(store, host.lanes(), hint, owner, &digests);
     let mut pieces = if prefix.is_empty() { intake.batch().await? } else { vec![prefix] };
     while !pieces.is_empty() {
         match &mut filter {
@@ -111,6 +112,9 @@ pub async fn receive(
                 let mut rest = &pieces[..];
                 while !rest.is_empty() || filter.holds_more() {
                     let through = filtered(filter.as_mut(), &mut rest)?;
+                    while let Some(then) = filter.hold()? {
+                        wait_for(host, then).await;
+                    }
                     append(&mut sink, through, length_max).await?;
                     if filter.holds_more() {
                         ring::yield_now().await;
@@ -124,6 +128,13 @@ pub async fn receive(
         filter.finish()?;
     }
     Ok(sink.seal(intake.take_trailers()).await?)
+}
+
+/// Drives what a filter waits for.
+async fn wait_for(host: &impl Host, then: Then<()>) {
+    let plan = host.with_context(|cx| then(cx, ()));
+    // Boxed: a drive within a drive. Its reply has nobody to go to.
+    drop(Box::pin(drive(host, plan, &mut Intake::empty())).await);
 }
 
 /// Writes more of a body that may have so many bytes at most.

@@ -9,7 +9,7 @@
 //! | `digest`, `namespace` | identities, checked |
 //! | `store` | tables of the store, and their codecs |
 //! | `find`, `missing` | looking, with a lease |
-//! | `put` | uploads: verified, stored once, counted before they are read |
+//! | `put`, `growth` | uploads: verified, stored once, counted before they are read or while they come |
 //! | `keys`, `closure` | key records and their closures, and which were found whole |
 //! | `corrupt` | bytes that are not those of their digest |
 //! | `lease`, `shared` | what all cores have in common |
@@ -30,6 +30,7 @@ pub mod figures;
 pub mod find;
 pub mod gc;
 mod gone;
+mod growth;
 pub mod keys;
 pub mod lease;
 pub mod missing;

@@ -234,7 +234,13 @@ impl World {
             loop {
                 let mut data = Vec::new();
                 match &mut filter {
-                    Some(filter) => filter.feed(&input, &mut |found| data.extend_from_slice(found))?,
+                    Some(filter) => {
+                        filter.feed(&input, &mut |found| data.extend_from_slice(found))?;
+                        while let Some(then) = filter.hold()? {
+                            let plan = self.with_context(|cx| then(cx, ()));
+                            Box::pin(self.run(plan)).await;
+                        }
+                    }
                     None => data.extend_from_slice(&input),
                 }
                 if writer.length() + data.len() as u64 > length_max {
