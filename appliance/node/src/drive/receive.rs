@@ -208,7 +208,16 @@ pub async fn copy(store: &Store, lanes: &Lanes, copy: Copy) -> Result<Received, 
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use http_types::StatusCode;
+    use plan::{Plan, Reply};
+    use store::{ShardId, TableId};
+
     use super::*;
+    use crate::drive::verified::tests::with_bench;
 
     /// Lets through what is between the first `<` and the next `>`, as one run per piece and one byte late.
     struct Late {
@@ -242,6 +251,65 @@ mod tests {
         assert_eq!(text, b"abcdef");
         assert_eq!(filter.held, Some(b'g'));
         assert!(rest.is_empty());
+    }
+
+    /// Has something done twice before what it let through may be written, and notes what happened.
+    struct Holding {
+        log: Rc<RefCell<Vec<&'static str>>>,
+        due: u32,
+        is_given_up: bool,
+    }
+
+    impl BodyFilter for Holding {
+        fn feed(&mut self, input: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<(), BodyFailure> {
+            self.log.borrow_mut().push("fed");
+            self.due = 2;
+            data(input);
+            Ok(())
+        }
+        fn hold(&mut self) -> Result<Option<Then<()>>, BodyFailure> {
+            if self.due == 0 {
+                return if self.is_given_up { Err(BodyFailure::TooLarge) } else { Ok(None) };
+            }
+            self.due -= 1;
+            let log = Rc::clone(&self.log);
+            Ok(Some(Box::new(move |_, ()| {
+                Plan::wait(Duration::from_millis(1), move |_| {
+                    log.borrow_mut().push("held");
+                    Plan::Reply(Reply::empty(StatusCode::OK))
+                })
+            })))
+        }
+        fn finish(&mut self) -> Result<(), BodyFailure> {
+            self.log.borrow_mut().push("finished");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_filter_holds_the_body_up_until_what_it_wants_is_done() {
+        with_bench("receive-hold", |bench| async move {
+            for is_given_up in [false, true] {
+                let log = Rc::default();
+                let filter = Box::new(Holding { log: Rc::clone(&log), due: 0, is_given_up });
+                let wanted = Receive {
+                    length_hint: None,
+                    length_max: 100,
+                    owner: BodyOwner { shard: ShardId(0), table: TableId(100), key: b"k".to_vec() },
+                    digests: Digests::default(),
+                    prefix: Bytes::from_static(b"bytes"),
+                    filter: Some(filter),
+                };
+                let received = receive(&*bench, &mut Intake::empty(), wanted).await;
+                let expected: &[&str] =
+                    if is_given_up { &["fed", "held", "held"] } else { &["fed", "held", "held", "finished"] };
+                assert_eq!(*log.borrow(), expected);
+                match received {
+                    Ok(received) => assert_eq!((received.length, is_given_up), (5, false)),
+                    Err(failure) => assert!(is_given_up && matches!(failure, BodyFailure::TooLarge)),
+                }
+            }
+        });
     }
 
     /// Makes three bytes of each, one in a call.

@@ -14,8 +14,8 @@
 //! | `corrupt` | bytes that are not those of their digest |
 //! | `lease`, `shared` | what all cores have in common |
 //! | `room`, `usage` | how much there is, and how much is promised |
-//! | `touch`, `order`, `evict`, `gone`, `age`, `pins`, `gc` | what was used last, and what goes |
-//! | `stats`, `figures` | what happened |
+//! | `touch`, `order`, `evict`, `gone`, `retention`, `age`, `pins`, `gc` | what was used last, and what goes |
+//! | `stats`, `fetched`, `figures` | what happened |
 //! | `tick` | when the background does what |
 //!
 //! Leaves to its users: who may do what, and the words of every protocol. To the store: durability, checksums of bodies.
@@ -26,6 +26,7 @@ mod closure;
 pub mod corrupt;
 pub mod digest;
 mod evict;
+pub mod fetched;
 pub mod figures;
 pub mod find;
 pub mod gc;
@@ -39,6 +40,7 @@ mod order;
 pub mod pins;
 mod planted;
 pub mod put;
+mod retention;
 pub mod room;
 pub mod settings;
 pub mod shared;
@@ -51,6 +53,7 @@ pub mod usage;
 use std::sync::Arc;
 
 pub use digest::Digest;
+pub use fetched::Fetched;
 pub use figures::{Figures, NamespaceFigures};
 pub use find::Blob;
 pub use gc::{GcRequest, GcRunning, GcState};
@@ -58,9 +61,9 @@ pub use keys::{KeyError, KeyHit, NewKey};
 pub use namespace::{Dialect, KeyName, Namespace, Provenance};
 pub use pins::{Pin, PinError, Pinned};
 pub use put::{PutError, Stored, Upload};
-pub use settings::{Quota, ROOM_PATIENCE, Settings};
+pub use settings::{Ages, Quota, ROOM_PATIENCE, Settings};
 pub use shared::Shared;
-pub use stats::{Lookup, Reason, Window};
+pub use stats::{Lookup, Reason, Told, Window};
 pub use store::BODYLESS;
 pub use store::key::{Metadata, Reference};
 
