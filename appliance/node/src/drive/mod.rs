@@ -53,7 +53,7 @@ pub async fn drive(host: &impl Host, mut plan: Plan, intake: &mut Intake) -> Rep
             }
             // Boxed: these two are large and rarer than the rest, and a future is as large as its largest part.
             Plan::Receive(receive, then) => {
-                let received = Box::pin(receive::receive(host.store(), host.lanes(), intake, receive)).await;
+                let received = Box::pin(receive::receive(host, intake, receive)).await;
                 host.with_context(|cx| then(cx, received))
             }
             Plan::Copy(copy, then) => {

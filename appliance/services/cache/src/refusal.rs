@@ -37,6 +37,11 @@ pub enum Refusal {
     QuotaFull,
     /// Too much is under way.
     Overloaded,
+    /// The namespace, or the address, has had as much as it may for now.
+    Throttled {
+        /// When to come again.
+        retry_after_seconds: u64,
+    },
     /// The store failed.
     Broken,
     /// There is no such thing here.
@@ -175,6 +180,9 @@ impl Refusal {
             Refusal::TooLarge => row.too_large,
             Refusal::Full | Refusal::QuotaFull => row.full,
             Refusal::Overloaded => busy,
+            // Clients of others know nothing of 429: to them it is what too much of everybody's is.
+            Refusal::Throttled { .. } if is_native => 429,
+            Refusal::Throttled { .. } => busy,
             // What is broken is not worth another try, except where the client must not hear of it at all.
             Refusal::Broken if busy == 503 => 500,
             Refusal::Broken => busy,
@@ -240,7 +248,7 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         match self {
-            Refusal::BackOff { retry_after_seconds } => {
+            Refusal::BackOff { retry_after_seconds } | Refusal::Throttled { retry_after_seconds } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from((*retry_after_seconds).max(1)));
             }
             Refusal::WrongMethod(allow) => {
@@ -276,6 +284,7 @@ impl Refusal {
             Refusal::Full => "CacheFull",
             Refusal::QuotaFull => "QuotaExceeded",
             Refusal::Overloaded => "SlowDown",
+            Refusal::Throttled { .. } => "TooManyRequests",
             Refusal::Broken => "InternalError",
             Refusal::NotFound => "NotFound",
             Refusal::NoRoute => "NoSuchRoute",
@@ -304,6 +313,7 @@ impl Refusal {
             Refusal::Full => "The cache is full and nothing can be evicted.",
             Refusal::QuotaFull => "The namespace is full and nothing of it can be evicted.",
             Refusal::Overloaded => "Too much is under way; try again after a moment.",
+            Refusal::Throttled { .. } => "This namespace or address has had as much as it may for now.",
             Refusal::Broken => "The storage failed.",
             Refusal::NotFound => "There is no such object here.",
             Refusal::NoRoute => "There is no such route.",
@@ -383,17 +393,17 @@ mod tests {
     }
 
     /// The table of the contract, written a second time and read by columns: no token, wrong token, read-only write, too
-    /// large, full, quota, lookup that is shed, write that is shed.
-    const CONTRACT: [(Dialect, [u16; 9]); 9] = [
-        (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503, 409]),
-        (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503, 409]),
-        (Dialect::Ccache, [401, 401, 403, 413, 413, 413, 404, 503, 409]),
-        (Dialect::Webdav, [401, 401, 403, 507, 507, 507, 404, 507, 409]),
-        (Dialect::Gradle, [401, 401, 413, 413, 413, 413, 404, 413, 413]),
-        (Dialect::Turbo, [401, 401, 403, 413, 413, 413, 404, 403, 413]),
-        (Dialect::Nx, [401, 401, 403, 403, 403, 403, 404, 403, 409]),
-        (Dialect::Moon, [401, 401, 403, 403, 403, 403, 404, 403, 403]),
-        (Dialect::Go, [401, 401, 403, 413, 507, 507, 503, 503, 409]),
+    /// large, full, quota, lookup that is shed, write that is shed, write of what is blocked, lookup and write beyond the rate.
+    const CONTRACT: [(Dialect, [u16; 11]); 9] = [
+        (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503, 409, 429, 429]),
+        (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503, 409, 404, 503]),
+        (Dialect::Ccache, [401, 401, 403, 413, 413, 413, 404, 503, 409, 404, 503]),
+        (Dialect::Webdav, [401, 401, 403, 507, 507, 507, 404, 507, 409, 404, 507]),
+        (Dialect::Gradle, [401, 401, 413, 413, 413, 413, 404, 413, 413, 404, 413]),
+        (Dialect::Turbo, [401, 401, 403, 413, 413, 413, 404, 403, 413, 404, 403]),
+        (Dialect::Nx, [401, 401, 403, 403, 403, 403, 404, 403, 409, 404, 403]),
+        (Dialect::Moon, [401, 401, 403, 403, 403, 403, 404, 403, 403, 404, 403]),
+        (Dialect::Go, [401, 401, 403, 413, 507, 507, 503, 503, 409, 429, 429]),
     ];
 
     #[test]
@@ -409,6 +419,8 @@ mod tests {
             (Refusal::Overloaded, Kind::Lookup),
             (Refusal::Overloaded, Kind::Write),
             (Refusal::Blocked, Kind::Write),
+            (Refusal::Throttled { retry_after_seconds: 1 }, Kind::Lookup),
+            (Refusal::Throttled { retry_after_seconds: 1 }, Kind::Write),
         ];
         for (dialect, statuses) in CONTRACT {
             for ((refusal, kind), expected) in columns.iter().zip(statuses) {

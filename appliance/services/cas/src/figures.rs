@@ -3,6 +3,7 @@
 //! Leaves to its users: names, units of their own, JSON.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ::store::{Fault, Store, Timestamp};
 
@@ -10,7 +11,7 @@ use crate::Cas;
 use crate::namespace::Namespace;
 use crate::scrub::{self, ScrubFigures};
 use crate::settings::Quota;
-use crate::stats::{self, Counts, Reason, STATS_SHARD, Window};
+use crate::stats::{self, Counts, Reason, STATS_SHARD, Told, Window};
 
 /// The numbers behind the metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -54,6 +55,8 @@ pub struct Figures {
     pub gc_ms: u64,
     /// What the scrubber did.
     pub scrub: ScrubFigures,
+    /// What clients say that they found.
+    pub told: Told,
 }
 
 /// What one namespace has.
@@ -67,6 +70,10 @@ pub struct NamespaceFigures {
     pub stored_bytes: u64,
     /// Its bounds, if it has some of its own.
     pub quota: Option<Quota>,
+    /// Without a use for how long its things stay.
+    pub retention: Duration,
+    /// How long they stay at most.
+    pub max_age: Option<Duration>,
 }
 
 impl Cas {
@@ -88,6 +95,7 @@ impl Cas {
             shed: load(&shared.counters.shed),
             gc_ms: load(&shared.counters.gc_ms),
             scrub: scrub::figures(shared),
+            told: Told::of(&counts),
             ..Figures::default()
         };
         let Some(loaded) = shared.loaded() else { return figures };
@@ -119,6 +127,8 @@ impl Cas {
                 objects: state.total.objects(),
                 stored_bytes: state.total.stored_bytes(),
                 quota: self.0.settings.quotas.get(&state.name).copied(),
+                retention: self.0.settings.retention_of(&state.name),
+                max_age: self.0.settings.max_age_of(&state.name),
             })
             .collect();
         all.sort_unstable_by(|one, other| {

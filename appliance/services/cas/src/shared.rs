@@ -9,13 +9,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use ::store::{Fault, ShardId, Store, Timestamp};
 
 use crate::closure::Checks;
+use crate::fetched;
 use crate::gc::Jobs;
 use crate::lease::LeaseTable;
 use crate::namespace::Namespace;
 use crate::planted::{self, Plant};
 use crate::scrub;
 use crate::settings::Settings;
-use crate::stats::{Counters, Tally, TopList};
+use crate::stats::{Counters, Tally};
 use crate::tick::Marks;
 use crate::touch::Lanes;
 use crate::usage;
@@ -38,7 +39,7 @@ pub struct Shared {
     /// Collections that somebody asked for.
     pub(crate) jobs: Jobs,
     /// What is fetched most.
-    pub(crate) top: Mutex<TopList>,
+    pub(crate) fetched: fetched::Tables,
     /// When an upload met a full disk last, in milliseconds; 0: never.
     disk_full_ms: AtomicU64,
     loaded: OnceLock<Loaded>,
@@ -132,7 +133,7 @@ impl Shared {
             counters: Counters::default(),
             lanes: Lanes::default(),
             jobs: Jobs::default(),
-            top: Mutex::default(),
+            fetched: fetched::Tables::default(),
             disk_full_ms: AtomicU64::new(0),
             loaded: OnceLock::new(),
         }

@@ -361,7 +361,9 @@ fn what_was_counted_outlives_a_start_and_leaves_the_rings_in_time() {
     let (directory, clock) = (TempDir::new("counted"), ManualClock::new(BEGINNING));
     let sums = |world: &World, window, name: Option<&str>| {
         let ns = name.map(ns);
-        world.cas.counted(&world.store, world.clock.now(), window, ns.as_ref()).expect("readable")
+        let sums = world.cas.counted(&world.store, world.clock.now(), window, ns.as_ref()).expect("readable");
+        assert_eq!(sums[6..], [0; 6], "no client has told anything");
+        *sums.first_chunk::<6>().expect("there are twelve")
     };
     with_world_until(&directory.0, Stop::Drained, &clock, settings(1_000 * STORED), |world| async move {
         tick(&world).await;

@@ -29,7 +29,7 @@ const TABLE: TableId = TableId(100);
 const SHARD: ShardId = ShardId(0);
 
 /// A core without doors.
-struct Bench {
+pub(in crate::drive) struct Bench {
     store: Store,
     lanes: Lanes,
     kept: Kept,
@@ -91,7 +91,7 @@ impl Handler for Case {
                 Plan::Pause(Box::new(move |_, ()| Plan::Reply(miss)))
             })
         });
-        let body = ReplyBody::Verified { piece, sha256: self.sha256, mismatch };
+        let body = ReplyBody::Verified { piece, sha256: self.sha256, mismatch, late: None };
         let reply = Reply { body, ..Reply::empty(StatusCode::OK) };
         let ids = Ids::Uuid { request: RequestId::uuid(1, 2) };
         let method = &request.head.method;
@@ -160,7 +160,7 @@ impl Case {
     }
 }
 
-fn with_bench<F: Future<Output = ()>>(name: &str, work: impl FnOnce(Rc<Bench>) -> F) {
+pub(in crate::drive) fn with_bench<F: Future<Output = ()>>(name: &str, work: impl FnOnce(Rc<Bench>) -> F) {
     let directory = Directory::new(name);
     let mut settings = StoreConfig::new(directory.path().to_path_buf(), 1, Arc::new(RealDisk));
     settings.map_bytes_total = 1 << 30;
