@@ -392,8 +392,7 @@ mod tests {
         reply.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// The table of the contract, written a second time and read by columns: no token, wrong token, read-only write, too
-    /// large, full, quota, lookup that is shed, write that is shed, write of what is blocked, lookup and write beyond the rate.
+    /// The table of the contract, written a second time and read by columns, in the order of `columns` below.
     const CONTRACT: [(Dialect, [u16; 11]); 9] = [
         (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503, 409, 429, 429]),
         (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503, 409, 404, 503]),

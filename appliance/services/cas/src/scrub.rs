@@ -202,7 +202,8 @@ pub(crate) fn look(
         }
         state.scrub.show(place);
         mark.is_changed |= has_moved || is_over;
-        if !is_over && !(mark.is_changed && cx.now.0 >= mark.saved_ms.saturating_add(SAVE_EVERY_MS)) {
+        let is_to_be_saved = mark.is_changed && cx.now.0 >= mark.saved_ms.saturating_add(SAVE_EVERY_MS);
+        if !is_over && !is_to_be_saved {
             return Ok(None);
         }
         (mark.is_changed, mark.saved_ms) = (false, cx.now.0);

@@ -103,7 +103,7 @@ impl Standing {
     }
 
     fn is_free(self) -> bool {
-        self.0 % 4 == 0
+        self.0.is_multiple_of(4)
     }
 
     /// Of two looks, one before and one after an operation: what it was all the time; nothing where it has changed.
