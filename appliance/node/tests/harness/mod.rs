@@ -179,7 +179,7 @@ impl Node {
     pub fn stop(self) -> String {
         self.signal("TERM");
         let (status, errors) = self.wait();
-        assert_eq!(status.code(), Some(0), "{errors}");
+        assert_eq!(status.code(), Some(0), "{status}: {errors}");
         errors
     }
 }
