@@ -241,7 +241,8 @@ pub struct ScenarioArgs {
     /// Uploads that are opened before each run, and aborted after it if they were not completed.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub uploads: u32,
-    /// Messages that wait in the queue besides, before each run of sqs-send and sqs-receive-delete.
+    /// Messages that wait in the queue besides, before each run of sqs-send and sqs-receive-delete; in a comparison with each
+    /// server that does not say another number by its own backlog=
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub backlog: u32,
     /// The queue is FIFO, with messages of a thousand groups in turn.
@@ -427,7 +428,6 @@ impl ScenarioArgs {
             is_batch,
             is_fifo: self.fifo,
             message_count: self.keys as usize,
-            backlog_count: self.backlog as usize,
             queue_count: self.queues.into(),
             seed,
         }))
