@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The appliance of this checkout, as it is by default: every acknowledged write is on disk. `cache` is the same with a token for
-# its cache.
+# its cache; `waiting` is the same, and a million messages are to wait in its queue.
 source "$(dirname "$0")/common.sh"
 ROOT=$(cd "$HERE/../.." && pwd)
 
 binary() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/zerocloud"; }
 install() { (cd "$ROOT" && cargo build -q --release --locked -p zerocloud) >&2; }
-modes() { echo default cache; }
+modes() { echo default cache waiting; }
 
 TOKEN=zerobench-token-0123456789abcdef
 
@@ -21,6 +21,7 @@ start() {
     say access_key "$(sed -n 's/^aws_access_key_id = //p' "$credentials")"
     say secret_key "$(sed -n 's/^aws_secret_access_key = //p' "$credentials")"
     [ "$mode" != cache ] || say token $TOKEN
+    [ "$mode" != waiting ] || say backlog 1000000
     say mode "$mode"
     say durable yes
     say version "$("$(binary)" --version | cut -d' ' -f2)"

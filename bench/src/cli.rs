@@ -188,6 +188,12 @@ pub struct LoadArgs {
     /// Measured seconds.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
+    /// Ends the measured time of a closed loop after so many answers, good or not.
+    #[arg(long, requires = "closed", value_parser = clap::value_parser!(u64).range(1..))]
+    pub answers: Option<u64>,
+    /// Seconds without a good answer after which a server is given up; by default 2, or a quarter of the measured time.
+    #[arg(long)]
+    pub silence: Option<f64>,
     /// Cores of the load; by default the last one.
     #[arg(long, value_delimiter = ',')]
     pub cores: Vec<usize>,
@@ -235,7 +241,8 @@ pub struct ScenarioArgs {
     /// Uploads that are opened before each run, and aborted after it if they were not completed.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub uploads: u32,
-    /// Messages that wait in the queue besides, before each run of sqs-send and sqs-receive-delete.
+    /// Messages that wait in the queue besides, before each run of sqs-send and sqs-receive-delete; in a comparison with each
+    /// server that does not say another number by its own backlog=
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub backlog: u32,
     /// The queue is FIFO, with messages of a thousand groups in turn.
@@ -421,7 +428,6 @@ impl ScenarioArgs {
             is_batch,
             is_fifo: self.fifo,
             message_count: self.keys as usize,
-            backlog_count: self.backlog as usize,
             queue_count: self.queues.into(),
             seed,
         }))
@@ -497,6 +503,8 @@ impl LoadArgs {
             streams: self.streams.unwrap_or(0).into(),
             warm_up: seconds("warm-up", self.warm_up, 600.0)?,
             measured,
+            answers_max: self.answers,
+            silence_max: self.silence.map(|silence| seconds("silence", silence, 3_600.0)).transpose()?,
             cores,
             seed: self.seed,
         })

@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct CompareArgs {
     /// A server: NAME=URL or NAME=script:PATH[:MODE], which is installed, started and ended by a script like those of
     /// bench/peers. Then, with commas between, pid=N (again for more processes), key=, secret=, region=, token= and
-    /// api=native|files|turbo|echo (of caches), version=, mode=, durable=yes|no, evidence=, syncs= (flushes per answered write of one writer). Ratios are taken against the first.
+    /// api=native|files|turbo|echo (of caches), backlog=N (messages that wait in its queue), version=, mode=, durable=yes|no, evidence=, syncs= (flushes per answered write of one writer). Ratios are taken against the first.
     #[arg(long = "peer", required = true, value_name = "NAME=URL[,..]")]
     pub peers: Vec<PeerArg>,
     /// A server that is named in the table with the reason why it was not run.
@@ -107,7 +107,8 @@ impl Contender {
             cache_api: facts.cache_api.unwrap_or(*cache_api),
             ca: ca.clone(),
         };
-        let target = crate::aim(&peer.name, &url, &access, arguments.load.streams.is_some())?;
+        let mut target = crate::aim(&peer.name, &url, &access, arguments.load.streams.is_some())?;
+        target.backlog_count = facts.backlog_count.unwrap_or(arguments.scenario.backlog as usize);
         crate::check_operation(target.protocol, arguments.scenario.scenario)?;
         let tally = Tally::new(Peer {
             name: peer.name.clone(),
@@ -233,6 +234,8 @@ fn prove(
         streams: load.streams.min(1),
         warm_up: Duration::ZERO,
         measured: PROOF,
+        answers_max: None,
+        silence_max: load.silence_max,
         cores: load.cores[..1].to_vec(),
         seed: load.seed,
     };

@@ -234,7 +234,8 @@ fn scenario(arguments: &ScenarioArgs, load: &Load, target: &Target) -> Result<Bo
 }
 
 fn target(arguments: &RunArgs) -> Result<Target, String> {
-    aim("server", &arguments.url, &arguments.access, arguments.load.streams.is_some())
+    let target = aim("server", &arguments.url, &arguments.access, arguments.load.streams.is_some())?;
+    Ok(Target { backlog_count: arguments.scenario.backlog as usize, ..target })
 }
 
 /// A server as flags name it.

@@ -31,6 +31,8 @@ pub struct Target {
     pub token: Option<String>,
     /// How a cache is asked.
     pub cache_api: CacheApi,
+    /// Messages that wait in its queue besides, before each run.
+    pub backlog_count: usize,
 }
 
 impl Target {
@@ -66,6 +68,7 @@ impl Target {
             credentials: None,
             token: None,
             cache_api: CacheApi::Native,
+            backlog_count: 0,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::ZEROBENCH;
+use common::{PATIENCE, ZEROBENCH};
 
 /// A directory of one test with a script and a place for data, removed when dropped.
 struct Scratch(PathBuf);
@@ -31,7 +31,8 @@ impl Scratch {
         for (name, mode) in ["first", "second"].iter().zip(modes) {
             command.args(["--peer", &format!("{name}=script:{}:{mode}", self.0.join("echo.sh").display())]);
         }
-        command.args(["--closed", "--connections", "2", "--warm-up", "0.1", "--settle", "0"]).args(more);
+        command.args(["--closed", "--connections", "2", "--warm-up", "0.1", "--settle", "0"]);
+        command.args(["--silence", PATIENCE]).args(more);
         command
             .env("PEERS_COMMON", Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/common.sh"))
             .env("BENCH_PEERS", self.0.join("installed"))
@@ -109,7 +110,7 @@ fn nothing_is_left(scratch: &Scratch, count: usize) {
 #[test]
 fn servers_of_a_script_are_compared_and_gone_afterwards() {
     let scratch = Scratch::new("good");
-    let more = ["--rounds", "1", "--seconds", "1", "echo"];
+    let more = ["--rounds", "1", "--seconds", PATIENCE, "--answers", "400", "echo"];
     let output = scratch.compare(["good", "good"], &more).output().expect("runs");
     let words = words(&output);
     assert!(output.status.success(), "{words}");
@@ -122,7 +123,7 @@ fn servers_of_a_script_are_compared_and_gone_afterwards() {
 #[test]
 fn a_server_that_cannot_be_had_is_named_and_one_that_fails_ends_it() {
     let scratch = Scratch::new("away");
-    let more = ["--rounds", "1", "--seconds", "1", "echo"];
+    let more = ["--rounds", "1", "--seconds", PATIENCE, "--answers", "400", "echo"];
     let output = scratch.compare(["good", "away"], &more).output().expect("runs");
     let said = words(&output);
     assert!(output.status.success() && said.contains("second was not run: it is away"), "{said}");
@@ -155,7 +156,7 @@ fn what_a_killed_comparison_left_is_ended_by_the_next_one() {
     scratch.first_pid(&mut comparison);
     comparison.kill().expect("ours");
     comparison.wait().expect("our child");
-    let more = ["--rounds", "1", "--seconds", "1", "echo"];
+    let more = ["--rounds", "1", "--seconds", PATIENCE, "--answers", "400", "echo"];
     let output = scratch.compare(["good", "away"], &more).output().expect("runs");
     assert!(output.status.success(), "{}", words(&output));
     nothing_is_left(&scratch, 2);

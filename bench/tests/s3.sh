@@ -27,7 +27,7 @@ start() {
     "$zerocloud" serve --data "$directory/data" --listen 127.0.0.1:0 "$@" >"$directory/output" 2>&1 &
     node=$!
     url=
-    for _ in $(seq 300); do
+    for _ in $(seq 3000); do
         url=$(sed -n 's/^zerocloud ready on \(https\{0,1\}:[^ ]*\).*/\1/p' "$directory/output")
         [ -n "$url" ] && break
         sleep 0.1

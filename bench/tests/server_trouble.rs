@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Echo, ZEROBENCH};
+use common::{Echo, PATIENCE, ZEROBENCH};
 
 /// What is asked of an echo besides running.
 trait Trouble {
     fn signal(&self, name: &str);
     fn open_files(&self) -> usize;
     fn begin_load(&self, arguments: &[&str]) -> Child;
+    fn cpu_ticks(&self) -> u64;
 }
 
 impl Trouble for Echo {
@@ -27,6 +28,14 @@ impl Trouble for Echo {
 
     fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("it runs").count()
+    }
+
+    /// CPU time that it took so far, in hundredths of a second.
+    fn cpu_ticks(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
+        let (_, fields) = text.rsplit_once(") ").expect("a name in brackets");
+        // proc_pid_stat(5): utime and stime are the 14th and 15th field, and these begin with the third.
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
     }
 
     /// A load whose connections are made: the machine may be slow to start it.
@@ -62,10 +71,11 @@ fn quantile(text: &str, line: &str, name: &str) -> f64 {
 #[test]
 fn a_stall_shows_in_latencies_from_the_intended_time() {
     let echo = Echo::start(&["--bare"]);
-    let load = echo.begin_load(&["--rate", "500", "--warm-up", "0.5", "--seconds", "3"]);
+    let load =
+        echo.begin_load(&["--rate", "500", "--warm-up", "0.5", "--seconds", "12", "--silence", PATIENCE]);
     std::thread::sleep(Duration::from_millis(1_000));
     echo.signal("STOP");
-    std::thread::sleep(Duration::from_millis(1_200));
+    std::thread::sleep(Duration::from_millis(4_000));
     echo.signal("CONT");
     let output = load.wait_with_output().expect("ends");
     let text = text(&output);
@@ -79,8 +89,12 @@ fn a_stall_shows_in_latencies_from_the_intended_time() {
 #[test]
 fn a_server_that_ends_ends_the_run_with_a_sentence_and_what_there_is() {
     let echo = Echo::start(&["--bare"]);
-    let load = echo.begin_load(&["--closed", "--warm-up", "0", "--seconds", "60"]);
-    std::thread::sleep(Duration::from_millis(1_000));
+    let load = echo.begin_load(&["--closed", "--warm-up", "0", "--seconds", PATIENCE, "--silence", PATIENCE]);
+    let begun = echo.cpu_ticks();
+    // A closed loop: the echo is only kept busy by a load that takes its answers.
+    while echo.cpu_ticks() < begun + 10 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     echo.signal("KILL");
     let output = load.wait_with_output().expect("ends");
     let text = text(&output);
@@ -93,7 +107,7 @@ fn a_server_that_ends_ends_the_run_with_a_sentence_and_what_there_is() {
 #[test]
 fn a_server_that_stands_still_for_good_is_given_up() {
     let echo = Echo::start(&["--bare"]);
-    let load = echo.begin_load(&["--rate", "500", "--warm-up", "0", "--seconds", "8"]);
+    let load = echo.begin_load(&["--rate", "500", "--warm-up", "0", "--seconds", PATIENCE, "--silence", "2"]);
     std::thread::sleep(Duration::from_millis(500));
     echo.signal("STOP");
     let output = load.wait_with_output().expect("ends");
@@ -139,7 +153,8 @@ fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
 /// A short load by one connection on a server that is no process of its own.
 fn load(url: &str, arguments: &[&str]) -> Output {
     Command::new(ZEROBENCH)
-        .args(["run", "--url", url, "--closed", "--connections", "1", "--warm-up", "0", "--seconds", "0.3"])
+        .args(["run", "--url", url, "--closed", "--connections", "1", "--warm-up", "0", "--answers", "50"])
+        .args(["--seconds", PATIENCE, "--silence", PATIENCE])
         .args(arguments)
         .env_remove("ZEROBENCH_ACCESS_KEY")
         .env_remove("ZEROBENCH_SECRET_KEY")

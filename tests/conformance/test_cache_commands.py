@@ -3,6 +3,7 @@ the tokens that they make open."""
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 
@@ -150,12 +151,33 @@ def test_stats_are_said_in_the_words_that_scripts_know(server, settings):
         assert 600 <= shown["stored_bytes"] < 100_000
         kilobytes = commands.out("cache", "stats", "--metric", "storage")
         assert kilobytes.endswith("KB / 500MB used\n") and kilobytes[0].isdigit()
+        assert commands.out("cache", "stats", "--metric", "top") == "1. ccache/aa/bbccdd (6 downloads)\n"
         other = commands.json("cache", "stats", "--namespace", "other")
-        assert (other["hits"], other["misses"]) == (0, 0)
+        assert (other["hits"], other["misses"], other["top_packages"]) == (0, 0, [])
         metrics = fresh.ask("GET", "/-/metrics", token=None)[2].decode()
         assert 'zim_cache_hits_total{status="hit"} 6\n' in metrics and 'zim_cache_hits_total{status="miss"} 1\n' in metrics
         assert f"zim_cache_size_bytes {shown['stored_bytes']}\n" in metrics
+        first_byte = re.search(r"^zerocloud_cache_first_byte_seconds_count (\d+)$", metrics, re.MULTILINE)
+        assert int(first_byte[1]) >= 7
         assert 'zerocloud_cache_requests_total{dialect="ccache",op="get",code="2xx"} 6\n' in metrics
+
+
+def test_an_object_is_blocked_listed_and_let_in_again(server, commands):
+    token = admin(server, commands, "blocks")
+    blob = b"poisoned" * 1_000
+    hash = hashlib.sha256(blob).hexdigest()
+    assert status(server, "PUT", token, blob) == 201
+    assert commands.out("cache", "block", hash, "--reason", "bad build") == f"{hash} is blocked\n"
+    assert [status(server, method, token, blob) for method in ("GET", "PUT")] == [404, 409]
+    (line,) = commands.out("cache", "blocked").splitlines()
+    assert line.startswith(hash) and line.endswith("bad build")
+    assert commands.json("cache", "blocked")["blocked"][0]["hash"] == hash
+    assert commands.out("cache", "unblock", hash) == f"{hash} is blocked no longer\n"
+    assert commands.out("cache", "blocked") == ""
+    assert status(server, "PUT", token, blob) == 201
+    for words in (["cache", "unblock", hash], ["cache", "block", "nothing"]):
+        done = commands.run(*words)
+        assert (done.stdout, len(done.stderr.splitlines())) == ("", 1) and done.returncode != 0, (words, done.stderr)
 
 
 def test_a_collection_says_what_it_would_free_and_then_frees_it(settings):

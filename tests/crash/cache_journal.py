@@ -23,7 +23,11 @@ OVER_LIMIT = 1.01
 
 
 class Broken(Exception):
-    """A rule does not hold."""
+    """A rule does not hold. `names` are the blob, key or action that it is about, if it is about some."""
+
+    def __init__(self, what: str, *names: str):
+        super().__init__(what)
+        self.names = names
 
 
 @dataclass
@@ -88,12 +92,12 @@ class Journal:
         if data is None:
             with self.lock:
                 if ended < floor - CLOCK_SECONDS:
-                    raise Broken(f"blob {digest} is gone {floor - ended:.3f} s before its promise ends")
+                    raise Broken(f"blob {digest} is gone {floor - ended:.3f} s before its promise ends", digest)
                 if digest in self.known:
                     self.evicted.add(digest)
             return
         if hashlib.sha256(data).hexdigest() != digest:
-            raise Broken(f"blob {digest} has other bytes: {len(data)} of them, {data[:40]!r}")
+            raise Broken(f"blob {digest} has other bytes: {len(data)} of them, {data[:40]!r}", digest)
         with self.lock:
             self._renew(self.blobs.setdefault(digest, Promise()), began)
 
@@ -131,18 +135,18 @@ class Journal:
             key = self.keys.get(name, Key())
             if data is None:
                 if key.begun == version_min and ended < until - CLOCK_SECONDS:
-                    raise Broken(f"key {name} is gone {until - ended:.3f} s before its promise ends")
+                    raise Broken(f"key {name} is gone {until - ended:.3f} s before its promise ends", name)
                 return
             fields = data.split(b"|", 3)
             if len(fields) != 4 or fields[0] != name.encode():
-                raise Broken(f"key {name} has the value of another: {data[:60]!r}")
+                raise Broken(f"key {name} has the value of another: {data[:60]!r}", name)
             version, length = int(fields[1]), int(fields[2])
             if data != value_of(name, version, length):
-                raise Broken(f"key {name} has bytes that nobody put: {len(data)} of them, {data[:60]!r}")
+                raise Broken(f"key {name} has bytes that nobody put: {len(data)} of them, {data[:60]!r}", name)
             if version < version_min:
-                raise Broken(f"key {name} has version {version}, and {version_min} was acknowledged before")
+                raise Broken(f"key {name} has version {version}, and {version_min} was acknowledged before", name)
             if version > key.begun:
-                raise Broken(f"key {name} has version {version}, and only {key.begun} were put")
+                raise Broken(f"key {name} has version {version}, and only {key.begun} were put", name)
 
     # Actions: keys whose value names blobs.
 
@@ -156,7 +160,7 @@ class Journal:
     def action_refused(self, floors: dict[str, float], ended: float, name: str) -> None:
         """A put that was refused since outputs are missing."""
         if floors and all(ended < floor - CLOCK_SECONDS for floor in floors.values()):
-            raise Broken(f"action {name} is refused, and all of its outputs are promised")
+            raise Broken(f"action {name} is refused, and all of its outputs are promised", name, *floors)
 
     def action_begins(self, name: str) -> float:
         """Gives what `action_got` needs."""
@@ -169,10 +173,10 @@ class Journal:
             put = self.actions.get(name)
             if outputs is None:
                 if ended < floor - CLOCK_SECONDS:
-                    raise Broken(f"action {name} is gone {floor - ended:.3f} s before its promise ends")
+                    raise Broken(f"action {name} is gone {floor - ended:.3f} s before its promise ends", name)
                 return
             if put is not None and put[0] != outputs:
-                raise Broken(f"action {name} names {outputs}, and {put[0]} were put")
+                raise Broken(f"action {name} names {outputs}, and {put[0]} were put", name)
             for digest in outputs:
                 self._renew(self.blobs.setdefault(digest, Promise()), began)
 

@@ -3,7 +3,8 @@ Turborepo, and actions that name blobs, while eviction runs all the time, with a
 appliance (see cache_journal.py). After each restart, and at the end, what was promised is read.
 
 Leases are short and the limit is small, so that everything comes and goes many times. A kill counts only when it left requests
-without their reply and enough was acknowledged since the last one. A failure prints the seed.
+without their reply and enough was acknowledged since the last one. A failure prints the seed, the last events of what it is about,
+what the appliance says of that when it is asked again, and the appliance's own figures; the data directory is kept.
 
 `--plant NAME` runs a binary that was built with the feature `planted` and has that fault: then a finding is what is wanted,
 and none is a failure.
@@ -23,6 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from cache_events import Event, Events  # noqa: E402
 from cache_journal import Broken, Journal, self_test, value_of  # noqa: E402
 from zctest.server import Server, binary  # noqa: E402
 
@@ -55,14 +57,18 @@ POLL_SECONDS = 0.002
 FIGURES_SECONDS = 0.05
 # Who is told that the cache is full waits a little.
 FULL_SECONDS = 0.02
-# A promised key that is said to be missing is asked for so often, at this distance.
-BUSY_COUNT_MAX = 3
+# Who hears that the appliance is too busy asks again after so long.
 BUSY_SECONDS = 0.03
 # After a restart so many of each kind are read, by so many clients, well before the promise ends; at the end all.
 CHECKED_MAX = 300
 CHECKERS = 3
 # So long before the promise ends nothing new is read for the check.
 CHECK_MARGIN_SECONDS = 0.5
+# What broke a rule is asked for again after each of these: what was only overlooked is there then, and what is gone is not.
+AGAIN_SECONDS = (0, 0.01, 0.1, 1)
+# Of the appliance's metrics these are shown then.
+METRICS = ("zerocloud_cache_", "zim_cache_", "zerocloud_shard_", "zerocloud_responses_aborted")
+FIGURES_SECONDS_MAX = 10
 # Without one of these the run has shown nothing.
 MUST_HAPPEN = (
     "blobs put",
@@ -87,19 +93,45 @@ class Run:
     def __init__(self, seed: int, server: Server):
         self.seed, self.server = seed, server
         self.journal = Journal(LEASE_SECONDS, LIMIT_BYTES)
+        self.events = Events()
         self.killed = threading.Event()
+        # A rule did not hold: the appliance is still needed, to explain it.
+        self.broken = threading.Event()
+        # What the appliance says of itself at the first failure.
+        self.figures: list[str] = []
         self.counts: collections.Counter = collections.Counter()
         self.lock = threading.Lock()
         self.digests: collections.deque[str] = collections.deque(maxlen=REMEMBERED_MAX)
         self.keys: dict[str, str] = {}
         self.actions: collections.deque[str] = collections.deque(maxlen=REMEMBERED_MAX)
         self.killed_at = 0.0
+        self.started_at = time.monotonic()
         # Whether a fault that was asked for was there in any run of the appliance.
         self.is_planted = False
 
     def count(self, what: str, by: int = 1) -> None:
         with self.lock:
             self.counts[what] += by
+
+    def take_figures(self) -> None:
+        """Asks the appliance for its own figures, at the first failure, while it runs."""
+        with self.lock:
+            if self.figures or self.server.process is None or self.server.process.poll() is not None:
+                return
+            self.figures = ["the appliance's figures:"]
+        for path in ("/api/v1/stats", "/-/metrics"):
+            connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=FIGURES_SECONDS_MAX)
+            try:
+                connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+                text = connection.getresponse().read().decode()
+                lines = text.splitlines()
+                if path == "/-/metrics":
+                    lines = [line for line in lines if line.startswith(METRICS) and "_bucket{" not in line]
+                self.figures += lines
+            except Exception as error:  # OSError and many kinds of http.client
+                self.figures.append(f"{path}: {error!r}")
+            finally:
+                connection.close()
 
     def missing(self) -> list[str]:
         """What has to happen and has not."""
@@ -115,6 +147,8 @@ class Client(threading.Thread):
         self.run_, self.label = run, f"{kind} {number}"
         self.random = random.Random(f"{run.seed} {self.label} {round_}")
         self.in_flight = self.interrupted = False
+        # Whether the last answer sheds work, which some dialects tell as a miss.
+        self.is_shed = False
         self.acknowledged = 0
         self.failure: str | None = None
         self.connection = http.client.HTTPConnection(run.server.host, run.server.port, timeout=REPLY_SECONDS_MAX)
@@ -124,7 +158,7 @@ class Client(threading.Thread):
             try:
                 self.step()
             except Broken as broken:
-                self.failure = f"{self.label}: {broken}"
+                self.failure = self.explained(broken)
             except Exception as error:  # OSError and many kinds of http.client for a connection that died
                 # Before the kill every request gets its reply: a connection that closes without one is a fault.
                 if not self.run_.killed.is_set():
@@ -136,6 +170,35 @@ class Client(threading.Thread):
     def step(self) -> None:
         raise NotImplementedError
 
+    def explained(self, broken: Broken) -> str:
+        """The failure, what led to it, and what the appliance says now."""
+        now = time.monotonic()
+        self.run_.broken.set()
+        before = {name: self.run_.events.of(name) for name in broken.names}
+        lines = [f"{self.label}, {now - self.run_.started_at:.3f} s after the start: {broken}"]
+        again = [line for name in broken.names for line in self.again(name, now)]
+        for name, events in before.items():
+            lines += [f" {name}, in seconds from now on:", *(event.shown(now) for event in events)]
+        self.run_.take_figures()
+        return "\n".join(lines + again)
+
+    def again(self, name: str, now: float) -> list[str]:
+        """What the appliance says of a blob, key or action when it is asked again."""
+        run = self.run_
+        kind = "objects" if name in run.journal.blobs else "actions"
+        path = run.keys.get(name, f"/api/v1/{kind}/{name}")
+        lines = [f" {name}, asked again:"]
+        try:
+            for pause in AGAIN_SECONDS:
+                time.sleep(pause)
+                event = Event(self.label, f"GET {path}", time.monotonic())
+                status, data = self.ask("GET", path)
+                event.ends(f"{status}, {len(data)} bytes")
+                lines.append(event.shown(now))
+        except Exception as error:  # OSError and many kinds of http.client: the appliance is gone
+            lines.append(f"  {error!r}")
+        return lines
+
     def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream") -> tuple[int, bytes]:
         headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Content-Type": kind} if body is not None else {})
         self.in_flight = True
@@ -144,6 +207,7 @@ class Client(threading.Thread):
         data = reply.read()
         self.in_flight = False
         self.acknowledged += 1
+        self.is_shed = reply.getheader("retry-after") is not None
         return reply.status, data
 
     def size(self) -> int:
@@ -163,8 +227,10 @@ class Client(threading.Thread):
     def put_blob(self, data: bytes) -> str | None:
         """Its digest, if it was taken."""
         digest = hashlib.sha256(data).hexdigest()
+        event = self.run_.events.begins(self.label, f"PUT of {len(data)} bytes", digest)
         began = time.monotonic()
         status, answer = self.ask("PUT", f"/api/v1/objects/{digest}", data)
+        event.ends(str(status))
         if status not in (200, 201):
             return None if self.is_full("put", status, answer) else self.wrong("PUT of a blob", status, answer)
         self.run_.journal.blob_put(began, digest, len(data))
@@ -174,8 +240,10 @@ class Client(threading.Thread):
 
     def get_blob(self, digest: str) -> bool:
         journal = self.run_.journal
+        event = self.run_.events.begins(self.label, "GET", digest)
         floor, began = journal.blob_begins(digest), time.monotonic()
         status, data = self.ask("GET", f"/api/v1/objects/{digest}")
+        event.ends(str(status))
         if status == 503 and b"SlowDown" in data:
             self.run_.count("blobs asked for in vain: too busy")
             return False
@@ -186,20 +254,21 @@ class Client(threading.Thread):
         return status == 200
 
     def look_up(self, path: str, until: float) -> tuple[int, bytes]:
-        """Looks a key up. An appliance that is too busy may say that it has none; what is gone stays gone, so one that is
-        promised is asked for again."""
-        for _ in range(BUSY_COUNT_MAX):
+        """Looks a key up. An appliance that is too busy may say that it has none, and that it is worth asking again: one that
+        is promised is asked for until it is said truly, or the promise is over."""
+        while True:
             status, data = self.ask("GET", path)
-            if status != 404 or time.monotonic() > until:
-                break
+            if status != 404 or not self.is_shed or time.monotonic() > until:
+                return status, data
             self.run_.count("keys asked for again")
             time.sleep(BUSY_SECONDS)
-        return status, data
 
     def get_key(self, name: str, path: str) -> None:
         journal = self.run_.journal
+        event = self.run_.events.begins(self.label, "GET", name)
         floor = journal.look_begins(name)
         status, data = self.look_up(path, floor[1])
+        event.ends(f"{status}, {data[:100]!r}")
         if status not in (200, 404):
             self.wrong(f"GET of key {name}", status, data)
         journal.key_got(floor, time.monotonic(), name, data if status == 200 else None)
@@ -208,13 +277,17 @@ class Client(threading.Thread):
     def get_action(self, name: str) -> None:
         """Looks it up, and after a hit reads all that it names."""
         journal = self.run_.journal
+        event = self.run_.events.begins(self.label, "GET of an action", name)
         floor, began = journal.action_begins(name), time.monotonic()
         status, data = self.look_up(f"/api/v1/actions/{name}", floor)
+        event.ends(str(status))
         if status == 503 and b"SlowDown" in data:
             return self.run_.count("actions asked for in vain: too busy")
         if status not in (200, 404):
             self.wrong("GET of an action", status, data)
         outputs = tuple(one["hash"] for one in json.loads(data)["outputs"]) if status == 200 else None
+        for digest in outputs or ():
+            self.run_.events.begins(self.label, f"action {name} was looked up", digest).ends("named")
         journal.action_got(floor, began, time.monotonic(), name, outputs)
         self.run_.count("actions hit" if outputs else "actions missed")
         for digest in outputs or ():
@@ -240,12 +313,19 @@ class Blobs(Client):
     def missing(self, digests: list[str]) -> None:
         """What is not missing is promised, and what was promised is not missing."""
         journal = self.run_.journal
+        events = [self.run_.events.begins(self.label, "asked whether missing", digest) for digest in digests]
         floors, began = [journal.blob_begins(digest) for digest in digests], time.monotonic()
         status, data = self.ask("POST", "/api/v1/objects/missing", json.dumps({"hashes": digests}).encode(), "application/json")
         ended = time.monotonic()
+        for event in events:
+            event.ends(str(status))
+        if status == 503 and self.is_shed:
+            return self.run_.count("asked in vain whether missing: too busy")
         if status != 200:
             self.wrong("missing", status, data)
         absent = set(json.loads(data)["missing"])
+        for digest, event in zip(digests, events, strict=True):
+            event.told = "missing" if digest in absent else "there"
         for digest, floor in zip(digests, floors, strict=True):
             if digest in absent:
                 journal.blob_got(floor, began, ended, digest, None)
@@ -277,9 +357,11 @@ class Keys(Client):
             name = self.random.choice(list(self.run_.keys))
             return self.get_key(name, self.run_.keys[name])
         name, journal = self.random.choice(list(self.names)), self.run_.journal
+        event = self.run_.events.begins(self.label, "PUT", name)
         version, began = journal.key_begins(name), time.monotonic()
         data = value_of(name, version, self.size())
         status, answer = self.ask("PUT", self.names[name], data)
+        event.ends(f"{status}, version {version}, {len(data)} bytes")
         if status not in (200, 202):
             return None if self.is_full("put of a key", status, answer) else self.wrong("PUT of a key", status, answer)
         journal.key_put(began, name, version)
@@ -305,8 +387,11 @@ class Actions(Client):
             outputs.append((digest, journal.known[digest]))
         name = hashlib.sha256(f"{self.label} {self.random.random()}".encode()).hexdigest()
         listed = [{"path": f"out/{number}", "hash": digest, "size": size, "mode": 420} for number, (digest, size) in enumerate(outputs)]
+        events = [run.events.begins(self.label, f"PUT of action {name}", one) for one in (name, *(digest for digest, _ in outputs))]
         floors, began = {digest: journal.blob_begins(digest) for digest, _ in outputs}, time.monotonic()
         status, answer = self.ask("PUT", f"/api/v1/actions/{name}", json.dumps({"outputs": listed}).encode(), "application/json")
+        for event in events:
+            event.ends(str(status))
         if status == 400 and b"MissingOutputs" in answer:
             journal.action_refused(floors, time.monotonic(), name)
             return run.count("actions refused: outputs missing")
@@ -344,7 +429,7 @@ class Checker(Client):
                 task(self, *arguments)
                 self.run_.count("promises read after a restart")
         except Broken as broken:
-            self.failure = f"after a restart: {broken}"
+            self.failure = f"after a restart: {self.explained(broken)}"
         except Exception as error:
             self.failure = f"{self.label}: {error!r}; the appliance {self.run_.server.state()}"
         self.connection.close()
@@ -380,12 +465,15 @@ def one_round(run: Run, clients: list[Client]) -> tuple[str | None, int, bool]:
         in_flight = sum(client.in_flight for client in clients)
         done = sum(client.acknowledged for client in clients)
         failure = next((client.failure for client in clients if client.failure), None)
-        if failure or (in_flight >= IN_FLIGHT_MIN and done >= ACKNOWLEDGED_MIN):
+        is_done = in_flight >= IN_FLIGHT_MIN and done >= ACKNOWLEDGED_MIN
+        if failure or (is_done and not run.broken.is_set()):
             break
         if time.monotonic() > deadline:
             failure = f"only {done} acknowledged and {in_flight} in flight after {LOAD_SECONDS_MAX} s"
             break
         time.sleep(POLL_SECONDS)
+    if failure:
+        run.take_figures()
     run.killed.set()
     killed = time.monotonic()
     run.server.kill()
@@ -401,6 +489,7 @@ def restart(run: Run, is_last: bool) -> str | None:
     """Starts the appliance again and reads what was promised when it was killed."""
     started = time.monotonic()
     run.server.start()
+    run.started_at = time.monotonic()
     run.count("restarts")
     run.journal.restarted(run.killed_at, started)
     return check(run, None if is_last else CHECKED_MAX)
@@ -456,6 +545,7 @@ def main() -> int:
     failure, kills, acknowledged, begun = None, 0, 0, time.monotonic()
     try:
         server.start()
+        run.started_at = time.monotonic()
         fill(run)
         failure, kills, acknowledged = loop(run, options)
     except Broken as broken:
@@ -464,6 +554,8 @@ def main() -> int:
         failure = f"{error!r}; the appliance {server.state()}"
     finally:
         run.killed.set()
+        if failure is not None:
+            run.take_figures()
         server.kill()
     missing = run.missing()
     for what, count in sorted(run.counts.items()):
@@ -478,7 +570,9 @@ def main() -> int:
         print(f"cache loop: {options.plant} was {f'caught: {failure[:300]}' if failure else 'NOT CAUGHT'}")
         return 0 if failure else 1
     if failure:
-        print(f"FAILED: {failure}\ndata kept in {server.data}; seed {options.seed}")
+        print(f"FAILED: {failure}")
+        print("\n".join(run.figures))
+        print(f"data kept in {server.data}; seed {options.seed}")
         print("".join(server.log[-20:]))
         return 1
     server.__exit__()

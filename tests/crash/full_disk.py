@@ -26,6 +26,9 @@ SIZES = (MIB, 20_000, 100)
 KEPT_COUNT = 5
 # How long freed room may take to be given back.
 ROOM_SECONDS_MAX = 120
+# Generous: on a stalled machine a request of 50 MiB and an unmount take long, and neither is a finding.
+REPLY_SECONDS_MAX = 300
+UNMOUNT_SECONDS_MAX = 180
 REFUSED = "InsufficientStorage"
 # DynamoDB has no name for a full disk.
 ITEM_REFUSED = "InternalServerError"
@@ -70,7 +73,7 @@ def check(s3, bucket: str, keys: list[str]) -> None:
 
 def connect(server: Server, service: str = "s3"):
     key, secret = server.credentials()
-    config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"})
+    config = Config(retries={"max_attempts": 0}, read_timeout=REPLY_SECONDS_MAX, s3={"addressing_style": "path"})
     return boto3.client(service, endpoint_url=server.url, aws_access_key_id=key, aws_secret_access_key=secret,
                         region_name="us-east-1", config=config)  # fmt: skip
 
@@ -192,9 +195,9 @@ def main() -> int:
             lab(root)
         finally:
             # A killed process's ring is taken down after it; until then its files are busy.
-            for _ in range(100):
-                if subprocess.run(["umount", str(root)], capture_output=True).returncode == 0:
-                    break
+            deadline = time.monotonic() + UNMOUNT_SECONDS_MAX
+            while (done := subprocess.run(["umount", str(root)], capture_output=True, text=True)).returncode != 0:
+                assert time.monotonic() < deadline, done.stderr
                 time.sleep(0.1)
     return 0
 

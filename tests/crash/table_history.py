@@ -355,8 +355,9 @@ def create(run: Run) -> None:
         )
 
 
-def one_round(run: Run, contenders: list[Contender], seconds: float, kills: bool) -> str | None:
-    """Lets the clients fight for a while; with `kills`, ends it by killing the appliance under them."""
+def one_round(run: Run, contenders: list[Contender], seconds: float, kills: bool, wanted: list[str]) -> str | None:
+    """Lets the clients fight for a while, and until all that is `wanted` has happened; with `kills`, ends it by killing the
+    appliance under them."""
     begun = time.monotonic()
     failure = None
     while failure is None:
@@ -364,7 +365,8 @@ def one_round(run: Run, contenders: list[Contender], seconds: float, kills: bool
         in_flight = sum(one.in_flight for one in contenders)
         done = sum(one.acknowledged for one in contenders)
         passed = time.monotonic() - begun
-        if passed > seconds and (not kills or (in_flight >= IN_FLIGHT_MIN and done >= ACKNOWLEDGED_MIN)):
+        is_enough = passed > seconds and all(run.counts[what] for what in wanted)
+        if is_enough and (not kills or (in_flight >= IN_FLIGHT_MIN and done >= ACKNOWLEDGED_MIN)):
             break
         if passed > LOAD_SECONDS_MAX:
             failure = f"only {done} acknowledged and {in_flight} in flight after {LOAD_SECONDS_MAX} s"
@@ -401,7 +403,8 @@ def main() -> int:
             contenders = [Contender(number, run, seen[number], pending[number], round_) for number in range(CLIENTS)]
             for one in contenders:
                 one.start()
-            failure = one_round(run, contenders, options.seconds, options.kills > 0)
+            is_last = round_ + 1 >= options.kills and options.plant is None
+            failure = one_round(run, contenders, options.seconds, options.kills > 0, EXPECTED if is_last else [])
             if failure:
                 break
             if options.kills > 0:

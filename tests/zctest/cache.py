@@ -38,13 +38,24 @@ class CacheServer(Server):
         return f"{self.url}/api/v1/cache/{namespace}/{dialect}"
 
     def ask(
-        self, method: str, path: str, token: str | None = WRITE_TOKEN, body: bytes = b"", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        token: str | None = WRITE_TOKEN,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        may_be_cut: bool = False,
     ) -> tuple[int, dict[str, str], bytes]:
-        """One request on a connection of its own: status, headers in lower case, body."""
+        """One request on a connection of its own: status, headers in lower case, body. A request that `may_be_cut` is one that
+        may be answered, and its connection closed, before its body is all sent."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         sent = ({"Authorization": f"Bearer {token}"} if token else {}) | (headers or {})
         try:
-            connection.request(method, path, body=body or None, headers=sent)
+            try:
+                connection.request(method, path, body=body or None, headers=sent)
+            except (BrokenPipeError, ConnectionResetError):
+                if not may_be_cut:
+                    raise
             reply = connection.getresponse()
             return reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read()
         finally:
@@ -63,7 +74,11 @@ def flip_on_disk(server: Server, data: bytes) -> int:
     for path in sorted((server.data / "data").rglob("*")):
         if not path.is_file():
             continue
-        held, start = path.read_bytes(), 0
+        try:
+            held, start = path.read_bytes(), 0
+        except FileNotFoundError:
+            # A segment of the log that was retired meanwhile.
+            continue
         while (at := held.find(needle, start)) >= 0:
             with path.open("r+b") as file:
                 file.seek(at + 7)

@@ -67,6 +67,8 @@ class Server:
         environment = {k: v for k, v in plain_environment().items() if not k.startswith("ZEROCLOUD_")}
         if self.plant is not None:
             environment["ZEROCLOUD_PLANT"] = self.plant
+        # A machine that stands still for a moment makes no hit a miss.
+        environment["ZEROCLOUD_CACHE_FIRST_BYTE_MS"] = "600000"
         environment |= self.serve_environment
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -146,7 +148,7 @@ class Server:
         } | self.client_environment
         return environment
 
-    def stop(self, timeout: float = 60.0) -> int:
+    def stop(self, timeout: float = 300.0) -> int:
         """SIGTERM, and the exit code. Every line of the log must be what a log collector can parse."""
         self.process.send_signal(signal.SIGTERM)
         try:

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{PATIENCE, Raw, on_reactor, quick_limits, start};
+use common::{PATIENCE, Raw, SHORT, on_reactor, patient_limits, start};
 use http::Limits;
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -148,17 +148,18 @@ fn a_large_head_within_bounds_is_served() {
 #[test]
 fn a_slow_head_gets_408_and_an_idle_connection_nothing() {
     on_reactor(async {
-        let server = start(quick_limits());
+        let server = start(Limits { head_time: SHORT, ..patient_limits() });
         let mut slow = Raw::connect(server.address).await;
-        let mut silent = Raw::connect(server.address).await;
-        let mut idle = Raw::connect(server.address).await;
         slow.send("GET / HT").await;
-        idle.send(GET).await;
-        assert_eq!(idle.response().await.status, 200);
         let response = slow.response().await;
         assert_eq!((response.status, response.closes()), (408, true));
         slow.assert_closed().await;
-        silent.assert_closed().await;
+        let server = start(Limits { first_byte: SHORT, ..patient_limits() });
+        Raw::connect(server.address).await.assert_closed().await;
+        let server = start(Limits { idle: SHORT, ..patient_limits() });
+        let mut idle = Raw::connect(server.address).await;
+        idle.send(GET).await;
+        assert_eq!(idle.response().await.status, 200);
         idle.assert_closed().await;
     });
 }
@@ -166,7 +167,7 @@ fn a_slow_head_gets_408_and_an_idle_connection_nothing() {
 #[test]
 fn a_dribbled_head_does_not_extend_its_time() {
     on_reactor(async {
-        let server = start(quick_limits());
+        let server = start(Limits { head_time: SHORT, ..patient_limits() });
         let mut raw = Raw::connect(server.address).await;
         raw.send("GET / HTTP/1.1\r\n").await;
         let mut writer = Raw { stream: raw.stream, received: Vec::new() };
@@ -186,7 +187,7 @@ fn a_dribbled_head_does_not_extend_its_time() {
 #[test]
 fn a_slow_body_times_out_for_the_handler() {
     on_reactor(async {
-        let server = start(quick_limits());
+        let server = start(Limits { body_idle: SHORT, ..patient_limits() });
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc").await;
         let response = raw.response().await;
@@ -198,7 +199,7 @@ fn a_slow_body_times_out_for_the_handler() {
 #[test]
 fn a_body_below_the_minimum_rate_times_out() {
     on_reactor(async {
-        let limits = Limits { rate_grace: Duration::from_millis(300), ..quick_limits() };
+        let limits = Limits { rate_grace: SHORT, ..patient_limits() };
         let server = start(limits);
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n").await;
@@ -286,7 +287,7 @@ fn a_small_unread_body_is_drained_and_the_next_request_served() {
 #[test]
 fn a_large_unread_body_closes_and_the_answer_survives() {
     on_reactor(async {
-        let server = start(quick_limits());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n").await;
         // More than fits both socket buffers would block; the server discards some and then closes.
@@ -300,7 +301,7 @@ fn a_large_unread_body_closes_and_the_answer_survives() {
 #[test]
 fn an_unread_body_that_never_comes_does_not_hold_the_connection() {
     on_reactor(async {
-        let server = start(quick_limits());
+        let server = start(Limits { drain_time: SHORT, ..patient_limits() });
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n").await;
         assert_eq!(raw.response().await.status, 403);
@@ -405,7 +406,7 @@ fn large_bodies_go_both_ways_through_bounded_buffers() {
 #[test]
 fn a_client_that_does_not_read_is_given_up() {
     on_reactor(async {
-        let server = start(quick_limits());
+        let server = start(Limits { write_stall: SHORT, drain_time: SHORT, ..patient_limits() });
         let mut raw = Raw::connect(server.address).await;
         raw.send("GET /big?100000000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
         while server.seen.finished.get() == 0 {

@@ -12,6 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use http_types::Method;
 use serde_json::{Value, json};
 
+use crate::block_command::{self, BlockArgs, BlockedArgs, UnblockArgs};
 use crate::cli::ServeArgs;
 use crate::client::{Node, NodeArgs, print};
 use crate::config::cache::{parse_bytes, parse_namespace};
@@ -39,6 +40,14 @@ enum CacheCommand {
         zerocloud cache gc --target-bytes 50GB\n  \
         zerocloud cache gc --older-than-days 30 --namespace web")]
     Gc(GcArgs),
+    /// Take an object away for good: nobody gets it any more, and nobody can bring it
+    #[command(after_help = "Examples:\n  \
+        zerocloud cache block 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason poisoned")]
+    Block(BlockArgs),
+    /// Let an object be brought again that is blocked
+    Unblock(UnblockArgs),
+    /// List what is blocked, since when, by whom and why
+    Blocked(BlockedArgs),
     /// Serve the build cache and nothing else
     #[command(after_help = "Examples:\n  \
         zerocloud cache serve --port 8080 --storage /data/cache\n  \
@@ -140,6 +149,9 @@ pub fn run(args: &CacheArgs) -> Result<(), Failure> {
     match &args.command {
         CacheCommand::Stats(args) => stats(args),
         CacheCommand::Gc(args) => gc(args),
+        CacheCommand::Block(args) => block_command::block(args),
+        CacheCommand::Unblock(args) => block_command::unblock(args),
+        CacheCommand::Blocked(args) => block_command::blocked(args),
         CacheCommand::Serve(args) => serve::run(&args.to_serve()),
     }
 }

@@ -10,7 +10,7 @@ use store::{Store, Timestamp};
 
 use crate::config::Config;
 use crate::door::Door;
-use crate::drive::{collect::Held, lanes::Lanes};
+use crate::drive::{collect::Held, kept::Kept, lanes::Lanes};
 use crate::log::Log;
 use crate::metrics::{Counter, Rows};
 use crate::random::Random;
@@ -32,6 +32,8 @@ pub struct Core {
     pub rows: Rows,
     /// Bodies that are collected before their service is asked.
     pub held: Held,
+    /// Stored bodies that are read often.
+    pub kept: Kept,
     /// What ticks did.
     pub background: Background,
     doors: Doors,
@@ -59,6 +61,7 @@ impl Core {
         let mut random = Random::new();
         let node_number = Cell::new(random.draw());
         let metrics = status.cores[index].clone();
+        let kept = Kept::new(status.cores.len());
         Rc::new(Core {
             index,
             config,
@@ -66,6 +69,7 @@ impl Core {
             rows: Rows::new(metrics),
             status,
             held: Held::default(),
+            kept,
             background: Background::default(),
             doors,
             store: OnceCell::new(),

@@ -12,7 +12,7 @@ use plan::{Context, Service};
 use store::Store;
 
 use crate::core::Core;
-use crate::drive::{Host, lanes::Lanes};
+use crate::drive::{Host, kept::Kept, lanes::Lanes};
 
 /// One service of one core.
 pub struct Door {
@@ -122,6 +122,10 @@ impl Host for Seat<'_> {
 
     fn lanes(&self) -> &Lanes {
         self.core.lanes()
+    }
+
+    fn kept(&self) -> &Kept {
+        &self.core.kept
     }
 
     async fn client_gone(&self) {

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::door::{IdForm, Seat};
 use crate::drive::reply::{self, Ids};
 use crate::entry::{self, Visit};
-use crate::metrics::Sample;
+use crate::metrics::{Sample, cache};
 use crate::route::{AbsentService, Dialect, Route, route, route_to_cache};
 use crate::{admin, admin_tokens};
 
@@ -83,6 +83,9 @@ impl NodeHandler {
             sent_bytes: sent.bytes,
             took,
         });
+        if trace.service == cache::SERVICE && matches!(head.method, Method::GET | Method::HEAD) {
+            core.rows.core().first_byte.count(sent.first_byte.saturating_duration_since(trace.begun));
+        }
         match &sent.trouble {
             Some(reply::Trouble::Store(fault)) => {
                 core.rows.core().aborted.add(1);

@@ -5,6 +5,7 @@
 
 mod admin;
 mod admin_tokens;
+mod block_command;
 mod cache_command;
 mod cli;
 mod client;
@@ -35,6 +36,7 @@ mod tick;
 mod token_command;
 mod verify_command;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// A request allocates its future and a body of some kilobytes, which glibc's per-thread cache is too small for; and what
@@ -57,8 +59,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let outcome = match &cli.command {
-        None => serve::run(&cli.serve).map(|()| ExitCode::SUCCESS),
-        Some(Command::Serve(args)) => serve::run(args).map(|()| ExitCode::SUCCESS),
+        None => serve::run(&cli.serve).map(|()| -> ExitCode { leave() }),
+        Some(Command::Serve(args)) => serve::run(args).map(|()| -> ExitCode { leave() }),
         Some(Command::Token(args)) => token_command::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Cache(args)) => cache_command::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Env(args)) => env_command::run(args).map(|()| ExitCode::SUCCESS),
@@ -71,6 +73,14 @@ fn main() -> ExitCode {
         eprintln!("zerocloud: {failure}");
         failure.exit.into()
     })
+}
+
+/// Ends the process of an appliance that has stored and said everything. Threads that wait for work for ever are still there, and
+/// what an ordinary exit runs would run beside them.
+fn leave() -> ! {
+    // Nobody may be left who reads it.
+    drop(std::io::stdout().flush());
+    signal_hook::low_level::exit(0)
 }
 
 fn refuse_usage(error: &clap::Error) -> ExitCode {

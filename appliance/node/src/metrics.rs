@@ -59,6 +59,22 @@ struct Row {
     total_us: Counter,
 }
 
+/// How long something took, how often.
+#[derive(Default)]
+pub struct Histogram {
+    buckets: [Counter; BUCKETS_US.len() + 1],
+    total_us: Counter,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn count(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[BUCKETS_US.partition_point(|bound| *bound < us)].add(1);
+        self.total_us.add(us);
+    }
+}
+
 /// The counters of one core.
 pub struct CoreMetrics {
     rows: Box<[Row]>,
@@ -69,6 +85,8 @@ pub struct CoreMetrics {
     pub refused: Counter,
     /// Answers cut short because stored bytes could not be read or the client left.
     pub aborted: Counter,
+    /// From the head of a request to the build cache that reads to the first byte of the answer.
+    pub first_byte: Histogram,
     /// When this core's loop last ran its clock, in milliseconds since the process began.
     pub heartbeat_ms: Counter,
     /// Figures that the core copies here once a second, each with its name and help.
@@ -95,6 +113,7 @@ impl CoreMetrics {
             in_flight: Counter::default(),
             refused: Counter::default(),
             aborted: Counter::default(),
+            first_byte: Histogram::default(),
             heartbeat_ms: Counter::default(),
             gauges: OnceLock::new(),
         })

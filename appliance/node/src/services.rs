@@ -1,17 +1,19 @@
 //! The services that this binary has, made from the configuration.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use aws::sigv4::{Dialect, PathCoding, SigV2};
-use cas::{Cas, Namespace, Quota};
+use cache::rate::{Rate, Rates};
+use cas::{Ages, Cas, Namespace, Quota};
 use plan::Service;
 use s3::model::{Ownership, PublicAccessBlock};
 use sns::failures::Failures;
 use store::Receivers;
 use tokens::{EnvironmentToken, Fingerprint, Scope, Scopes, Tokens};
 
-use crate::config::Config;
-use crate::config::cache::{SIZE_BYTES_DEFAULT, Size};
+use crate::config::cache::{SIZE_BYTES_DEFAULT, Size, days};
+use crate::config::{self, Config};
 use crate::door::{BodyPolicy, Door, IdForm};
 use crate::route::ServiceId;
 
@@ -24,6 +26,8 @@ pub struct Shared {
     pub cas: Cas,
     /// Whom the build cache lets in.
     pub tokens: Tokens,
+    /// How much of it namespaces and addresses may have at once.
+    pub rates: Arc<Rates>,
 }
 
 impl Shared {
@@ -33,6 +37,7 @@ impl Shared {
             dropped: Failures::default(),
             cas: Cas::new(cas_settings(config, disk_bytes)),
             tokens: Tokens::new(token_settings(config)),
+            rates: Arc::new(rates(config)),
         }
     }
 }
@@ -173,7 +178,12 @@ fn sns(config: &Config, dropped: Failures, listeners: Vec<SocketAddr>) -> Door {
 
 /// The build cache. What is signed for it is signed as for S3, which every tool that signs knows.
 fn cache(config: &Config, shared: &Shared) -> Door {
-    let settings = cache::Config { root_aliases: config.cache_only };
+    let settings = cache::Config {
+        root_aliases: config.cache_only,
+        rates: Arc::clone(&shared.rates),
+        first_byte: config.cache.first_byte,
+        ..cache::Config::default()
+    };
     let service = cache::Cache::new(settings, shared.cas.clone(), shared.tokens.clone());
     let dialect = Dialect {
         service: "s3",
@@ -194,9 +204,12 @@ fn cas_settings(config: &Config, disk_bytes: Option<u64>) -> cas::Settings {
         (Some(Size::Percent(_)) | None, None) => SIZE_BYTES_DEFAULT,
     };
     let quotas = settings.namespaces.iter().map(|namespace| {
-        let name = Namespace::parse(&namespace.name).expect("the configuration took a namespace's name");
         let bytes = namespace.max_bytes.unwrap_or(u64::MAX);
-        (name, Quota { bytes, objects: namespace.max_objects.unwrap_or(u64::MAX) })
+        (name_of(namespace), Quota { bytes, objects: namespace.max_objects.unwrap_or(u64::MAX) })
+    });
+    let ages = settings.namespaces.iter().map(|namespace| {
+        let (retention, max_age) = (namespace.retention_days.map(days), namespace.max_age_days.map(days));
+        (name_of(namespace), Ages { retention, max_age })
     });
     cas::Settings {
         max_bytes,
@@ -205,8 +218,26 @@ fn cas_settings(config: &Config, disk_bytes: Option<u64>) -> cas::Settings {
         lease: settings.lease,
         object_bytes_max: settings.max_object_bytes,
         quotas: quotas.collect(),
+        ages: ages.collect(),
         pinned_share_percent: PINNED_SHARE_PERCENT,
+        room_patience: cas::ROOM_PATIENCE,
+        scrub: cas::Scrub { every: settings.scrub, bytes_per_second: settings.scrub_rate },
     }
+}
+
+/// How much of the build cache namespaces and addresses may have at once.
+fn rates(config: &Config) -> Rates {
+    let bounded = config.cache.namespaces.iter().filter_map(|namespace| {
+        let (requests_per_second, bytes_per_second) =
+            (namespace.requests_per_second, namespace.bytes_per_second);
+        let is_bounded = requests_per_second.is_some() || bytes_per_second.is_some();
+        is_bounded.then(|| (name_of(namespace), Rate { requests_per_second, bytes_per_second }))
+    });
+    Rates::new(bounded, config.cache.host_requests_per_minute)
+}
+
+fn name_of(namespace: &config::cache::Namespace) -> Namespace {
+    Namespace::parse(&namespace.name).expect("the configuration took a namespace's name")
 }
 
 /// Whom the build cache lets in.

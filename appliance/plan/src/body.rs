@@ -7,6 +7,8 @@ use bytes::Bytes;
 use hash::Algorithm;
 use store::{BodyOwner, BodyRef, Fault, NewBody, Pin};
 
+use crate::Then;
+
 /// Streams the body of the request into the store.
 pub struct Receive {
     /// The number of bytes the body will have, where the request says so; it sizes the first extent.
@@ -64,6 +66,12 @@ pub trait BodyFilter {
     /// much of little does so in steps, and others run between them.
     fn holds_more(&self) -> bool {
         false
+    }
+    /// Something to be done before what `feed` let through is written and more of the body is taken; whoever sends it waits
+    /// meanwhile. Asked for after each `feed`, and again after each plan, whose reply says nothing, until there is none. Errors: the
+    /// body is given up.
+    fn hold(&mut self) -> Result<Option<Then<()>>, BodyFailure> {
+        Ok(None)
     }
     /// The input has ended. An error when the framing is not complete.
     fn finish(&mut self) -> Result<(), BodyFailure>;

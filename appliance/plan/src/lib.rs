@@ -13,11 +13,13 @@
 mod bodies;
 mod body;
 pub mod delivery;
+mod late;
 pub mod refused;
 mod reply;
 mod step;
 
 pub use body::{BodyFailure, BodyFilter, Collected, Copy, Digests, Piece, Receive, Received};
+pub use late::{Deadline, Late};
 pub use reply::{Reply, ReplyBody};
 pub use step::{Resume, Step};
 

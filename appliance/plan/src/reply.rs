@@ -7,6 +7,7 @@ use http_types::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::Then;
 use crate::body::Piece;
+use crate::late::Late;
 
 /// The answer to one request.
 pub struct Reply {
@@ -41,6 +42,8 @@ pub enum ReplyBody {
         /// What to do when they have another, or cannot be read. Its reply is sent if nothing has left yet; else the connection
         /// is cut, and only what it does counts.
         mismatch: Then<()>,
+        /// What is sent instead when the first bytes cannot be had in time; nothing: they are waited for.
+        late: Option<Late>,
     },
     /// The reply to HEAD: Content-Length without a body.
     Head {

@@ -338,6 +338,9 @@ fn a_closed_listener_serves_what_was_delivered(backend: Backend) {
         sleep(Duration::from_millis(20)).await;
         let late: Vec<std::net::TcpStream> =
             (0..10).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        while handshakes_under_way(address.port()) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         listener.close();
         let mut served = 0;
         let error = loop {
@@ -368,6 +371,19 @@ fn a_closed_listener_serves_what_was_delivered(backend: Backend) {
         }
         reader.join().unwrap();
     });
+}
+
+/// Connections to a port of the loopback interface whose last acknowledgement the listener has not seen: their clients are
+/// through with `connect`, and nobody can accept them yet.
+fn handshakes_under_way(port: u16) -> usize {
+    let (at_port, syn_received) = (format!(":{port:04X}"), "03");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_under_way = |line: &&str| {
+        // proc(5): the local address is the second field, and the state the fourth.
+        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+        matches!(fields[..], [_, local, _, state] if local.ends_with(&at_port) && state == syn_received)
+    };
+    table.lines().filter(is_under_way).count()
 }
 
 fn streams_outlive_their_reactor_without_harm(backend: Backend) {

@@ -187,7 +187,9 @@ fn a_mailbox_says_when_an_end_is_gone(backend: Backend) {
     drop(receiver);
     assert_eq!(sender.send(7), Err(7));
     let (sender, mut receiver) = mailbox::<u8>();
+    let (go, start) = mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
+        start.recv().unwrap();
         std::thread::sleep(Duration::from_millis(20));
         sender.send(1).unwrap();
         std::thread::sleep(Duration::from_millis(20));
@@ -195,6 +197,7 @@ fn a_mailbox_says_when_an_end_is_gone(backend: Backend) {
     });
     run(backend, async {
         assert_eq!(receiver.try_recv(), None);
+        go.send(()).unwrap();
         assert_eq!(receiver.recv().await, Some(1));
         assert_eq!(receiver.recv().await, None);
     });

@@ -46,7 +46,9 @@ impl Owner {
         match self.execute(job.as_mut(), &mut undecided) {
             Ok(ran) => self.finish(job, ran),
             // A prepare waits only for what is decided: two that waited for each other would wait for ever.
-            Err(Fault::InDoubt) if job.prepare_info().is_none() || !undecided => self.park(job),
+            Err(Fault::InDoubt) if job.prepare_info().is_none() || !undecided => {
+                self.park(job, undecided);
+            }
             Err(fault) => {
                 self.pass_wake_on(job.as_mut());
                 job.complete(Err(fault));
@@ -153,13 +155,16 @@ impl Owner {
         self.filling.take_if(|batch| batch.is_empty());
     }
 
-    fn park(&mut self, mut job: Box<dyn Job>) {
-        if self.parked.len() >= self.limits.parked_count_max {
+    /// A job waits for a transaction. One that is decided is sure to be carried out, however long a busy machine takes for
+    /// it, so only one that is not makes the job give up.
+    fn park(&mut self, mut job: Box<dyn Job>, undecided: bool) {
+        // The first time counts: a job that meets one transaction after the other must not wait for ever.
+        let since = *job.parked_since().get_or_insert_with(ring::now);
+        let is_late = undecided && ring::now() - since > self.limits.in_doubt_patience;
+        if is_late || self.parked.len() >= self.limits.parked_count_max {
             self.pass_wake_on(job.as_mut());
             return job.complete(Err(Fault::InDoubt));
         }
-        // The first time counts: a job that meets one transaction after the other must not wait for ever.
-        let since = *job.parked_since().get_or_insert_with(ring::now);
         self.parked.push(Parked { job, since });
     }
 

@@ -249,15 +249,16 @@ impl Owner {
         self.is_quiet() && (self.proven || self.shard().check_writable().is_err())
     }
 
-    /// Parked jobs that waited too long, an overlay that is old, room on the disk. Gives when to come again.
+    /// Parked jobs that waited long, an overlay that is old, room on the disk. Gives when to come again.
     pub(crate) fn tick(&mut self) -> Duration {
         let now = ring::now();
         let patience = self.limits.in_doubt_patience;
         let (late, keep): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.parked).into_iter().partition(|parked| now - parked.since > patience);
         self.parked = keep;
+        // Each looks again, and is refused only if what it meets is not even decided.
         for parked in late {
-            parked.job.complete(Err(Fault::InDoubt));
+            self.queue.push_back(Message::Job(parked.job));
         }
         if self.fold_again_at.is_some_and(|at| now >= at) {
             self.fold_again_at = None;

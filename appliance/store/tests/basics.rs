@@ -174,6 +174,9 @@ fn what_was_put_is_read_by_views_scans_and_after_a_restart() {
         with_store(small_config(&dir.0, 2), backend, |store| async move {
             for number in 0..1500 {
                 assert!(!put(&store, key(number), pattern(number % 300, number), None).await);
+                // Folds run meanwhile, and end between two of these.
+                is_found_by_filter(&store, number / 2, true);
+                is_found_by_filter(&store, 2_000 + number, false);
             }
             for number in (0..1500).step_by(3) {
                 let shard = store.place(&key(number));
@@ -202,6 +205,15 @@ fn what_was_put_is_read_by_views_scans_and_after_a_restart() {
         }
         let view = store.view(store.place(&key(3))).expect("view");
         assert!(view.get(TABLE, &key(3)).expect("reads").is_none());
+        (0..1_500).for_each(|number| is_found_by_filter(store, number, number % 3 != 0));
+    }
+
+    /// A view that asks the filter first finds what it finds without it.
+    fn is_found_by_filter(store: &Store, number: usize, is_there: bool) {
+        let view = store.view(store.place(&key(number))).expect("view");
+        let found = view.get_if_known(TABLE, &key(number)).expect("reads");
+        assert_eq!(found, view.get(TABLE, &key(number)).expect("reads"));
+        assert_eq!(found.is_some(), is_there, "key {number}");
     }
 }
 

@@ -4,12 +4,15 @@
 mod harness;
 mod rig;
 
+use std::future::poll_fn;
 use std::ops::Bound;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use harness::{TempDir, small_config};
-use rig::{TABLE, call, open_transaction, run, value_of, yield_now};
+use rig::{PATIENCE, TABLE, call, open_transaction, run, value_of, yield_now};
 use store::placement::{SLOT_COUNT, slot_of};
 use store::{Direction, Fault, Outcome, ShardId, StoreConfig, TableSet, TransactFailure, Tx};
 
@@ -178,6 +181,45 @@ fn a_key_that_a_transaction_holds_is_not_written_until_it_is_decided() {
         });
         store.submit(own, alone).await.expect("an operation by itself holds nothing");
         store.submit(own, write()).await.expect("the key is free");
+    })
+    .expect("opens");
+}
+
+/// A busy machine may keep the core that decided from saying so to the others for as long as it likes.
+#[test]
+fn a_decided_transaction_makes_nobody_give_up() {
+    let dir = TempDir::new("decided");
+    let mut config = small_config(&dir.0, 2);
+    config.limits.in_doubt_patience = Duration::ZERO;
+    run(config, 2, true, true, async |store| {
+        let own = store.own_shards().next().expect("one of two shards");
+        let other = store.shards().find(|shard| *shard != own).expect("two shards");
+        let put = || rig::Put::plain(b"k", b"v");
+        let transacting = {
+            let store = store.clone();
+            ring::spawn(async move { store.transact(vec![(own, put()), (other, put())]).await })
+        };
+        // Ready in each round, so it sees the decision before the task that carries it out has its turn.
+        let writing = ring::spawn(async move {
+            while value_of(&store, other, b"k").expect("reads").is_none() {
+                yield_now().await;
+            }
+            let status = || store.status()[usize::from(other.0)].clone();
+            let before = status().operations;
+            let mut write = pin!(store.submit(other, rig::Put::plain(b"k", b"behind")));
+            let is_sent = poll_fn(|cx| std::task::Poll::Ready(write.as_mut().poll(cx).is_pending())).await;
+            assert!(is_sent, "it waits for the transaction");
+            // This core is kept from carrying anything out until the other one has looked at the write again.
+            let begun = Instant::now();
+            while status().operations < before + 2 && begun.elapsed() < PATIENCE {
+                std::thread::yield_now();
+            }
+            let looked = status().operations - before;
+            (write.await, looked)
+        });
+        let (written, looked) = writing.await;
+        assert!(written.is_ok(), "{written:?} after {looked} looks");
+        assert!(transacting.await.is_ok());
     })
     .expect("opens");
 }

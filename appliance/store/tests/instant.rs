@@ -9,6 +9,7 @@ mod rig;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::Instant;
 
 use harness::{TempDir, small_config};
 use rig::{Put, TABLE};
@@ -36,11 +37,16 @@ async fn write_in_order(store: &Store, stop: &AtomicBool) {
     }
 }
 
-/// Looks at both shards again and again; gives how often the first one had changed.
+/// Looks at both shards so often at least, and until the first one has changed often enough or nothing was written for as long as
+/// a test waits; gives how often it had changed.
 fn look(store: &Store, looks: u64) -> u64 {
+    let begun = Instant::now();
     let shards: Vec<ShardId> = store.shards().collect();
     let (mut changes, mut last) = (0, 0);
-    for look in 0..looks {
+    for look in 0.. {
+        if look >= looks && (changes >= CHANGES_MIN || begun.elapsed() > rig::PATIENCE) {
+            break;
+        }
         let views = store.view_instant(&shards).expect("an instant");
         let [first, second] = [FIRST, SECOND].map(|shard| {
             let record = views.shard(shard).get(TABLE, b"n").expect("reads");

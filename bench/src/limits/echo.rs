@@ -105,6 +105,8 @@ fn ours(way: &Way, place: &Place<'_>, server: &Server) -> Result<Driven, String>
         streams: way.streams,
         warm_up: Duration::from_millis(500),
         measured: Duration::from_secs_f64(place.seconds),
+        answers_max: None,
+        silence_max: None,
         cores: vec![place.load_core],
         seed: 1,
     };

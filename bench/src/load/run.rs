@@ -24,7 +24,7 @@ use crate::server::process::{Process, Usage};
 
 /// How often the workers' watchdogs look.
 const WATCH: Duration = Duration::from_millis(50);
-/// A server from which nothing good came for so long is gone.
+/// A server from which nothing good came for so long, or for a quarter of the measured time, is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Requests made ahead of the clock per worker at most.
 const PLAN_COUNT_MAX: usize = 400_000;
@@ -56,6 +56,10 @@ pub struct Load {
     pub warm_up: Duration,
     /// Counted.
     pub measured: Duration,
+    /// Answers, good or not, after which the measured time of a closed loop is over.
+    pub answers_max: Option<u64>,
+    /// How long a server may give no good answer; where nobody says, two seconds or a quarter of the measured time.
+    pub silence_max: Option<Duration>,
     /// One worker on each.
     pub cores: Vec<usize>,
     /// Of everything that is drawn.
@@ -144,7 +148,10 @@ const UNSENT_FLOOR: f64 = 0.99;
 #[derive(Default)]
 struct Control {
     stop: AtomicBool,
+    /// What is in flight is still answered, and nothing more is sent.
+    enough: AtomicBool,
     good: AtomicU64,
+    good_in_window: AtomicU64,
     failed: AtomicU64,
     ran_out: AtomicBool,
 }
@@ -281,6 +288,7 @@ fn watch(
     let mut ended_early = None;
     let mut last_good = (0, start);
     let mut said = start;
+    let silence_max = load.silence_max.unwrap_or(SILENCE_MAX.max(load.measured / 4));
     loop {
         let now = Instant::now();
         if before.is_none() && now >= from {
@@ -293,12 +301,18 @@ fn watch(
         if good > last_good.0 {
             last_good = (good, now);
         }
+        let answered =
+            control.good_in_window.load(Ordering::Relaxed) + control.failed.load(Ordering::Relaxed);
+        if now >= from && load.answers_max.is_some_and(|answers_max| answered >= answers_max) {
+            control.enough.store(true, Ordering::Relaxed);
+            break;
+        }
         if server.is_some_and(|server| !server.is_alive()) {
             ended_early = Some(format!("ended after {:.1} s", (now - start).as_secs_f64()));
         } else if crate::is_interrupted() {
             ended_early =
                 Some(format!("was left after {:.1} s by an interrupt", (now - start).as_secs_f64()));
-        } else if now - last_good.1 > SILENCE_MAX.max(load.measured / 4)
+        } else if now - last_good.1 > silence_max
             // Who is asked for nothing more answers nothing.
             && !control.ran_out.load(Ordering::Relaxed)
         {
@@ -505,17 +519,21 @@ struct Watcher {
 
 impl Watcher {
     async fn run(self, mut alarm: Alarm) -> io::Result<Alarm> {
-        let (mut good, mut failed) = (0, 0);
+        let (mut good, mut good_in_window, mut failed) = (0, 0, 0);
         while !self.is_done.get() {
             alarm.sleep(WATCH.as_nanos() as u64).await?;
             let now = {
                 let recorder = self.recorder.borrow();
                 self.control.ran_out.fetch_or(recorder.ran_out, Ordering::Relaxed);
-                (recorder.good_count, recorder.failed_count)
+                (recorder.good_count, recorder.in_window_count, recorder.failed_count)
             };
             self.control.good.fetch_add(now.0 - good, Ordering::Relaxed);
-            self.control.failed.fetch_add(now.1 - failed, Ordering::Relaxed);
-            (good, failed) = now;
+            self.control.good_in_window.fetch_add(now.1 - good_in_window, Ordering::Relaxed);
+            self.control.failed.fetch_add(now.2 - failed, Ordering::Relaxed);
+            (good, good_in_window, failed) = now;
+            if self.control.enough.load(Ordering::Relaxed) {
+                self.pacer.stop();
+            }
             let is_stopped = self.control.stop.load(Ordering::Relaxed);
             if is_stopped || self.pacer.clock().now() > self.patience {
                 self.pacer.give_up();

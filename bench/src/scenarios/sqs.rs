@@ -1,7 +1,7 @@
 //! SQS and SNS: messages of one size sent, received and deleted, singly and by tens, and published to a topic that feeds queues.
 //!
 //! ```text
-//! NAME-SIZE-send      takes what is sent; --backlog messages wait in it before each run
+//! NAME-SIZE-send      takes what is sent; the target's backlog waits in it before each run
 //! NAME-SIZE-take      holds --keys messages more than the backlog before each run, which receives and deletes them
 //! NAME-fed-N          queues that the topic NAME-N feeds
 //! ```
@@ -60,8 +60,6 @@ pub struct Settings {
     pub is_fifo: bool,
     /// Messages that a run may receive.
     pub message_count: usize,
-    /// Messages that wait in the queue besides.
-    pub backlog_count: usize,
     /// Queues that a publish reaches.
     pub queue_count: usize,
     /// Of all that is drawn.
@@ -90,9 +88,9 @@ impl Sqs {
     }
 
     fn queue_name(&self) -> String {
-        let Settings { queue, body_bytes, is_fifo, operation, backlog_count, .. } = &self.settings;
+        let Settings { queue, body_bytes, is_fifo, operation, .. } = &self.settings;
         let kind = if *operation == Operation::Take { "take" } else { "send" };
-        format!("{queue}-{body_bytes}-{kind}-{backlog_count}{}", if *is_fifo { ".fifo" } else { "" })
+        format!("{queue}-{body_bytes}-{kind}{}", if *is_fifo { ".fifo" } else { "" })
     }
 
     /// The members of one message: its body, and on FIFO what says where it belongs.
@@ -187,16 +185,12 @@ impl Sqs {
 
 impl Scenario for Sqs {
     fn title(&self) -> String {
-        let Settings { operation, body_bytes, is_fifo, backlog_count, queue_count, .. } = &self.settings;
+        let Settings { operation, body_bytes, is_fifo, queue_count, .. } = &self.settings;
         let kind = if *is_fifo { "FIFO" } else { "standard" };
         let each = if self.settings.is_batch { "ten messages" } else { "a message" };
         match operation {
-            Operation::Send => {
-                format!("SQS send of {each} of {body_bytes} B, {kind}, {backlog_count} waiting")
-            }
-            Operation::Take => {
-                format!("SQS receive and delete of {each} of {body_bytes} B, {kind}, {backlog_count} waiting")
-            }
+            Operation::Send => format!("SQS send of {each} of {body_bytes} B, {kind}"),
+            Operation::Take => format!("SQS receive and delete of {each} of {body_bytes} B, {kind}"),
             Operation::Publish => format!("SNS publish of {body_bytes} B to {queue_count} queues"),
         }
     }
@@ -392,7 +386,6 @@ mod tests {
             is_batch,
             is_fifo,
             message_count: 10,
-            backlog_count: 0,
             queue_count: 1,
             seed: 1,
         })

@@ -57,6 +57,8 @@ pub struct Facts {
     pub token: Option<String>,
     /// How a cache is asked.
     pub cache_api: Option<CacheApi>,
+    /// Messages that wait in its queue before each run.
+    pub backlog_count: Option<usize>,
     /// As it calls itself.
     pub version: String,
     /// Its settings, in a word or two.
@@ -82,6 +84,10 @@ impl Facts {
             "region" => self.region = Some(value),
             "token" => self.token = Some(value),
             "api" => self.cache_api = Some(CacheApi::from_str(&value, false)?),
+            "backlog" => {
+                let count = value.parse().map_err(|_| format!("{value} is no number of messages"))?;
+                self.backlog_count = Some(count);
+            }
             "version" => self.version = value,
             "mode" => self.mode = value,
             "evidence" => self.evidence = value,
@@ -264,9 +270,11 @@ mod tests {
         assert_eq!((facts.region.as_deref(), facts.syncs_per_write), (Some("r"), Some(1.5)));
         let cache: PeerArg = "c=http://h:1,token=T,api=files".parse().expect("parses");
         assert_eq!((cache.facts.token.as_deref(), cache.facts.cache_api), (Some("T"), Some(CacheApi::Files)));
+        let queue: PeerArg = "q=http://h:1,backlog=5".parse().expect("parses");
+        assert_eq!(queue.facts.backlog_count, Some(5));
         let bad =
             ["", "a", "a=", "=http://h:1", "a=u,pid=x", "a=u,what=1", "a=u,syncs=-1", "a=u,durable=maybe"];
-        for bad in bad.into_iter().chain(["a=u,api=x"]) {
+        for bad in bad.into_iter().chain(["a=u,api=x", "a=u,backlog=-1"]) {
             assert!(bad.parse::<PeerArg>().is_err(), "{bad}");
         }
     }

@@ -6,6 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub const ZEROBENCH: &str = env!("CARGO_BIN_EXE_zerobench");
 
+/// Seconds that nothing takes, on a machine that stands still for a while neither.
+pub const PATIENCE: &str = "120";
+
 /// An echo that ends with the test.
 pub struct Echo {
     pub process: Child,
@@ -29,12 +32,17 @@ impl Echo {
         self.url.strip_prefix("http://").expect("it has no TLS")
     }
 
-    /// Half a second of load on it.
+    /// Some hundred answers' worth of load on it, however long they take.
     pub fn load(&self, flags: &[&str]) -> Output {
+        self.run(&[&["--closed", "--seconds", PATIENCE, "--answers", "400"], flags].concat())
+    }
+
+    /// Load that is said otherwise how long it is.
+    pub fn run(&self, flags: &[&str]) -> Output {
         let pid = self.process.id().to_string();
         Command::new(ZEROBENCH)
-            .args(["run", "--url", &self.url, "--pid", &pid])
-            .args(["--warm-up", "0.1", "--seconds", "0.5", "--connections", "8"])
+            .args(["run", "--url", &self.url, "--pid", &pid, "--silence", PATIENCE])
+            .args(["--warm-up", "0.1", "--connections", "8"])
             .args(flags)
             .env_remove("ZEROBENCH_ACCESS_KEY")
             .env_remove("ZEROBENCH_SECRET_KEY")

@@ -25,16 +25,22 @@ pub fn on_reactor<F: Future>(future: F) -> F::Output {
     reactor.block_on(async { ring::timeout(PATIENCE, future).await.expect("the test hangs") })
 }
 
-/// Limits with which slowness shows soon, and a test that has to wait for its core is not slow.
-pub fn quick_limits() -> Limits {
+/// A limit that a test waits for.
+pub const SHORT: Duration = Duration::from_millis(300);
+
+/// Limits that wait for longer than any test does. A test shortens the one that it is about, so that a core which stands still
+/// for a while meets no other.
+pub fn patient_limits() -> Limits {
+    const LONG: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
     Limits {
-        first_byte: Duration::from_secs(1),
-        head_time: Duration::from_secs(1),
-        idle: Duration::from_secs(1),
-        body_idle: Duration::from_secs(1),
-        write_stall: Duration::from_secs(1),
-        drain_time: Duration::from_secs(1),
-        tls_handshake: Duration::from_secs(1),
+        first_byte: LONG,
+        head_time: LONG,
+        idle: LONG,
+        body_idle: LONG,
+        rate_grace: LONG,
+        write_stall: LONG,
+        drain_time: LONG,
+        tls_handshake: LONG,
         timer_resolution: Duration::from_millis(10),
         ..Limits::default()
     }

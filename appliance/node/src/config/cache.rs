@@ -24,10 +24,18 @@ pub struct CacheSettings {
     pub lease_seconds: Option<u64>,
     /// The longest blob.
     pub max_object_bytes: Option<u64>,
+    /// Days within which every blob is read again; 0: none is.
+    pub scrub_days: Option<u64>,
+    /// Bytes a second that are read for it at most.
+    pub scrub_rate: Option<u64>,
     /// Whether requests need a token.
     pub auth_required: Option<bool>,
     /// Whether those without one may read.
     pub anonymous_reads: Option<bool>,
+    /// How long a lookup may take until its first byte.
+    pub first_byte_ms: Option<u64>,
+    /// Requests to objects that an address may send in a minute.
+    pub host_requests_per_minute: Option<u64>,
     /// Bounds of single namespaces.
     pub namespaces: Vec<Namespace>,
     /// A token that reads, from the environment only.
@@ -45,6 +53,14 @@ pub struct Namespace {
     pub max_bytes: Option<u64>,
     /// Blobs and keys that it may hold.
     pub max_objects: Option<u64>,
+    /// Requests that it may have in a second.
+    pub requests_per_second: Option<u64>,
+    /// Body bytes that may come and leave in a second.
+    pub bytes_per_second: Option<u64>,
+    /// Days without an access after which what it holds goes.
+    pub retention_days: Option<u64>,
+    /// Days after which what it holds goes whoever uses it.
+    pub max_age_days: Option<u64>,
 }
 
 /// The settings of the build cache with their defaults.
@@ -60,8 +76,16 @@ pub struct Cache {
     pub lease: Duration,
     /// The longest blob.
     pub max_object_bytes: u64,
+    /// Within which time every blob is read again.
+    pub scrub: Option<Duration>,
+    /// Bytes a second that are read for it at most.
+    pub scrub_rate: u64,
     /// Requests without a token.
     pub anonymous: Anonymous,
+    /// How long a lookup may take until its first byte; what takes longer is shed.
+    pub first_byte: Duration,
+    /// Requests to objects that an address may send in a minute. None: as many as it likes, since such a bound stops real builds.
+    pub host_requests_per_minute: Option<u64>,
     /// Bounds of single namespaces.
     pub namespaces: Vec<Namespace>,
     /// A token that reads.
@@ -88,10 +112,18 @@ const PERCENT_MAX: u8 = 95;
 const DAYS_MAX: u64 = 36_500;
 const RETENTION_DAYS_DEFAULT: u64 = 90;
 const LEASE_SECONDS_DEFAULT: u64 = 1_800;
+/// A build that waits longer than this for its cache had better done without.
+const FIRST_BYTE_MS_DEFAULT: u64 = 250;
+/// The longest that may be set.
+pub const FIRST_BYTE_MS_MAX: u64 = 600_000;
 const LEASE_SECONDS_MAX: u64 = 86_400;
 const OBJECT_BYTES_DEFAULT: u64 = 16 << 30;
+const SCRUB_DAYS_DEFAULT: u64 = 14;
+const SCRUB_RATE_DEFAULT: u64 = 64 << 20;
 /// The bounds of single namespaces.
 const NAMESPACES_MAX: usize = 1_000;
+/// More requests than this no machine answers.
+const RATE_MAX: u64 = 100_000_000;
 const OBJECTS_MAX: u64 = 1_000_000_000_000;
 const DAY_SECONDS: u64 = 86_400;
 
@@ -119,14 +151,17 @@ impl Cache {
                 "ZIM_CACHE_READ_TOKEN and ZIM_CACHE_WRITE_TOKEN are the same; who may only read could write",
             ));
         }
-        let days = |count: u64| Duration::from_secs(count * DAY_SECONDS);
         Ok(Cache {
             max_bytes: pick!(max_bytes),
             retention: days(pick!(retention_days).unwrap_or(RETENTION_DAYS_DEFAULT)),
             max_age: pick!(max_age_days).map(days),
             lease: Duration::from_secs(pick!(lease_seconds).unwrap_or(LEASE_SECONDS_DEFAULT)),
             max_object_bytes: pick!(max_object_bytes).unwrap_or(OBJECT_BYTES_DEFAULT),
+            scrub: Some(pick!(scrub_days).unwrap_or(SCRUB_DAYS_DEFAULT)).filter(|count| *count > 0).map(days),
+            scrub_rate: pick!(scrub_rate).unwrap_or(SCRUB_RATE_DEFAULT),
             anonymous,
+            first_byte: Duration::from_millis(pick!(first_byte_ms).unwrap_or(FIRST_BYTE_MS_DEFAULT)),
+            host_requests_per_minute: file.host_requests_per_minute,
             namespaces: file.namespaces,
             read_token,
             write_token,
@@ -134,21 +169,31 @@ impl Cache {
     }
 }
 
+/// So many days.
+pub fn days(count: u64) -> Duration {
+    Duration::from_secs(count * DAY_SECONDS)
+}
+
 /// Reads the table.
 pub fn read_cache(mut table: Section<'_>) -> Result<CacheSettings, Failure> {
     let max_bytes = table.size("max_bytes")?.map(|text| located(&table, &text, parse_size)).transpose()?;
     let object = table.size("max_object_size")?;
+    let scrub_rate = table.size("scrub_rate")?;
     let settings = CacheSettings {
         max_bytes,
         retention_days: table.number("retention_days", 1, DAYS_MAX)?,
         max_age_days: table.number("max_age_days", 1, DAYS_MAX)?,
         lease_seconds: table.number("lease_seconds", 1, LEASE_SECONDS_MAX)?,
         max_object_bytes: object.map(|text| located(&table, &text, parse_bytes)).transpose()?,
+        scrub_days: table.number("scrub_days", 0, DAYS_MAX)?,
+        scrub_rate: scrub_rate.map(|text| located(&table, &text, parse_bytes)).transpose()?,
         auth_required: table.flag("auth_required")?,
         anonymous_reads: table
             .text("anonymous")?
             .map(|text| located(&table, &text, parse_anonymous))
             .transpose()?,
+        first_byte_ms: table.number("first_byte_ms", 1, FIRST_BYTE_MS_MAX)?,
+        host_requests_per_minute: table.number("host_requests_per_minute", 1, RATE_MAX)?,
         namespaces: read_namespaces(&mut table)?,
         ..CacheSettings::default()
     };
@@ -168,10 +213,15 @@ fn read_namespaces(table: &mut Section<'_>) -> Result<Vec<Namespace>, Failure> {
             return Err(entry.refuse(offset, &format!("more than {NAMESPACES_MAX} namespaces are listed")));
         }
         let size = entry.size("max_bytes")?;
+        let rate = entry.size("bytes_per_second")?;
         namespaces.push(Namespace {
             name,
             max_bytes: size.map(|text| located(&entry, &text, parse_bytes)).transpose()?,
             max_objects: entry.number("max_objects", 1, OBJECTS_MAX)?,
+            requests_per_second: entry.number("requests_per_second", 1, RATE_MAX)?,
+            bytes_per_second: rate.map(|text| located(&entry, &text, parse_bytes)).transpose()?,
+            retention_days: entry.number("retention_days", 1, DAYS_MAX)?,
+            max_age_days: entry.number("max_age_days", 1, DAYS_MAX)?,
         });
         entry.finish()?;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws::account::Secret;
 
-use super::cache::{CacheSettings, parse_days, parse_size, parse_token};
+use super::cache::{CacheSettings, FIRST_BYTE_MS_MAX, parse_days, parse_size, parse_token};
 use super::layer::{
     SHARDS_MAX, parse_access_key, parse_account_id, parse_address, parse_backend, parse_host, parse_level,
     parse_region, parse_secret_key, parse_url,
@@ -17,7 +17,7 @@ use crate::exit::Failure;
 const PREFIX: &str = "ZEROCLOUD_";
 
 /// Every variable that means something, without the prefix.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "DATA",
     "LISTEN",
     "SHARDS",
@@ -38,6 +38,7 @@ const NAMES: [&str; 20] = [
     "ENDPOINT",
     "ROOT_ACCESS_KEY",
     "ROOT_SECRET_KEY",
+    "CACHE_FIRST_BYTE_MS",
 ];
 
 /// Looks a variable up by its full name. The process's own environment, or a test's.
@@ -113,6 +114,7 @@ fn cache_settings(reader: &Reader<'_>) -> Result<CacheSettings, Failure> {
     Ok(CacheSettings {
         max_bytes: reader.parsed_of("MAX_CACHE_SIZE", parse_size)?,
         retention_days: reader.parsed_of("CACHE_RETENTION_DAYS", parse_days)?,
+        first_byte_ms: reader.parsed("CACHE_FIRST_BYTE_MS", |text| number(text, 1, FIRST_BYTE_MS_MAX))?,
         auth_required: reader.parsed_of("AUTH_REQUIRED", flag)?,
         read_token: reader.parsed_of("ZIM_CACHE_READ_TOKEN", parse_token)?,
         write_token: reader.parsed_of("ZIM_CACHE_WRITE_TOKEN", parse_token)?,

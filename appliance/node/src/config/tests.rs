@@ -157,12 +157,20 @@ fn every_documented_key_of_the_cache_is_read() {
         max_age_days = 365
         lease_seconds = 600
         max_object_size = 1073741824
+        scrub_days = 7
+        scrub_rate = "8MiB"
         auth_required = true
         anonymous = "read"
+        host_requests_per_minute = 100
+        first_byte_ms = 400
         [[cache.namespace]]
         name = "web"
         max_bytes = "10GiB"
         max_objects = 100000
+        requests_per_second = 50
+        bytes_per_second = "100MB"
+        retention_days = 7
+        max_age_days = 14
         [[cache.namespace]]
         name = "app"
     "#;
@@ -171,11 +179,21 @@ fn every_documented_key_of_the_cache_is_read() {
     assert_eq!((cache.retention.as_secs(), cache.lease.as_secs()), (30 * 86_400, 600));
     assert_eq!(cache.max_age.map(|age| age.as_secs()), Some(365 * 86_400));
     assert_eq!((cache.max_object_bytes, cache.anonymous), (1 << 30, tokens::Anonymous::Reads));
+    assert_eq!((cache.scrub.map(|time| time.as_secs()), cache.scrub_rate), (Some(7 * 86_400), 8 << 20));
     assert_eq!(cache.namespaces[0].max_bytes, Some(10 << 30));
     assert_eq!((cache.namespaces[0].max_objects, cache.namespaces[1].max_objects), (Some(100_000), None));
+    let [web, app] = &cache.namespaces[..] else { panic!("two namespaces") };
+    let rates = |of: &cache::Namespace| {
+        [of.requests_per_second, of.bytes_per_second, of.retention_days, of.max_age_days]
+    };
+    assert_eq!((rates(web), rates(app)), ([Some(50), Some(100_000_000), Some(7), Some(14)], [None; 4]));
+    assert_eq!((cache.host_requests_per_minute, cache.first_byte.as_millis()), (Some(100), 400));
     let default = merged("").expect("valid").cache;
+    assert_eq!((default.host_requests_per_minute, default.first_byte.as_millis()), (None, 250));
     assert_eq!((default.max_bytes, default.anonymous), (None, tokens::Anonymous::Refused));
     assert_eq!((default.retention.as_secs(), default.lease.as_secs()), (90 * 86_400, 1_800));
+    assert_eq!((default.scrub.map(|time| time.as_secs()), default.scrub_rate), (Some(14 * 86_400), 64 << 20));
+    assert_eq!(merged("[cache]\nscrub_days = 0").expect("valid").cache.scrub, None);
 }
 
 #[test]
@@ -189,6 +207,14 @@ fn a_wrong_value_of_the_cache_is_refused_with_its_line() {
         ("anonymous = \"write\"", ":2: anonymous `write` must be \"none\" or \"read\""),
         ("max_byte = 1", ":2: unknown key `cache.max_byte`; did you mean `max_bytes`?"),
         ("[[cache.namespace]]\nmax_objects = 1", ":2: `namespace.name` is missing"),
+        (
+            "[[cache.namespace]]\nname = \"w\"\nbytes_per_second = \"10%\"",
+            ":4: size `10%` must be like 100GB",
+        ),
+        (
+            "[[cache.namespace]]\nname = \"w\"\nrequests_per_second = 0",
+            ":4: `namespace.requests_per_second` must be a whole number from 1",
+        ),
         ("[[cache.namespace]]\nname = \"Web\"", ":3: namespace `Web` must be"),
         (
             "[[cache.namespace]]\nname = \"w\"\n[[cache.namespace]]\nname = \"w\"",

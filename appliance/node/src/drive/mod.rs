@@ -3,6 +3,7 @@
 
 pub mod collect;
 pub mod intake;
+pub mod kept;
 pub mod lanes;
 pub mod receive;
 pub mod reply;
@@ -19,6 +20,7 @@ use plan::{Collected, Context, Plan, Reply, Resume};
 use store::Store;
 
 use intake::Intake;
+use kept::Kept;
 use lanes::Lanes;
 
 /// What a plan needs from its core.
@@ -27,6 +29,8 @@ pub trait Host {
     fn store(&self) -> &Store;
     /// MD5 for many uploads.
     fn lanes(&self) -> &Lanes;
+    /// Small bodies that are read often.
+    fn kept(&self) -> &Kept;
     /// Ready once nobody waits for the answer any more; maybe never.
     fn client_gone(&self) -> impl Future<Output = ()>;
     /// Runs one closure of a service with what it may use.
@@ -49,7 +53,7 @@ pub async fn drive(host: &impl Host, mut plan: Plan, intake: &mut Intake) -> Rep
             }
             // Boxed: these two are large and rarer than the rest, and a future is as large as its largest part.
             Plan::Receive(receive, then) => {
-                let received = Box::pin(receive::receive(host.store(), host.lanes(), intake, receive)).await;
+                let received = Box::pin(receive::receive(host, intake, receive)).await;
                 host.with_context(|cx| then(cx, received))
             }
             Plan::Copy(copy, then) => {

@@ -7,11 +7,12 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 use hash::{Digest, Md5State};
-use plan::{BodyFailure, BodyFilter, Copy, Digests, Receive, Received};
+use plan::{BodyFailure, BodyFilter, Copy, Digests, Receive, Received, Then};
 use store::{BodyOwner, BodyWriter, Fault, Store};
 
 use super::intake::Intake;
 use super::lanes::{Hashed, Lanes};
+use super::{Host, drive};
 
 /// Takes the bytes of one body: hashes them and writes them.
 struct Sink<'a> {
@@ -89,11 +90,11 @@ impl<'a> Sink<'a> {
 
 /// Streams the body of a request into the store.
 pub async fn receive(
-    store: &Store,
-    lanes: &Lanes,
+    host: &impl Host,
     intake: &mut Intake,
     receive: Receive,
 ) -> Result<Received, BodyFailure> {
+    let store = host.store();
     let Receive { length_hint, length_max, owner, digests, prefix, mut filter } = receive;
     // Before the first read, which is what sends 100-continue: a client that is made to wait here has sent nothing.
     store.admit(owner.shard).await?;
@@ -102,7 +103,7 @@ pub async fn receive(
         return Err(BodyFailure::TooLarge);
     }
     let hint = length_hint.or(if filter.is_none() { announced } else { None });
-    let mut sink = Sink::new(store, lanes, hint, owner, &digests);
+    let mut sink = Sink::new(store, host.lanes(), hint, owner, &digests);
     let mut pieces = if prefix.is_empty() { intake.batch().await? } else { vec![prefix] };
     while !pieces.is_empty() {
         match &mut filter {
@@ -111,6 +112,9 @@ pub async fn receive(
                 let mut rest = &pieces[..];
                 while !rest.is_empty() || filter.holds_more() {
                     let through = filtered(filter.as_mut(), &mut rest)?;
+                    while let Some(then) = filter.hold()? {
+                        wait_for(host, then).await;
+                    }
                     append(&mut sink, through, length_max).await?;
                     if filter.holds_more() {
                         ring::yield_now().await;
@@ -124,6 +128,13 @@ pub async fn receive(
         filter.finish()?;
     }
     Ok(sink.seal(intake.take_trailers()).await?)
+}
+
+/// Drives what a filter waits for.
+async fn wait_for(host: &impl Host, then: Then<()>) {
+    let plan = host.with_context(|cx| then(cx, ()));
+    // Boxed: a drive within a drive. Its reply has nobody to go to.
+    drop(Box::pin(drive(host, plan, &mut Intake::empty())).await);
 }
 
 /// Writes more of a body that may have so many bytes at most.
@@ -197,7 +208,16 @@ pub async fn copy(store: &Store, lanes: &Lanes, copy: Copy) -> Result<Received, 
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use http_types::StatusCode;
+    use plan::{Plan, Reply};
+    use store::{ShardId, TableId};
+
     use super::*;
+    use crate::drive::verified::tests::with_bench;
 
     /// Lets through what is between the first `<` and the next `>`, as one run per piece and one byte late.
     struct Late {
@@ -231,6 +251,65 @@ mod tests {
         assert_eq!(text, b"abcdef");
         assert_eq!(filter.held, Some(b'g'));
         assert!(rest.is_empty());
+    }
+
+    /// Has something done twice before what it let through may be written, and notes what happened.
+    struct Holding {
+        log: Rc<RefCell<Vec<&'static str>>>,
+        due: u32,
+        is_given_up: bool,
+    }
+
+    impl BodyFilter for Holding {
+        fn feed(&mut self, input: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<(), BodyFailure> {
+            self.log.borrow_mut().push("fed");
+            self.due = 2;
+            data(input);
+            Ok(())
+        }
+        fn hold(&mut self) -> Result<Option<Then<()>>, BodyFailure> {
+            if self.due == 0 {
+                return if self.is_given_up { Err(BodyFailure::TooLarge) } else { Ok(None) };
+            }
+            self.due -= 1;
+            let log = Rc::clone(&self.log);
+            Ok(Some(Box::new(move |_, ()| {
+                Plan::wait(Duration::from_millis(1), move |_| {
+                    log.borrow_mut().push("held");
+                    Plan::Reply(Reply::empty(StatusCode::OK))
+                })
+            })))
+        }
+        fn finish(&mut self) -> Result<(), BodyFailure> {
+            self.log.borrow_mut().push("finished");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_filter_holds_the_body_up_until_what_it_wants_is_done() {
+        with_bench("receive-hold", |bench| async move {
+            for is_given_up in [false, true] {
+                let log = Rc::default();
+                let filter = Box::new(Holding { log: Rc::clone(&log), due: 0, is_given_up });
+                let wanted = Receive {
+                    length_hint: None,
+                    length_max: 100,
+                    owner: BodyOwner { shard: ShardId(0), table: TableId(100), key: b"k".to_vec() },
+                    digests: Digests::default(),
+                    prefix: Bytes::from_static(b"bytes"),
+                    filter: Some(filter),
+                };
+                let received = receive(&*bench, &mut Intake::empty(), wanted).await;
+                let expected: &[&str] =
+                    if is_given_up { &["fed", "held", "held"] } else { &["fed", "held", "held", "finished"] };
+                assert_eq!(*log.borrow(), expected);
+                match received {
+                    Ok(received) => assert_eq!((received.length, is_given_up), (5, false)),
+                    Err(failure) => assert!(is_given_up && matches!(failure, BodyFailure::TooLarge)),
+                }
+            }
+        });
     }
 
     /// Makes three bytes of each, one in a call.

@@ -4,6 +4,7 @@
 //! Leaves to http: framing and pace.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use aws::request_id::{HostId, JsonRequestId, RequestId};
 use bytes::Bytes;
@@ -22,6 +23,8 @@ pub struct Sent {
     pub status: StatusCode,
     /// Body bytes that left.
     pub bytes: u64,
+    /// When the first byte was handed over.
+    pub first_byte: Instant,
     /// Why the answer was cut short, if it was.
     pub trouble: Option<Trouble>,
 }
@@ -110,8 +113,8 @@ pub async fn send(
         (ReplyBody::Pieces { pieces, .. }, Some(host)) if *method != Method::HEAD => {
             stored(Source::new(host.store(), pieces), head, length, ids, responder).await
         }
-        (ReplyBody::Verified { piece, sha256, mismatch }, Some(host)) if *method != Method::HEAD => {
-            verified::send(host, Wanted { piece, sha256, mismatch }, head, ids, responder).await
+        (ReplyBody::Verified { piece, sha256, mismatch, late }, Some(host)) if *method != Method::HEAD => {
+            verified::send(host, Wanted { piece, sha256, mismatch, late }, head, ids, responder).await
         }
         (ReplyBody::Bytes(bytes), _) if *method != Method::HEAD => whole(head, bytes, responder).await,
         (ReplyBody::Empty, _) => whole(head, Bytes::new(), responder).await,
@@ -130,10 +133,10 @@ pub async fn send(
 }
 
 pub(super) async fn whole(head: ResponseHead, body: Bytes, responder: Responder) -> Sent {
-    let (status, bytes) = (head.status, body.len() as u64);
+    let (status, bytes, first_byte) = (head.status, body.len() as u64, Instant::now());
     match responder.send(head, body).await {
-        Ok(()) => Sent { status, bytes, trouble: None },
-        Err(error) => Sent { status, bytes: 0, trouble: Some(Trouble::Client(error)) },
+        Ok(()) => Sent { status, bytes, first_byte, trouble: None },
+        Err(error) => Sent { status, bytes: 0, first_byte, trouble: Some(Trouble::Client(error)) },
     }
 }
 
@@ -205,7 +208,7 @@ async fn stream(
     length: u64,
     responder: Responder,
 ) -> Sent {
-    let mut sent = Sent { status: head.status, bytes: 0, trouble: None };
+    let mut sent = Sent { status: head.status, bytes: 0, first_byte: Instant::now(), trouble: None };
     let mut writer = match responder.start(head, Some(length)).await {
         Ok(writer) => writer,
         Err(error) => return Sent { trouble: Some(Trouble::Client(error)), ..sent },

@@ -3,11 +3,14 @@
 //! head leaves; of a longer one the last piece is held back until it is known to be right.
 //! Leaves to the service: what becomes of a body that is wrong.
 
+use std::pin::pin;
+use std::time::Instant;
+
 use bytes::Bytes;
 use hash::Sha256;
 use http::{Responder, ResponseHead};
 use http_types::Method;
-use plan::{Piece, Then};
+use plan::{Late, Piece, Then};
 use store::{BodyStream, Fault};
 
 use super::intake::Intake;
@@ -22,9 +25,12 @@ pub struct Wanted {
     pub sha256: Option<[u8; 32]>,
     /// What follows when it has another.
     pub mismatch: Then<()>,
+    /// What is sent when the first bytes are not there in time.
+    pub late: Option<Late>,
 }
 
-/// Sends a body that is compared with its digest. The common small one is one run of bytes.
+/// Sends a body that is compared with its digest. The common small one is one run of bytes, or was compared when it was read
+/// for somebody else a while ago.
 pub async fn send(
     host: &impl Host,
     wanted: Wanted,
@@ -32,19 +38,32 @@ pub async fn send(
     ids: &Ids,
     responder: Responder,
 ) -> Sent {
-    let Wanted { piece, sha256, mismatch } = wanted;
+    let Wanted { piece, sha256, mismatch, late } = wanted;
     let length = piece.length;
+    if let Some(bytes) = sha256.as_ref().and_then(|sha256| host.kept().get(sha256)) {
+        return reply::whole(head, bytes, responder).await;
+    }
     let mut stream = host.store().read(&piece.pin, &piece.body, piece.start..piece.start + length);
-    let first = match stream.next().await.transpose() {
+    let first = match late {
+        None => stream.next().await,
+        Some(Late { deadline, then }) => match deadline.of(pin!(stream.next())).await {
+            Some(first) => first,
+            // In a box of its own, since this is a reply inside of a reply. The method is one that has a body.
+            None => return Box::pin(reply::send(Some(host), &Method::GET, ids, then(), responder)).await,
+        },
+    };
+    let first = match first.transpose() {
         Ok(first) => first.unwrap_or_default(),
         Err(fault) => return Box::pin(refuse(host, mismatch, fault, ids, responder)).await,
     };
     if first.len() as u64 == length {
-        return if sha256.is_none_or(|wanted| hash::sha256(&first) == wanted) {
-            reply::whole(head, first, responder).await
-        } else {
-            Box::pin(refuse(host, mismatch, another(length), ids, responder)).await
-        };
+        if let Some(wanted) = &sha256 {
+            if hash::sha256(&first) != *wanted {
+                return Box::pin(refuse(host, mismatch, another(length), ids, responder)).await;
+            }
+            host.kept().note(wanted, &first);
+        }
+        return reply::whole(head, first, responder).await;
     }
     let body = Body { stream, first, length, sha256 };
     Box::pin(rest(host, body, mismatch, head, responder)).await
@@ -102,7 +121,7 @@ async fn rest(
     responder: Responder,
 ) -> Sent {
     let Body { mut stream, first, length, sha256 } = body;
-    let mut sent = Sent { status: head.status, bytes: 0, trouble: None };
+    let mut sent = Sent { status: head.status, bytes: 0, first_byte: Instant::now(), trouble: None };
     let mut writer = match responder.start(head, Some(length)).await {
         Ok(writer) => writer,
         Err(error) => return Sent { trouble: Some(Trouble::Client(error)), ..sent },
@@ -150,4 +169,4 @@ async fn rest(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

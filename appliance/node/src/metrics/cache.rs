@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use cache::rate::Bound;
 use cas::figures::Figures;
-use cas::stats::Reason;
+use cas::stats::{Reason, Told};
 use store::Timestamp;
 
 use super::{BUCKETS_US, CoreMetrics, Merged, Text, merge};
@@ -15,7 +16,7 @@ use crate::services::Shared;
 /// Namespaces that have a line of their own.
 const NAMESPACES_MAX: usize = 100;
 /// The service's name in the rows.
-const SERVICE: &str = "cache";
+pub const SERVICE: &str = "cache";
 
 /// What the content store and the judge of tokens say of themselves.
 pub struct Kept {
@@ -31,6 +32,10 @@ pub struct Kept {
     pub namespaces: Vec<(String, u64, Option<u64>)>,
     /// Refused credentials by reason.
     pub denied: Vec<(&'static str, u64)>,
+    /// Requests beyond what a namespace or an address may have at once, by which bound.
+    pub throttled: Vec<(&'static str, u64)>,
+    /// What clients say that they found.
+    pub told: Told,
 }
 
 impl Kept {
@@ -52,6 +57,8 @@ impl Kept {
                 .collect(),
             namespaces: namespaces.collect(),
             denied: shared.tokens.denied().to_vec(),
+            throttled: Bound::ALL.map(Bound::name).into_iter().zip(shared.rates.refused()).collect(),
+            told: figures.told,
         }
     }
 }
@@ -91,7 +98,7 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
         ),
         gauge(
             "zerocloud_cache_leased_bytes",
-            "About how many bytes are promised to clients.",
+            "About how many bytes are leased to clients, reckoned from a part of the leases.",
             figures.leased_bytes,
         ),
         gauge("zerocloud_cache_pinned_bytes", "Bytes that pins keep.", figures.pinned_bytes),
@@ -105,6 +112,24 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
             "Blobs whose bytes were not those of their digest.",
             figures.corrupt,
         ),
+        counter(
+            "zerocloud_cache_scrub_rounds_total",
+            "Times that every blob was read again, over all starts.",
+            figures.scrub.rounds,
+        ),
+        (
+            "zerocloud_cache_scrub_round_ratio",
+            "How far the round under way is.",
+            "gauge",
+            figures.scrub.permille as f64 / 1e3,
+        ),
+        counter(
+            "zerocloud_cache_scrub_blobs_total",
+            "Blobs that were read and compared with their digest without anybody asking.",
+            figures.scrub.blobs,
+        ),
+        counter("zerocloud_cache_scrub_bytes_total", "Bytes that were read for it.", figures.scrub.bytes),
+        counter("zerocloud_cache_scrub_corrupt_total", "Blobs that it found damaged.", figures.scrub.corrupt),
         counter("zerocloud_cache_shed_total", "Requests refused since too much was under way.", figures.shed),
         ("zerocloud_cache_gc_seconds", "Time that collections took.", "counter", figures.gc_ms as f64 / 1e3),
     ]
@@ -127,7 +152,45 @@ pub fn render(cores: &[Arc<CoreMetrics>], kept: &Kept, text: &mut Text) {
     for (reason, count) in &kept.denied {
         text.line(name, &format!("reason=\"{reason}\""), count);
     }
+    let name = "zerocloud_cache_throttled_total";
+    text.head(name, "Requests beyond what a namespace or an address may have at once.", "counter");
+    for (bound, count) in &kept.throttled {
+        text.line(name, &format!("bound=\"{bound}\""), count);
+    }
+    render_told(&kept.told, text);
+    render_first_byte(cores, text);
     render_requests(&merge(cores), text);
+}
+
+fn render_first_byte(cores: &[Arc<CoreMetrics>], text: &mut Text) {
+    let name = "zerocloud_cache_first_byte_seconds";
+    text.head(name, "From the head of a GET or HEAD to the first byte of the answer.", "histogram");
+    let mut count = 0;
+    for place in 0..=BUCKETS_US.len() {
+        count += cores.iter().map(|core| core.first_byte.buckets[place].get()).sum::<u64>();
+        let bound = BUCKETS_US.get(place).map_or("+Inf".to_string(), |us| format!("{}", *us as f64 / 1e6));
+        text.line("zerocloud_cache_first_byte_seconds_bucket", &format!("le=\"{bound}\""), count);
+    }
+    let total_us: u64 = cores.iter().map(|core| core.first_byte.total_us.get()).sum();
+    text.line("zerocloud_cache_first_byte_seconds_sum", "", total_us as f64 / 1e6);
+    text.line("zerocloud_cache_first_byte_seconds_count", "", count);
+}
+
+fn render_told(told: &Told, text: &mut Text) {
+    let name = "zerocloud_cache_client_events_total";
+    text.head(name, "What clients say that they found, on their own disks and here.", "counter");
+    for (source, event, count) in [
+        ("local", "hit", told.local_hits),
+        ("local", "miss", told.local_misses),
+        ("remote", "hit", told.remote_hits),
+        ("remote", "miss", told.remote_misses),
+    ] {
+        text.line(name, &format!("source=\"{source}\",event=\"{event}\""), count);
+    }
+    let name = "zerocloud_cache_client_saved_seconds_total";
+    text.head(name, "Time of tasks that clients did not have to run again, by their own account.", "counter");
+    text.line(name, "source=\"local\"", told.local_saved_ms as f64 / 1e3);
+    text.line(name, "source=\"remote\"", told.remote_saved_ms as f64 / 1e3);
 }
 
 fn render_evicted(kept: &Kept, text: &mut Text) {
@@ -218,6 +281,8 @@ mod tests {
             evicted: vec![("size", [2, 20])],
             namespaces,
             denied: vec![("no_token", 4)],
+            throttled: vec![("bandwidth", 6)],
+            told: Told { remote_hits: 8, remote_saved_ms: 1_500, ..Told::default() },
         };
         let core = CoreMetrics::new();
         let rows = Rows::new(core.clone());
@@ -232,6 +297,8 @@ mod tests {
                 took,
             });
         }
+        core.first_byte.count(Duration::from_micros(90));
+        core.first_byte.count(Duration::from_millis(251));
         let mut text = Text::new();
         render(&[core], &kept, &mut text);
         let text = text.finish();
@@ -245,6 +312,12 @@ mod tests {
             "zerocloud_cache_namespace_bytes{ns=\"other\"} 1275",
             "zerocloud_cache_quota_bytes{ns=\"n99\"} 7",
             "zerocloud_auth_denied_total{reason=\"no_token\"} 4",
+            "zerocloud_cache_first_byte_seconds_bucket{le=\"0.25\"} 1",
+            "zerocloud_cache_first_byte_seconds_bucket{le=\"0.5\"} 2",
+            "zerocloud_cache_first_byte_seconds_count 2",
+            "zerocloud_cache_throttled_total{bound=\"bandwidth\"} 6",
+            "zerocloud_cache_client_events_total{source=\"remote\",event=\"hit\"} 8",
+            "zerocloud_cache_client_saved_seconds_total{source=\"remote\"} 1.5",
             "zerocloud_cache_requests_total{dialect=\"ccache\",op=\"get\",code=\"2xx\"} 1",
             "zerocloud_cache_requests_total{dialect=\"other\",op=\"refused\",code=\"4xx\"} 1",
             "zerocloud_cache_bytes_total{dialect=\"ccache\",op=\"get\",direction=\"out\"} 4",

@@ -47,8 +47,11 @@ const MEMORY_LOCK_SMALL_BYTES: u64 = 512 << 10;
 /// One page each for the entries, the completions and the buffer ring.
 const ENTRIES_WHEN_SMALL: u32 = 32;
 const BUFFER_COUNT_WHEN_SMALL: u16 = 128;
-/// A closed ring gives its locked memory back a little later, so a start is tried again before it fails.
-const START_ATTEMPTS: u32 = 20;
+/// Those three pages: below this no ring starts.
+const MEMORY_LOCK_MIN_BYTES: u64 = 3 * 4096;
+/// A closed ring's locked memory is given back by a thread of the kernel, which a busy machine keeps waiting: so long a start is
+/// tried again before it fails.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 const START_PAUSE: Duration = Duration::from_millis(5);
 /// A receive in bulk mode that brings less than this ends it.
 const BULK_BYTES_MIN: i32 = 4 << 10;
@@ -73,15 +76,22 @@ pub(crate) struct Uring {
     in_flight: Cell<usize>,
 }
 
-/// Repeats a start that found no locked memory.
+/// Repeats a start that found no locked memory, where the limit is one under which a ring can start.
 pub(crate) fn with_patience<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 1..START_ATTEMPTS {
+    let begun = Instant::now();
+    let patience = if crate::sys::memory_lock_limit_bytes() < MEMORY_LOCK_MIN_BYTES {
+        Duration::ZERO
+    } else {
+        START_PATIENCE
+    };
+    loop {
         match start() {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => std::thread::sleep(START_PAUSE),
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && begun.elapsed() < patience => {
+                std::thread::sleep(START_PAUSE);
+            }
             other => return other,
         }
     }
-    start()
 }
 
 /// The entries and receive buffers that a reactor asks for under the present memory-lock limit.

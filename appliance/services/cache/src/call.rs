@@ -2,12 +2,13 @@
 //! Invariant: a call exists only for a sender whose token is right and gives the right that its operation needs here.
 //! Leaves to dialects: what the operation does.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use aws::request_id::RequestId;
 use cas::{Blob, Cas, Dialect, Digest, Namespace, Provenance, Stored, Upload};
 use http::{BodyLength, RequestHead};
-use plan::{BodyFailure, Collected, Context, Plan};
+use plan::{BodyFailure, Collected, Context, Deadline, Plan};
 use store::Timestamp;
 use tokens::{Principal, Scope};
 
@@ -37,6 +38,14 @@ pub struct Call {
     pub rest_at: usize,
     /// How long the body is, as the head announced it.
     pub body_length: BodyLength,
+    /// Bytes of the body that were stored, where the head did not announce them.
+    pub stored_bytes: Cell<u64>,
+    /// By when the first byte of a lookup's answer has to leave; nothing: whenever it can.
+    pub deadline: Cell<Option<Deadline>>,
+    /// Lookups of this core that wait for the store.
+    pub waiting: Rc<Cell<usize>>,
+    /// Why nothing may be stored or looked up for now, if it may not.
+    pub throttled: Option<Refusal>,
 }
 
 /// A call that a plan's closures share.
@@ -102,6 +111,12 @@ impl Call {
         }
     }
 
+    /// What the body of an upload that was stored came to: as announced, or else as it was counted.
+    #[must_use]
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.announced_bytes().unwrap_or_else(|| self.stored_bytes.get())
+    }
+
     /// Whether the client waits for a word before it sends the body.
     #[must_use]
     pub fn expects_continue(&self) -> bool {
@@ -157,7 +172,10 @@ where
 {
     let shared = Rc::clone(call);
     call.cas.receive(cx, upload, move |cx, stored| {
-        let outcome = stored.map_err(Refusal::from).and_then(|stored| then(&shared, cx, stored));
+        let outcome = stored.map_err(Refusal::from).and_then(|stored| {
+            shared.stored_bytes.set(stored.length);
+            then(&shared, cx, stored)
+        });
         settle(&shared, outcome)
     })
 }

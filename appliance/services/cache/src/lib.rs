@@ -11,13 +11,16 @@
 //! | Content-Encoding gzip and zstd of uploads | yes, kept decoded; windows of zstd over 8 MiB and dictionaries are refused |
 //! | content coding of replies | no: a GET answers identity, whatever `Accept-Encoding` says |
 //! | `/api/v1/objects/missing`, `/api/v1/actions/{key}` | yes |
-//! | `/api/v1/stats`, `/api/v1/gc`, `/api/v1/pins` | yes; `top_packages` stays empty without a registry; pins of packages likewise |
-//! | routes to block digests | no; a digest that is blocked answers 409 |
+//! | `/api/v1/stats`, `/api/v1/gc`, `/api/v1/pins` | yes; until there is a registry `top_packages` names clients' keys, and pins are of objects and keys alone |
+//! | `/api/v1/blocked`: blocking a digest | yes, in all namespaces at once: it is absent, and refused when it is brought, in the shape of each dialect |
 //! | Bazel HTTP, ccache, WebDAV (sccache), Gradle, Turborepo, Nx, moon | yes, `/api/v1/cache/{ns}/{dialect}/`; the root aliases of a listener that serves nothing else are Bazel's `/ac` and `/cas`, moon's `/status`, WebDAV's `/.sccache_check` |
-//! | locks, listings, copies of WebDAV; what Turborepo tells in its events | no; PROPFIND of a depth other than 0 is 501, events are checked and not kept |
+//! | what Turborepo tells in its events | yes, in statistics of their own beside what was counted here |
+//! | locks, listings, copies of WebDAV | no; PROPFIND of a depth other than 0 is 501 |
+//! | requests and bytes a second of a namespace, requests a minute of an address | yes, [`rate`]; bodies are not slowed down: who has had too much waits before the next |
+//! | shedding of lookups by the time to their first byte | yes, [`observe`]; not values of Nx and Gradle that are compared before they leave, nor uploads |
 //! | GOCACHEPROG | yes, as a subcommand of the node that speaks the native API |
 //! | tokens: Bearer, Basic, X-Zero-Token, the root key | yes |
-//! | gRPC, chunking, capability URLs, OIDC, mTLS, htpasswd, branch namespaces, rate limits, bandwidth and request quotas | no |
+//! | gRPC, chunking, capability URLs, OIDC, mTLS, htpasswd, branch namespaces, `X-Forwarded-For` | no |
 //! | blob bytes kept in zstd, import and export of the `objects/` tree, storage drivers other than local, encryption at rest | no |
 //!
 //! Leaves to `cas`: what is kept, for how long, and that it is right. To the node: HTTP and driving plans.
@@ -34,20 +37,23 @@ pub mod fuzz;
 pub mod native;
 pub mod observe;
 pub mod outcome;
+pub mod rate;
 pub mod refusal;
 pub mod router;
 
 pub use config::Config;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use cas::{Cas, Dialect};
 use http_types::Method;
-use plan::{Context, Plan, Reply, Request, Service, Started};
+use plan::{Context, Deadline, Plan, Reply, Request, Service, Started};
 use store::ShardId;
 use tokens::Tokens;
 
 use crate::call::{Call, settle};
+use crate::rate::Entering;
 use crate::refusal::{Form, Kind, Refusal};
 use crate::router::{Found, Routed, route};
 
@@ -56,13 +62,15 @@ pub struct Cache {
     config: Rc<Config>,
     cas: Cas,
     tokens: Tokens,
+    /// Lookups of this core that wait for the store.
+    waiting: Rc<Cell<usize>>,
 }
 
 impl Cache {
     /// A service over what `cas` keeps, open to whom `tokens` lets in.
     #[must_use]
     pub fn new(config: Config, cas: Cas, tokens: Tokens) -> Cache {
-        Cache { config: Rc::new(config), cas, tokens }
+        Cache { config: Rc::new(config), cas, tokens, waiting: Rc::default() }
     }
 
     /// Names the operation and its sender, in this order of checks: route, token, path, right. Nobody without a token
@@ -86,6 +94,15 @@ impl Cache {
         let query = head.query.as_deref();
         let namespace = access::namespace(&principal, routed.namespace, query, operation.kind);
         let namespace = namespace.map_err(|refusal| (form, refusal))?;
+        let throttled = self.config.rates.refusal_of(&Entering {
+            now: cx.now,
+            ns: &namespace,
+            peer: head.peer.ip(),
+            dialect: form.dialect,
+            kind,
+            is_object: form.dialect == Dialect::Native && routed.rest.starts_with(native::objects::PREFIX),
+        });
+        let is_hurried = matches!(head.method, Method::GET | Method::HEAD) && operation.kind == Kind::Lookup;
         let rest_at = head.path.len() - if routed.rest == "/" { 0 } else { routed.rest.len() };
         Ok(Rc::new(Call {
             config: Rc::clone(&self.config),
@@ -97,6 +114,10 @@ impl Cache {
             now: cx.now,
             rest_at,
             body_length,
+            stored_bytes: Cell::new(0),
+            deadline: Cell::new(is_hurried.then(|| Deadline::after(self.config.first_byte))),
+            waiting: Rc::clone(&self.waiting),
+            throttled,
             head,
         }))
     }
@@ -120,7 +141,13 @@ impl Service for Cache {
     fn start(&self, cx: &mut Context<'_>, request: Request) -> Started {
         match self.admit(cx, request) {
             Ok(call) => {
-                let outcome = (call.operation.start)(Rc::clone(&call), cx);
+                let outcome = match &call.throttled {
+                    // Uploads that were let in as readers are refused where they would be stored, once the client has sent them.
+                    Some(refusal) if call.head.method != Method::PUT || call.form.kind == Kind::Write => {
+                        Err(refusal.clone())
+                    }
+                    _ => (call.operation.start)(Rc::clone(&call), cx),
+                };
                 let plan = observe::watch(&call, settle(&call, outcome));
                 Started { operation: call.operation.name, plan }
             }

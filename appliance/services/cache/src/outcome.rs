@@ -15,9 +15,7 @@ impl From<PutError> for Refusal {
             }
             PutError::Full => Refusal::Full,
             PutError::QuotaFull => Refusal::QuotaFull,
-            PutError::Blocked => {
-                Refusal::Conflict("Blocked", "An administrator has blocked an object of this digest.".into())
-            }
+            PutError::Blocked => Refusal::Blocked,
             PutError::Body(failure) => Refusal::from(failure),
             PutError::Fault(fault) => Refusal::from(fault),
         }

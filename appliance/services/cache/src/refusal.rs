@@ -37,6 +37,11 @@ pub enum Refusal {
     QuotaFull,
     /// Too much is under way.
     Overloaded,
+    /// The namespace, or the address, has had as much as it may for now.
+    Throttled {
+        /// When to come again.
+        retry_after_seconds: u64,
+    },
     /// The store failed.
     Broken,
     /// There is no such thing here.
@@ -49,6 +54,8 @@ pub enum Refusal {
     Bad(&'static str, Cow<'static, str>),
     /// An action names outputs that are not there.
     MissingOutputs(Vec<Digest>),
+    /// An administrator has blocked an object of this digest.
+    Blocked,
     /// What is there, or under way, forbids this: a code and a sentence.
     Conflict(&'static str, Cow<'static, str>),
     /// A condition of the request does not hold.
@@ -113,27 +120,30 @@ struct Row {
     busy_lookup: u16,
     /// A write that is shed.
     busy_write: u16,
+    /// An object that an administrator has blocked.
+    blocked: u16,
 }
 
-const fn row(dialect: Dialect, body: Body, statuses: [u16; 5]) -> Row {
-    let [read_only, too_large, full, busy_lookup, busy_write] = statuses;
-    Row { dialect, body, read_only, too_large, full, busy_lookup, busy_write }
+const fn row(dialect: Dialect, body: Body, statuses: [u16; 6]) -> Row {
+    let [read_only, too_large, full, busy_lookup, busy_write, blocked] = statuses;
+    Row { dialect, body, read_only, too_large, full, busy_lookup, busy_write, blocked }
 }
 
 /// No or a wrong token is 401 everywhere; for Nx in `text/plain`, else it speaks of a misconfigured endpoint.
 /// Gradle switches the remote cache off at any code that it does not know, so what it cannot store is "too large". Nx fails
-/// the build at each code of a GET that it does not know. Turborepo tries again at 503, which costs seconds.
+/// the build at each code of a GET that it does not know. Turborepo tries again at 503, which costs seconds. What is blocked is told
+/// to Turborepo and moon as what they cannot store, since at a code that is not in their contract they may try again.
 static TABLE: [Row; 9] = [
-    //                            read-only, too large, full, busy lookup, busy write
-    row(Dialect::Native, Body::Json, [403, 413, 507, 503, 503]),
-    row(Dialect::Bazel, Body::Text, [403, 413, 413, 404, 503]),
-    row(Dialect::Ccache, Body::Text, [403, 413, 413, 404, 503]),
-    row(Dialect::Webdav, Body::Text, [403, 507, 507, 404, 507]),
-    row(Dialect::Gradle, Body::Text, [413, 413, 413, 404, 413]),
-    row(Dialect::Turbo, Body::Json, [403, 413, 413, 404, 403]),
-    row(Dialect::Nx, Body::Text, [403, 403, 403, 404, 403]),
-    row(Dialect::Moon, Body::Text, [403, 403, 403, 404, 403]),
-    row(Dialect::Go, Body::Json, [403, 413, 507, 503, 503]),
+    //                            read-only, too large, full, busy lookup, busy write, blocked
+    row(Dialect::Native, Body::Json, [403, 413, 507, 503, 503, 409]),
+    row(Dialect::Bazel, Body::Text, [403, 413, 413, 404, 503, 409]),
+    row(Dialect::Ccache, Body::Text, [403, 413, 413, 404, 503, 409]),
+    row(Dialect::Webdav, Body::Text, [403, 507, 507, 404, 507, 409]),
+    row(Dialect::Gradle, Body::Text, [413, 413, 413, 404, 413, 413]),
+    row(Dialect::Turbo, Body::Json, [403, 413, 413, 404, 403, 413]),
+    row(Dialect::Nx, Body::Text, [403, 403, 403, 404, 403, 409]),
+    row(Dialect::Moon, Body::Text, [403, 403, 403, 404, 403, 403]),
+    row(Dialect::Go, Body::Json, [403, 413, 507, 503, 503, 409]),
 ];
 
 /// After how long what was shed is worth another try.
@@ -170,12 +180,16 @@ impl Refusal {
             Refusal::TooLarge => row.too_large,
             Refusal::Full | Refusal::QuotaFull => row.full,
             Refusal::Overloaded => busy,
+            // Clients of others know nothing of 429: to them it is what too much of everybody's is.
+            Refusal::Throttled { .. } if is_native => 429,
+            Refusal::Throttled { .. } => busy,
             // What is broken is not worth another try, except where the client must not hear of it at all.
             Refusal::Broken if busy == 503 => 500,
             Refusal::Broken => busy,
             Refusal::NotFound | Refusal::NoRoute => 404,
             Refusal::WrongMethod(_) => 405,
             Refusal::Bad(..) | Refusal::MissingOutputs(_) => 400,
+            Refusal::Blocked => row.blocked,
             Refusal::Conflict(..) => 409,
             Refusal::ConditionFailed => 412,
             Refusal::UnknownCoding => 415,
@@ -234,7 +248,7 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         match self {
-            Refusal::BackOff { retry_after_seconds } => {
+            Refusal::BackOff { retry_after_seconds } | Refusal::Throttled { retry_after_seconds } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from((*retry_after_seconds).max(1)));
             }
             Refusal::WrongMethod(allow) => {
@@ -270,11 +284,13 @@ impl Refusal {
             Refusal::Full => "CacheFull",
             Refusal::QuotaFull => "QuotaExceeded",
             Refusal::Overloaded => "SlowDown",
+            Refusal::Throttled { .. } => "TooManyRequests",
             Refusal::Broken => "InternalError",
             Refusal::NotFound => "NotFound",
             Refusal::NoRoute => "NoSuchRoute",
             Refusal::WrongMethod(_) => "MethodNotAllowed",
             Refusal::Bad(code, _) | Refusal::Conflict(code, _) => code,
+            Refusal::Blocked => "Blocked",
             Refusal::MissingOutputs(_) => "MissingOutputs",
             Refusal::ConditionFailed => "PreconditionFailed",
             Refusal::UnknownCoding => "UnsupportedContentEncoding",
@@ -297,11 +313,13 @@ impl Refusal {
             Refusal::Full => "The cache is full and nothing can be evicted.",
             Refusal::QuotaFull => "The namespace is full and nothing of it can be evicted.",
             Refusal::Overloaded => "Too much is under way; try again after a moment.",
+            Refusal::Throttled { .. } => "This namespace or address has had as much as it may for now.",
             Refusal::Broken => "The storage failed.",
             Refusal::NotFound => "There is no such object here.",
             Refusal::NoRoute => "There is no such route.",
             Refusal::WrongMethod(_) => "The route does not have this method.",
             Refusal::Bad(_, text) | Refusal::Conflict(_, text) => return text.clone(),
+            Refusal::Blocked => "An administrator has blocked an object of this digest.",
             Refusal::MissingOutputs(_) => "Outputs that the action names are not there.",
             Refusal::ConditionFailed => "There is a value under this key.",
             Refusal::UnknownCoding => "The content coding is neither identity, gzip nor zstd.",
@@ -374,18 +392,17 @@ mod tests {
         reply.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// The table of the contract, written a second time and read by columns: no token, wrong token, read-only write, too
-    /// large, full, quota, lookup that is shed, write that is shed.
-    const CONTRACT: [(Dialect, [u16; 8]); 9] = [
-        (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503]),
-        (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503]),
-        (Dialect::Ccache, [401, 401, 403, 413, 413, 413, 404, 503]),
-        (Dialect::Webdav, [401, 401, 403, 507, 507, 507, 404, 507]),
-        (Dialect::Gradle, [401, 401, 413, 413, 413, 413, 404, 413]),
-        (Dialect::Turbo, [401, 401, 403, 413, 413, 413, 404, 403]),
-        (Dialect::Nx, [401, 401, 403, 403, 403, 403, 404, 403]),
-        (Dialect::Moon, [401, 401, 403, 403, 403, 403, 404, 403]),
-        (Dialect::Go, [401, 401, 403, 413, 507, 507, 503, 503]),
+    /// The table of the contract, written a second time and read by columns, in the order of `columns` below.
+    const CONTRACT: [(Dialect, [u16; 11]); 9] = [
+        (Dialect::Native, [401, 401, 403, 413, 507, 507, 503, 503, 409, 429, 429]),
+        (Dialect::Bazel, [401, 401, 403, 413, 413, 413, 404, 503, 409, 404, 503]),
+        (Dialect::Ccache, [401, 401, 403, 413, 413, 413, 404, 503, 409, 404, 503]),
+        (Dialect::Webdav, [401, 401, 403, 507, 507, 507, 404, 507, 409, 404, 507]),
+        (Dialect::Gradle, [401, 401, 413, 413, 413, 413, 404, 413, 413, 404, 413]),
+        (Dialect::Turbo, [401, 401, 403, 413, 413, 413, 404, 403, 413, 404, 403]),
+        (Dialect::Nx, [401, 401, 403, 403, 403, 403, 404, 403, 409, 404, 403]),
+        (Dialect::Moon, [401, 401, 403, 403, 403, 403, 404, 403, 403, 404, 403]),
+        (Dialect::Go, [401, 401, 403, 413, 507, 507, 503, 503, 409, 429, 429]),
     ];
 
     #[test]
@@ -400,6 +417,9 @@ mod tests {
             (Refusal::QuotaFull, Kind::Write),
             (Refusal::Overloaded, Kind::Lookup),
             (Refusal::Overloaded, Kind::Write),
+            (Refusal::Blocked, Kind::Write),
+            (Refusal::Throttled { retry_after_seconds: 1 }, Kind::Lookup),
+            (Refusal::Throttled { retry_after_seconds: 1 }, Kind::Write),
         ];
         for (dialect, statuses) in CONTRACT {
             for ((refusal, kind), expected) in columns.iter().zip(statuses) {

@@ -88,12 +88,13 @@ const fn alias(prefix: &'static str, dialect: Dialect) -> Root {
     Root { prefix, cut: 0, dialect, namespace: NS, is_dedicated: true }
 }
 
-static ROOTS: [Root; 12] = [
+static ROOTS: [Root; 13] = [
     native("/api/v1/objects"),
     native("/api/v1/actions"),
     native("/api/v1/stats"),
     native("/api/v1/gc"),
     native("/api/v1/pins"),
+    native("/api/v1/blocked"),
     Root {
         prefix: "/v8/artifacts",
         cut: 0,

@@ -279,12 +279,20 @@ fn turborepo_asks_for_many_artifacts_at_once() {
 fn turborepo_gets_json_whatever_happens() {
     with_world("cache-opaque-json", Settings::default(), |world| async move {
         let events =
-            json!([{ "sessionId": "x", "source": "REMOTE", "event": "HIT", "hash": "a", "duration": 206 }]);
+            json!([{ "sessionId": "x", "source": "REMOTE", "event": "HIT", "hash": "a", "duration": 2060 }]);
         let events = events.to_string();
         let post = |body: &str| Ask::new("POST", "/v8/artifacts/events").by(READER).body(body.as_bytes());
         let status = world.send(Ask::new("GET", "/v8/artifacts/status?slug=a").by(READER)).await.expect(200);
         assert_eq!(status.json(), json!({ "status": "enabled" }));
         assert_eq!(world.send(post(&events)).await.expect(200).json(), json!({}));
+        // What clients tell is shown apart: a lookup was counted when it was made.
+        let stats = Ask::new("GET", "/api/v1/stats?window=1h").by(READER);
+        let stats = world.send(stats).await.expect(200).json();
+        let told = json!({
+            "local": { "hits": 0, "misses": 0, "saved_seconds": 0 },
+            "remote": { "hits": 1, "misses": 0, "saved_seconds": 2 },
+        });
+        assert_eq!((&stats["clients"], &stats["hits"]), (&told, &json!(0)));
         for (ask, status, code) in [
             (post("{}"), 400, "bad_request"),
             (post(r#"[{"source":"LOCAL"}]"#), 400, "bad_request"),

@@ -77,7 +77,13 @@ fn a_lookup_is_one_hit_or_one_miss_and_the_rest_is_counted_apart() {
             assert_eq!(shown, [3, 2, 2, 1, 15_000, 5_000], "{query}: {found}");
             assert_eq!(found["hit_rate"], 0.6);
         }
+        let name = format!("native/objects/{}", Digest::of(&bytes));
+        let top = json!([{ "name": name, "ns": "ci", "downloads": 3 }]);
+        for query in ["", "?ns=ci", "?metric=top-packages"] {
+            assert_eq!(stats(&world, query).await["top_packages"], top, "{query}");
+        }
         let other = stats(&world, "?ns=other").await;
+        assert_eq!(other["top_packages"], json!([]));
         assert_eq!(
             (&other["hits"], &other["hit_rate"], &other["objects"]),
             (&json!(0), &Value::Null, &json!(0))

@@ -1,6 +1,6 @@
 //! What is too old, however often it is used: a walk over everything at a slow pace, once an hour.
 //! Invariant: nothing goes that is leased or pinned; the next walk finds it. Nothing is done where no age is set.
-//! Leaves to tick.rs: what was not used for too long.
+//! Leaves to retention.rs: what was not used for too long.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::gone::{Condemned, Leaving, Taken, Totals, condemn, settle, slots, tak
 use crate::keys::look_at_key;
 use crate::namespace::{Dialect, KeyName, Namespace};
 use crate::pins;
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Reason;
 use crate::store::entry::EntryHead;
@@ -47,14 +48,14 @@ pub(crate) fn look(
     cx: &mut Context<'_>,
     shard: ShardId,
 ) -> Result<Option<Work>, Fault> {
-    let (Some(loaded), Some(max_age)) = (shared.loaded(), shared.settings.max_age) else { return Ok(None) };
+    let settings = &shared.settings;
+    let is_set = settings.max_age.is_some() || settings.ages.values().any(|ages| ages.max_age.is_some());
+    let Some(loaded) = shared.loaded().filter(|_| is_set) else { return Ok(None) };
     let mut marks = loaded.shard(shard).marks();
     let mark = &mut marks.age;
     if cx.now.0 < mark.rest_until_ms || shared.is_in_grace(cx.now) {
         return Ok(None);
     }
-    let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
-    let before_ms = cx.now.0.saturating_sub(max_age_ms);
     let (table, after) = mark.place.clone().unwrap_or((ENTRIES, Vec::new()));
     let view = cx.store.view(shard)?;
     let mut scan = view.scan(table, Bound::Excluded(&after), Direction::Forward);
@@ -66,7 +67,7 @@ pub(crate) fn look(
         };
         last = key.to_vec();
         let Some(record) = record else { continue };
-        old.extend(read_old(table, key, record.value, before_ms));
+        old.extend(read_old(settings, table, key, record.value, cx.now));
     }
     mark.place = match (is_end, table) {
         (false, _) => Some((table, last)),
@@ -78,18 +79,27 @@ pub(crate) fn look(
     }
     drop(marks);
     let more = old.len() >= SLICE_COUNT;
-    Ok((!old.is_empty()).then(|| expire(shared, shard, old, before_ms, more)))
+    Ok((!old.is_empty()).then(|| expire(shared, shard, old, more)))
+}
+
+/// Whether something of a namespace that was made then is too old.
+fn is_old(settings: &Settings, ns: &Namespace, created_ms: u64, now: Timestamp) -> bool {
+    settings.max_age_of(ns).is_some_and(|max_age| {
+        let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        created_ms < now.0.saturating_sub(max_age_ms)
+    })
 }
 
 /// What a record is that was made too long ago.
-fn read_old(table: TableId, key: &[u8], value: &[u8], before_ms: u64) -> Option<Old> {
+fn read_old(settings: &Settings, table: TableId, key: &[u8], value: &[u8], now: Timestamp) -> Option<Old> {
     if table == ENTRIES {
         let (digest, ns) = digest_and_namespace(key)?;
-        let head = EntryHead::decode(value).ok()?;
-        return (head.created_ms < before_ms).then_some(Old::Entry(ns, digest));
+        let created_ms = EntryHead::decode(value).ok()?.created_ms;
+        return is_old(settings, &ns, created_ms, now).then_some(Old::Entry(ns, digest));
     }
-    let head = KeyHead::decode(value).ok()?;
-    (head.created_ms < before_ms).then(|| read_key(key)).flatten().map(Old::Key)
+    let created_ms = KeyHead::decode(value).ok()?.created_ms;
+    let name = read_key(key)?;
+    is_old(settings, name.ns(), created_ms, now).then_some(Old::Key(name))
 }
 
 /// The name of a key record.
@@ -99,7 +109,7 @@ pub(crate) fn read_key(key: &[u8]) -> Option<KeyName> {
     KeyName::new(Namespace::parse(&key[..end])?, Dialect::from_byte(*dialect)?, rest)
 }
 
-fn expire(shared: &Arc<Shared>, shard: ShardId, old: Vec<Old>, before_ms: u64, more: bool) -> Work {
+fn expire(shared: &Arc<Shared>, shard: ShardId, old: Vec<Old>, more: bool) -> Work {
     let shared = Arc::clone(shared);
     Box::new(move |cx, then: Then| {
         let condemned = Condemned::default();
@@ -107,7 +117,6 @@ fn expire(shared: &Arc<Shared>, shard: ShardId, old: Vec<Old>, before_ms: u64, m
         let expire = Expire {
             shared: Arc::clone(&shared),
             old,
-            before_ms,
             now: cx.now,
             condemned: Arc::clone(&condemned),
             leaving: Arc::clone(&leaving),
@@ -126,7 +135,6 @@ fn expire(shared: &Arc<Shared>, shard: ShardId, old: Vec<Old>, before_ms: u64, m
 struct Expire {
     shared: Arc<Shared>,
     old: Vec<Old>,
-    before_ms: u64,
     /// As readers and clients reckon it.
     now: Timestamp,
     condemned: Condemned,
@@ -178,7 +186,7 @@ impl Expire {
             Some((head.created_ms, head.fresh_ms, head.access_minute))
         })?;
         let Some((created_ms, fresh_ms, minute)) = head else { return Ok(None) };
-        let is_kept = created_ms >= self.before_ms
+        let is_kept = !is_old(&self.shared.settings, ns, created_ms, self.now)
             || fresh_ms.saturating_add(self.shared.lease_ms()) > self.now.0
             || pins::is_pinned(tx, &self.shared, key.as_bytes(), self.now)?
             || !condemn(&self.shared, &self.condemned, digest, self.now);
@@ -188,7 +196,8 @@ impl Expire {
     fn key(&self, tx: &mut Tx<'_>, name: &KeyName) -> Result<Option<Taken>, Fault> {
         let key = key_key(name);
         let Some((head, length)) = look_at_key(tx, &key)? else { return Ok(None) };
-        if head.created_ms >= self.before_ms || pins::is_pinned(tx, &self.shared, &key, self.now)? {
+        let is_old = is_old(&self.shared.settings, name.ns(), head.created_ms, self.now);
+        if !is_old || pins::is_pinned(tx, &self.shared, &key, self.now)? {
             return Ok(None);
         }
         tx.delete(KEYS, &key);

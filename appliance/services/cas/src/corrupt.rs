@@ -66,7 +66,7 @@ impl Cas {
             // Whether it could be put aside or not, this reply is not to have its bytes.
             cas.quarantine(cx, digest, stored_ms, move |cx, _| Plan::Reply(miss(cx)))
         });
-        ReplyBody::Verified { piece, sha256, mismatch }
+        ReplyBody::Verified { piece, sha256, mismatch, late: None }
     }
 
     /// Puts a blob aside whose bytes are not those of its digest, and counts it; `stored_ms` is that of the blob that was read. Gives

@@ -21,6 +21,7 @@ use crate::namespace::{Dialect, KeyName, Namespace};
 use crate::order::{Order, Place};
 use crate::pins;
 use crate::planted::{self, Plant};
+use crate::retention;
 use crate::shared::Shared;
 use crate::stats::Reason;
 use crate::store::entry::EntryHead;
@@ -158,7 +159,7 @@ impl Operation for Evict {
 impl Evict {
     /// Walks over the oldest of the shard until enough is gone or the slice is full. Gives whether there may be more to do.
     fn walk(&self, tx: &mut Tx<'_>, order: &mut Order, run: &mut Run) -> Result<bool, Fault> {
-        let may = |ns: &Namespace| self.rules.ns.is_none_or(|only| only == *ns);
+        let may = |ns: &Namespace| retention::is_for(&self.rules, &self.shared.settings, ns);
         while let Some((ns, next)) = order.oldest(may) {
             let place = order.place(&ns);
             if place.minute >= self.rules.before_minute || self.has_enough(run) {

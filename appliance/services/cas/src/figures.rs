@@ -1,15 +1,17 @@
 //! What is shown of the content store: the numbers behind the metrics, and the statistics of the API.
-//! Invariant: no figure is read from more than counters in memory, the rings, and the slots of the leases.
+//! Invariant: no figure is read from more than counters in memory, the rings, and a bounded part of the slots of the leases.
 //! Leaves to its users: names, units of their own, JSON.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ::store::{Fault, Store, Timestamp};
 
 use crate::Cas;
 use crate::namespace::Namespace;
+use crate::scrub::{self, ScrubFigures};
 use crate::settings::Quota;
-use crate::stats::{self, Counts, Reason, STATS_SHARD, Window};
+use crate::stats::{self, Counts, Reason, STATS_SHARD, Told, Window};
 
 /// The numbers behind the metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -38,7 +40,8 @@ pub struct Figures {
     pub evicted: [[u64; 2]; 5],
     /// Seconds since the oldest use of anything, by what the last evictions met; 0 before there was one.
     pub oldest_access_seconds: u64,
-    /// About how many bytes are leased: the leased part of the slots of all blobs.
+    /// About how many bytes are leased: the leased part of the slots that were looked at, of all that is stored. What was uploaded
+    /// within a lease period and not asked for since is not among them.
     pub leased_bytes: u64,
     /// Bytes that pins keep.
     pub pinned_bytes: u64,
@@ -52,6 +55,10 @@ pub struct Figures {
     pub shed: u64,
     /// Milliseconds that collections took.
     pub gc_ms: u64,
+    /// What the scrubber did.
+    pub scrub: ScrubFigures,
+    /// What clients say that they found.
+    pub told: Told,
 }
 
 /// What one namespace has.
@@ -65,10 +72,14 @@ pub struct NamespaceFigures {
     pub stored_bytes: u64,
     /// Its bounds, if it has some of its own.
     pub quota: Option<Quota>,
+    /// Without a use for how long its things stay.
+    pub retention: Duration,
+    /// How long they stay at most.
+    pub max_age: Option<Duration>,
 }
 
 impl Cas {
-    /// The numbers as they are now. Looks at every slot of the leases that has its memory: four million for a large store.
+    /// The numbers as they are now. Looks at 65,536 slots of the leases at most.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> Figures {
         let shared = &self.0;
@@ -85,6 +96,8 @@ impl Cas {
             corrupt: load(&shared.counters.corrupt),
             shed: load(&shared.counters.shed),
             gc_ms: load(&shared.counters.gc_ms),
+            scrub: scrub::figures(shared),
+            told: Told::of(&counts),
             ..Figures::default()
         };
         let Some(loaded) = shared.loaded() else { return figures };
@@ -117,6 +130,8 @@ impl Cas {
                 objects: state.total.objects(),
                 stored_bytes: state.total.stored_bytes(),
                 quota: self.0.settings.quotas.get(&state.name).copied(),
+                retention: self.0.settings.retention_of(&state.name),
+                max_age: self.0.settings.max_age_of(&state.name),
             })
             .collect();
         all.sort_unstable_by(|one, other| {

@@ -191,7 +191,7 @@ impl Cas {
         if seen.is_condemned() {
             return Ok(Some(Found::Condemned));
         }
-        let entry = self.unless_damaged(view.get(ENTRIES, EntryKey::new(digest, ns).as_bytes()))?;
+        let entry = self.unless_damaged(view.get_if_known(ENTRIES, EntryKey::new(digest, ns).as_bytes()))?;
         let Some(entry) = entry else { return Ok(Some(Found::Absent)) };
         let blob = self.unless_damaged(view.get(BLOBS, digest.as_bytes()))?;
         let Some(mut blob) = blob else { return Ok(Some(Found::Absent)) };

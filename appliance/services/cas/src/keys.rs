@@ -175,7 +175,7 @@ impl Cas {
     fn read_key(&self, cx: &Context<'_>, shard: ShardId, key: &[u8]) -> Result<Option<KeyRecord>, Fault> {
         self.0.ready(cx.store, cx.now)?;
         let view = cx.store.view(shard)?;
-        let record = view.get(KEYS, key);
+        let record = view.get_if_known(KEYS, key);
         let record =
             record.and_then(|record| record.map(|record| KeyRecord::decode(record.value)).transpose());
         self.unless_damaged(record)
@@ -294,7 +294,8 @@ impl Cas {
             };
             let shard = cx.store.place(&key);
             let shared = Arc::clone(&cas.0);
-            let put = PutKey { cas, name, key, record, if_absent, _room: room };
+            let minute = minute_of(cx.now);
+            let put = PutKey { cas, name, key, minute, record, if_absent, _room: room };
             Plan::submit(shard, put, move |cx, answer| match answer {
                 Ok(true) => then(cx, Ok(())),
                 Ok(false) => then(cx, Err(KeyError::Exists)),
@@ -358,6 +359,8 @@ struct PutKey {
     cas: Cas,
     name: KeyName,
     key: Vec<u8>,
+    /// In which it will most likely run.
+    minute: u32,
     record: KeyRecord,
     if_absent: bool,
     /// Held until the totals have what is stored.
@@ -369,6 +372,7 @@ impl Operation for PutKey {
 
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
         declare(KEYS, &self.key);
+        declare(ACCESS, &key_access_key(&self.name, self.minute));
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<bool>, Fault> {
@@ -396,7 +400,8 @@ impl Operation for PutKey {
         count_of_shard(tx, &self.cas.0, objects, bytes)?;
         tx.put(KEYS, &self.key, &value, Vec::new(), is_absent);
         let access = key_access_key(&self.name, self.record.access_minute);
-        tx.put(ACCESS, &access, &[], Vec::new(), false);
+        // Without a record it has no place in the order of use either.
+        tx.put(ACCESS, &access, &[], Vec::new(), is_absent);
         Ok(Outcome::Commit(true))
     }
 }

@@ -9,27 +9,32 @@
 //! | `digest`, `namespace` | identities, checked |
 //! | `store` | tables of the store, and their codecs |
 //! | `find`, `missing` | looking, with a lease |
-//! | `put` | uploads: verified, stored once, counted before they are read |
+//! | `put`, `growth` | uploads: verified, stored once, counted before they are read or while they come |
 //! | `keys`, `closure` | key records and their closures, and which were found whole |
 //! | `corrupt` | bytes that are not those of their digest |
+//! | `scrub` | looking for them before somebody else meets them |
+//! | `block` | digests that nobody gets and nobody brings |
 //! | `lease`, `shared` | what all cores have in common |
 //! | `room`, `usage` | how much there is, and how much is promised |
-//! | `touch`, `order`, `evict`, `gone`, `age`, `pins`, `gc` | what was used last, and what goes |
-//! | `stats`, `figures` | what happened |
+//! | `touch`, `order`, `evict`, `gone`, `retention`, `age`, `pins`, `gc` | what was used last, and what goes |
+//! | `stats`, `fetched`, `figures` | what happened |
 //! | `tick` | when the background does what |
 //!
 //! Leaves to its users: who may do what, and the words of every protocol. To the store: durability, checksums of bodies.
 #![forbid(unsafe_code)]
 
 mod age;
+pub mod block;
 mod closure;
 pub mod corrupt;
 pub mod digest;
 mod evict;
+pub mod fetched;
 pub mod figures;
 pub mod find;
 pub mod gc;
 mod gone;
+mod growth;
 pub mod keys;
 pub mod lease;
 pub mod missing;
@@ -38,7 +43,9 @@ mod order;
 pub mod pins;
 mod planted;
 pub mod put;
+mod retention;
 pub mod room;
+pub mod scrub;
 pub mod settings;
 pub mod shared;
 pub mod stats;
@@ -49,7 +56,9 @@ pub mod usage;
 
 use std::sync::Arc;
 
+pub use block::{Block, BlockError};
 pub use digest::Digest;
+pub use fetched::Fetched;
 pub use figures::{Figures, NamespaceFigures};
 pub use find::Blob;
 pub use gc::{GcRequest, GcRunning, GcState};
@@ -57,9 +66,10 @@ pub use keys::{KeyError, KeyHit, NewKey};
 pub use namespace::{Dialect, KeyName, Namespace, Provenance};
 pub use pins::{Pin, PinError, Pinned};
 pub use put::{PutError, Stored, Upload};
-pub use settings::{Quota, Settings};
+pub use scrub::{Scrub, ScrubFigures};
+pub use settings::{Ages, Quota, ROOM_PATIENCE, Settings};
 pub use shared::Shared;
-pub use stats::{Lookup, Reason, Window};
+pub use stats::{Lookup, Reason, Told, Window};
 pub use store::key::{Metadata, Reference};
 pub use store::{BODYLESS, PASSING};
 

@@ -245,6 +245,27 @@ fn count(tx: &mut Tx<'_>, shared: &Arc<Shared>, objects: i64, bytes: i64) {
     });
 }
 
+/// Takes away all pins of a blob, by whatever namespace and for whatever key's sake. Errors: those of `tx`.
+pub(crate) fn drop_of_blob(tx: &mut Tx<'_>, shared: &Arc<Shared>, digest: &Digest) -> Result<(), Fault> {
+    if shared.loaded().is_some_and(|loaded| loaded.pinned.objects() == 0) {
+        return Ok(());
+    }
+    let mut found: Vec<(Vec<u8>, u64)> = Vec::new();
+    let front = digest.as_bytes();
+    // No pin of a key record begins so: that would be a namespace whose name is the digest of something.
+    tx.scan(PINS, Bound::Included(front), Direction::Forward, u64::MAX, &mut |key, record| {
+        if !key.starts_with(front) {
+            return ControlFlow::Break(());
+        }
+        found.push((key.to_vec(), Pin::decode(record.value).map_or(0, |pin| pin.stored_bytes)));
+        ControlFlow::Continue(())
+    })?;
+    let bytes = found.iter().map(|(_, bytes)| signed(*bytes)).sum::<i64>();
+    found.iter().for_each(|(key, _)| tx.delete(PINS, key));
+    count(tx, shared, -(found.len() as i64), -bytes);
+    Ok(())
+}
+
 /// What a pin keeps: shard, key of the pin, and what it is.
 type Targets = Vec<(ShardId, Vec<u8>, Pinned)>;
 

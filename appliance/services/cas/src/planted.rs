@@ -25,6 +25,8 @@ pub(crate) enum Plant {
     TouchForgotten,
     /// A promise of room is not counted.
     ReservationForgotten,
+    /// What is blocked is taken when it is brought again.
+    BlockIgnored,
 }
 
 #[cfg(feature = "planted")]
@@ -32,7 +34,7 @@ mod switch {
     use super::Plant;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 9] = [
+    const ALL: [Plant; 10] = [
         Plant::LeaseIgnored,
         Plant::FreshEvicted,
         Plant::PinIgnored,
@@ -42,6 +44,7 @@ mod switch {
         Plant::SlotFreedEarly,
         Plant::TouchForgotten,
         Plant::ReservationForgotten,
+        Plant::BlockIgnored,
     ];
 
     /// A name that is none stops the process: a lab that ran without its fault would prove nothing.

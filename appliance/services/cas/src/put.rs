@@ -1,7 +1,7 @@
 //! Uploads: verified while they arrive, stored once, visible only when they are durable.
 //! Invariant: room is promised before a byte is kept; a body that is cut off, too long or not that of its digest leaves nothing;
 //! two uploads of one digest both succeed, and the second body gives its space back.
-//! Leaves to room.rs: whether there is room.
+//! Leaves to room.rs: whether there is room. To growth.rs: bodies whose room is asked for while they come.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +14,9 @@ use plan::{BodyFailure, BodyFilter, Context, Digests, Plan, Receive, Received};
 
 use crate::Cas;
 use crate::digest::{DIGEST_BYTES, Digest};
+use crate::growth::{AHEAD_BYTES_MAX, Meter, Metered};
 use crate::namespace::{Namespace, Provenance};
+use crate::planted::{self, Plant};
 use crate::room::{NoRoom, Reservation};
 use crate::store::blob::BlobRecord;
 use crate::store::entry::Entry;
@@ -23,10 +25,6 @@ use crate::store::{
 };
 use crate::usage::{count_of_namespace, count_of_shard};
 
-/// A long body, and one of unknown length, is promised this much more than has come, or as much as has come where that is less: so
-/// nobody keeps room from others by announcing what never comes, and the evictor has time before the promise is used up.
-const AHEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const AHEAD_BYTES_MIN: u64 = 256 * 1024;
 /// Bytes of a media type at most; a longer one is not kept.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
@@ -119,7 +117,13 @@ impl Cas {
     where
         F: FnOnce(&mut Context<'_>, Result<Stored, PutError>) -> Plan + 'static,
     {
-        if let Some(why) = self.refusal_of(&upload) {
+        let is_blocked = upload.expected.map_or(Ok(false), |digest| self.is_blocked(cx.store, &digest));
+        let refusal = match is_blocked {
+            Ok(true) if !planted::is(Plant::BlockIgnored) => Some(PutError::Blocked),
+            Ok(_) => self.refusal_of(&upload),
+            Err(fault) => Some(fault.into()),
+        };
+        if let Some(why) = refusal {
             return then(cx, Err(why));
         }
         let cas = self.clone();
@@ -157,7 +161,7 @@ impl Cas {
         F: FnOnce(&mut Context<'_>, Result<Stored, PutError>) -> Plan + 'static,
     {
         let Upload { ns, expected, length, filter, content_type, by, prefix } = upload;
-        let meter = Rc::new(RefCell::new(Meter { room, promised_bytes, refused: None }));
+        let meter = Rc::new(RefCell::new(Meter::new(self, ns, room, promised_bytes)));
         let filter: Option<Box<dyn BodyFilter>> = match (filter, length) {
             (None, Some(length)) if length <= AHEAD_BYTES_MAX => None,
             (inner, length) => {
@@ -179,7 +183,7 @@ impl Cas {
             receive,
             Box::new(move |cx, received| {
                 // The filter is gone by now, and with it the other hold on the meter.
-                let Some(Meter { mut room, promised_bytes, refused }) =
+                let Some(Meter { mut room, promised_bytes, refused, .. }) =
                     Rc::into_inner(meter).map(RefCell::into_inner)
                 else {
                     return then(cx, Err(PutError::Fault(Fault::Closed)));
@@ -246,7 +250,8 @@ impl Cas {
         let shard = place_of(cx.store, &arrived.digest);
         let (digest, length) = (arrived.digest, arrived.body.length());
         let shared = Arc::clone(&self.0);
-        let adopt = Adopt { cas: self.clone(), entry_key: EntryKey::new(&digest, &arrived.ns), arrived };
+        let entry_key = EntryKey::new(&digest, &arrived.ns);
+        let adopt = Adopt { cas: self.clone(), entry_key, minute: minute_of(cx.now), arrived };
         Plan::submit(shard, adopt, move |cx, answer| match answer {
             Ok(Adopted::Blocked) => then(cx, Err(PutError::Blocked)),
             Ok(Adopted::Stored { new }) => {
@@ -257,65 +262,6 @@ impl Cas {
                 then(cx, Err(fault.into()))
             }
         })
-    }
-}
-
-/// What a body of unknown length has been promised so far.
-struct Meter {
-    room: Reservation,
-    promised_bytes: u64,
-    refused: Option<NoRoom>,
-}
-
-/// Asks for room as the body grows.
-struct Metered {
-    inner: Option<Box<dyn BodyFilter>>,
-    /// Bytes of the blob that have come.
-    length: u64,
-    /// Bytes that it will have, where that was announced.
-    total: Option<u64>,
-    meter: Rc<RefCell<Meter>>,
-}
-
-impl BodyFilter for Metered {
-    fn feed(&mut self, input: &[u8], data: &mut dyn FnMut(&[u8])) -> Result<(), BodyFailure> {
-        let length = &mut self.length;
-        match &mut self.inner {
-            Some(inner) => inner.feed(input, &mut |found| {
-                *length += found.len() as u64;
-                data(found);
-            })?,
-            None => {
-                *length += input.len() as u64;
-                data(input);
-            }
-        }
-        let mut meter = self.meter.borrow_mut();
-        let ahead = self.length.clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
-        let end = self.total.map_or(u64::MAX, |total| total.max(self.length));
-        let promised_to = |ahead| stored_bytes(self.length.saturating_add(ahead).min(end));
-        if meter.promised_bytes >= promised_to(ahead / 2) {
-            return Ok(());
-        }
-        let more = promised_to(ahead) - meter.promised_bytes;
-        match meter.room.grow(more) {
-            Ok(()) => meter.promised_bytes += more,
-            // It is tried again with the next bytes, as long as those that have come have room.
-            Err(_) if meter.promised_bytes >= promised_to(0) => {}
-            Err(why) => {
-                meter.refused = Some(why);
-                return Err(BodyFailure::TooLarge);
-            }
-        }
-        Ok(())
-    }
-
-    fn holds_more(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.holds_more())
-    }
-
-    fn finish(&mut self) -> Result<(), BodyFailure> {
-        self.inner.as_mut().map_or(Ok(()), |inner| inner.finish())
     }
 }
 
@@ -350,6 +296,8 @@ fn owner_of(store: &Store, digest: Option<&Digest>) -> BodyOwner {
 struct Adopt {
     cas: Cas,
     entry_key: EntryKey,
+    /// In which it will most likely run.
+    minute: u32,
     arrived: Arrived,
 }
 
@@ -364,11 +312,13 @@ impl Operation for Adopt {
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
         declare(BLOBS, self.arrived.digest.as_bytes());
         declare(ENTRIES, self.entry_key.as_bytes());
+        declare(ACCESS, &blob_access_key(&self.arrived.ns, self.minute, &self.arrived.digest));
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Adopted>, Fault> {
         let Arrived { ns, digest, body, content_type, by, .. } = &self.arrived;
-        if tx.get_ref(BLOCKED, digest.as_bytes(), |record| record.is_some())? {
+        let is_blocked = tx.get_ref(BLOCKED, digest.as_bytes(), |record| record.is_some())?;
+        if is_blocked && !planted::is(Plant::BlockIgnored) {
             return Ok(Outcome::Rollback(Adopted::Blocked));
         }
         let now = tx.now();
@@ -413,7 +363,8 @@ impl Operation for Adopt {
             }
         };
         tx.put(ENTRIES, key, &entry.encode(), Vec::new(), is_absent);
-        tx.put(ACCESS, &blob_access_key(ns, minute, digest), &[], Vec::new(), false);
+        // Without an entry it has no place in the order of use either.
+        tx.put(ACCESS, &blob_access_key(ns, minute, digest), &[], Vec::new(), is_absent);
         Ok(Outcome::Commit(Adopted::Stored { new }))
     }
 }

@@ -25,10 +25,7 @@ pub(crate) const HIGH_PERCENT: u64 = 95;
 pub(crate) const LOW_PERCENT: u64 = 90;
 /// So much may have gone and be on the disk still, near the limit, before the store is asked to give it back early.
 pub(crate) const DYING_PERCENT: u64 = 1;
-/// How long an upload waits for room.
-const PATIENCE_MS: u64 = 250;
-/// How often it looks, where others are evicting already.
-const ATTEMPT_COUNT_MAX: u32 = 125;
+/// Between two looks of an upload that waits for what others are evicting.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why there is no room.
@@ -47,6 +44,8 @@ pub struct Reservation {
     shared: Arc<Shared>,
     ns: Namespace,
     bytes: u64,
+    /// One, or none where it is more room for an object that has a promise already.
+    objects: u64,
 }
 
 impl Reservation {
@@ -78,6 +77,11 @@ impl Reservation {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Takes over the bytes of another promise to the same namespace, which is for no object of its own.
+    pub(crate) fn absorb(&mut self, mut more: Reservation) {
+        self.bytes = self.bytes.saturating_add(std::mem::take(&mut more.bytes));
+    }
+
     fn give_back(&mut self, bytes: u64) {
         if let Some((loaded, state)) = totals(&self.shared, &self.ns)
             && self.bytes >= bytes
@@ -93,7 +97,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.give_back(self.bytes);
         if let Some((_, state)) = totals(&self.shared, &self.ns) {
-            state.reserved_objects.fetch_sub(1, Ordering::AcqRel);
+            state.reserved_objects.fetch_sub(self.objects, Ordering::AcqRel);
         }
     }
 }
@@ -103,13 +107,13 @@ fn totals<'a>(shared: &'a Shared, ns: &Namespace) -> Option<(&'a Loaded, &'a Nam
     Some((loaded, loaded.namespaces.get(ns)?))
 }
 
-/// Promises room for one object. Errors: there is none now.
-pub fn reserve(shared: &Arc<Shared>, ns: &Namespace, bytes: u64) -> Result<Reservation, NoRoom> {
+/// Promises room for one object, or more of it for one that has a promise. Errors: there is none now.
+fn reserve(shared: &Arc<Shared>, ns: &Namespace, bytes: u64, objects: u64) -> Result<Reservation, NoRoom> {
     let Some((_, state)) = totals(shared, ns) else { return Err(NoRoom::Quota) };
-    state.reserved_objects.fetch_add(1, Ordering::AcqRel);
-    let mut reservation = Reservation { shared: Arc::clone(shared), ns: *ns, bytes: 0 };
+    state.reserved_objects.fetch_add(objects, Ordering::AcqRel);
+    let mut reservation = Reservation { shared: Arc::clone(shared), ns: *ns, bytes: 0, objects };
     let quota = shared.settings.quotas.get(ns);
-    if quota.is_some_and(|quota| state.taken_objects() > quota.objects) {
+    if objects > 0 && quota.is_some_and(|quota| state.taken_objects() > quota.objects) {
         return Err(NoRoom::Quota);
     }
     reservation.grow(bytes)?;
@@ -231,6 +235,7 @@ impl Drop for Turn {
 struct Wanted<F> {
     ns: Namespace,
     bytes: u64,
+    objects: u64,
     attempts: u32,
     began: Timestamp,
     /// Why there was none last.
@@ -259,11 +264,34 @@ impl Cas {
         if let Err(fault) = self.0.ready(cx.store, cx.now) {
             return then(cx, Err(NoRoom::Fault(fault)));
         }
-        match reserve(&self.0, &ns, bytes) {
+        self.with_room_for(cx, ns, (bytes, 1), attempts, then)
+    }
+
+    /// Promises more room for an object that has a promise already, and makes it where there is none; as `with_room`.
+    pub(crate) fn with_more_room<F>(&self, cx: &mut Context<'_>, ns: Namespace, bytes: u64, then: F) -> Plan
+    where
+        F: FnOnce(&mut Context<'_>, Result<Reservation, NoRoom>) -> Plan + 'static,
+    {
+        self.with_room_for(cx, ns, (bytes, 0), 0, then)
+    }
+
+    fn with_room_for<F>(
+        &self,
+        cx: &mut Context<'_>,
+        ns: Namespace,
+        (bytes, objects): (u64, u64),
+        attempts: u32,
+        then: F,
+    ) -> Plan
+    where
+        F: FnOnce(&mut Context<'_>, Result<Reservation, NoRoom>) -> Plan + 'static,
+    {
+        match reserve(&self.0, &ns, bytes, objects) {
             Ok(room) => then(cx, Ok(room)),
             Err(why) => {
                 let (shards, began) = (Vec::new(), cx.now);
-                let wanted = Wanted { ns, bytes, attempts, began, why, shards, has_hope: false, then };
+                let wanted =
+                    Wanted { ns, bytes, objects, attempts, began, why, shards, has_hope: false, then };
                 self.make_room(cx, wanted)
             }
         }
@@ -278,8 +306,10 @@ impl Cas {
             (NoRoom::Quota, quota) => quota.map_or(0, |quota| quota.bytes),
             _ => self.0.settings.max_bytes,
         };
-        let is_over = wanted.attempts >= ATTEMPT_COUNT_MAX
-            || cx.now.0.saturating_sub(wanted.began.0) >= PATIENCE_MS
+        let patience = self.0.settings.room_patience;
+        // The looks are counted too: a clock that is set back must keep nobody waiting.
+        let is_over = ATTEMPT_PAUSE.saturating_mul(wanted.attempts) >= patience
+            || u128::from(cx.now.0.saturating_sub(wanted.began.0)) >= patience.as_millis()
             || wanted.bytes > limit;
         if is_over || !self.0.may_evict(cx.now) {
             return (wanted.then)(cx, Err(wanted.why));
@@ -354,7 +384,7 @@ impl Cas {
     where
         F: FnOnce(&mut Context<'_>, Result<Reservation, NoRoom>) -> Plan + 'static,
     {
-        match reserve(&self.0, &wanted.ns, wanted.bytes) {
+        match reserve(&self.0, &wanted.ns, wanted.bytes, wanted.objects) {
             Ok(room) => (wanted.then)(cx, Ok(room)),
             Err(why) => {
                 wanted.why = why;
@@ -368,7 +398,7 @@ impl Cas {
     where
         F: FnOnce(&mut Context<'_>, Result<Reservation, NoRoom>) -> Plan + 'static,
     {
-        let room = reserve(&self.0, &wanted.ns, wanted.bytes);
+        let room = reserve(&self.0, &wanted.ns, wanted.bytes, wanted.objects);
         (wanted.then)(cx, room)
     }
 }

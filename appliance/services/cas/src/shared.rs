@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use ::store::{Fault, Kept, ShardId, Store, Timestamp};
 
 use crate::closure::Checks;
+use crate::fetched;
 use crate::gc::Jobs;
 use crate::lease::LeaseTable;
 use crate::namespace::Namespace;
 use crate::planted::{self, Plant};
+use crate::scrub;
 use crate::settings::Settings;
-use crate::stats::{Counters, Tally, TopList};
+use crate::stats::{Counters, Tally};
 use crate::tick::Marks;
 use crate::touch::Lanes;
 use crate::usage;
@@ -37,7 +39,7 @@ pub struct Shared {
     /// Collections that somebody asked for.
     pub(crate) jobs: Jobs,
     /// What is fetched most.
-    pub(crate) top: Mutex<TopList>,
+    pub(crate) fetched: fetched::Tables,
     /// When an upload met a full disk last, in milliseconds; 0: never.
     disk_full_ms: AtomicU64,
     loaded: OnceLock<Loaded>,
@@ -54,6 +56,8 @@ pub(crate) struct Loaded {
     pub(crate) pinned: Total,
     /// What is gone and takes room still.
     pub(crate) kept: Arc<Kept>,
+    /// How many digests are blocked.
+    pub(crate) blocked: AtomicU64,
     /// What was counted of all namespaces and not written yet.
     pub(crate) unwritten: Tally,
     /// More is stored than is wanted, and it is being evicted.
@@ -109,6 +113,8 @@ pub(crate) struct ShardState {
     pub(crate) is_slicing: AtomicBool,
     /// The oldest minute of use that an eviction left; 0: not known.
     pub(crate) oldest_minute: AtomicU64,
+    /// How far the scrubber is.
+    pub(crate) scrub: scrub::Shown,
 }
 
 impl ShardState {
@@ -129,7 +135,7 @@ impl Shared {
             counters: Counters::default(),
             lanes: Lanes::default(),
             jobs: Jobs::default(),
-            top: Mutex::default(),
+            fetched: fetched::Tables::default(),
             disk_full_ms: AtomicU64::new(0),
             loaded: OnceLock::new(),
         }
@@ -223,6 +229,7 @@ impl Loaded {
             total: Total::default(),
             pinned: Total::default(),
             kept: store.kept(),
+            blocked: AtomicU64::new(0),
             unwritten: Tally::default(),
             is_evicting: AtomicBool::new(false),
         };

@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! key    resolution u8 (0 minutes, 1 hours) | namespace, or nothing for all | 0 | bucket u32 | kind u8
-//! value  counter; kind 0: hits, misses; 1: bytes sent, bytes received; 2: HEADs, questions for missing blobs
+//! value  counter; kind 0: hits, misses; 1: bytes sent, bytes received; 2: HEADs, questions for missing blobs; of what clients say that
+//!        they found 3: hits, misses on their own disk, 4: hits, misses here, 5: milliseconds saved by the former, by the latter
 //! ```
 
-use std::collections::HashMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use plan::{Context, Plan};
 
 use crate::Cas;
 use crate::namespace::Namespace;
+use crate::scrub::Done;
 use crate::shared::Shared;
 use crate::store::{STATS, minute_of};
 
@@ -90,6 +91,8 @@ pub struct Counters {
     pub shed: AtomicU64,
     /// Milliseconds that collections took.
     pub gc_ms: AtomicU64,
+    /// What the scrubber did.
+    pub(crate) scrubbed: Done,
     evicted: [[AtomicU64; 2]; 5],
 }
 
@@ -108,12 +111,56 @@ impl Counters {
     }
 }
 
-/// Hits, misses, bytes sent, bytes received, HEADs, questions for missing blobs.
-pub type Counts = [u64; 6];
+/// Hits, misses, bytes sent, bytes received, HEADs, questions for missing blobs; then what clients told, as in [`Told`].
+pub type Counts = [u64; COUNT];
+
+const COUNT: usize = 12;
+/// Kinds of counters in the rings, two numbers each.
+const KIND_COUNT: u8 = COUNT as u8 / 2;
+/// Where in `Counts` the part begins that clients told.
+const TOLD: usize = 6;
+
+/// What a client says that it found. Lookups here were counted when they were made: these are counted apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// Found on its own disk.
+    pub local_hits: u64,
+    /// Not found there.
+    pub local_misses: u64,
+    /// Found here.
+    pub remote_hits: u64,
+    /// Not found here.
+    pub remote_misses: u64,
+    /// Milliseconds that its own disk has saved.
+    pub local_saved_ms: u64,
+    /// Milliseconds that this cache has saved.
+    pub remote_saved_ms: u64,
+}
+
+impl Told {
+    /// The part of counts that clients told.
+    #[must_use]
+    pub fn of(counts: &Counts) -> Told {
+        let [.., local_hits, local_misses, remote_hits, remote_misses, local_saved_ms, remote_saved_ms] =
+            *counts;
+        Told { local_hits, local_misses, remote_hits, remote_misses, local_saved_ms, remote_saved_ms }
+    }
+
+    fn numbers(&self) -> [u64; COUNT - TOLD] {
+        [
+            self.local_hits,
+            self.local_misses,
+            self.remote_hits,
+            self.remote_misses,
+            self.local_saved_ms,
+            self.remote_saved_ms,
+        ]
+    }
+}
 
 /// Counts that any core adds to.
 #[derive(Default)]
-pub struct Tally([AtomicU64; 6]);
+pub struct Tally([AtomicU64; COUNT]);
 
 impl Tally {
     fn count(&self, lookup: Lookup, bytes_out: u64) {
@@ -129,6 +176,12 @@ impl Tally {
 
     fn count_upload(&self, bytes: u64) {
         self.0[3].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn count_told(&self, told: &Told) {
+        for (count, more) in self.0[TOLD..].iter().zip(told.numbers()) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
     }
 
     /// What was counted.
@@ -158,6 +211,11 @@ impl Cas {
     /// Counts an upload that was stored.
     pub fn count_upload(&self, ns: &Namespace, bytes: u64) {
         self.each_tally(ns, |tally| tally.count_upload(bytes));
+    }
+
+    /// Counts what a client of a namespace says that it found.
+    pub fn count_told(&self, ns: &Namespace, told: &Told) {
+        self.each_tally(ns, |tally| tally.count_told(told));
     }
 
     fn each_tally(&self, ns: &Namespace, count: impl Fn(&Tally)) {
@@ -250,7 +308,7 @@ pub(crate) fn take(shared: &Shared) -> Vec<(Option<Namespace>, Counts)> {
     let Some(loaded) = shared.loaded() else { return Vec::new() };
     let mut rows = vec![(None, loaded.unwritten.take())];
     rows.extend(loaded.namespaces.all().map(|state| (Some(state.name), state.tally.take())));
-    rows.retain(|(_, counts)| *counts != [0; 6]);
+    rows.retain(|(_, counts)| *counts != [0; COUNT]);
     rows
 }
 
@@ -334,9 +392,11 @@ pub(crate) fn sum(
     ns: Option<&Namespace>,
 ) -> Result<Counts, Fault> {
     let mut counts: Counts = match (shared.loaded(), ns) {
-        (None, _) => [0; 6],
+        (None, _) => [0; COUNT],
         (Some(loaded), None) => loaded.unwritten.counts(),
-        (Some(loaded), Some(ns)) => loaded.namespaces.find(ns).map_or([0; 6], |state| state.tally.counts()),
+        (Some(loaded), Some(ns)) => {
+            loaded.namespaces.find(ns).map_or([0; COUNT], |state| state.tally.counts())
+        }
     };
     let (resolution, bucket_count) = window.buckets();
     let current = if resolution == 0 { minute_of(now) } else { minute_of(now) / 60 };
@@ -348,64 +408,13 @@ pub(crate) fn sum(
         if !key.starts_with(&front) {
             break;
         }
-        let Some((_, _, kind @ 0..=2)) = read_key(key) else { continue };
+        let Some((_, _, kind @ 0..KIND_COUNT)) = read_key(key) else { continue };
         let pair = ::store::counter::decode(record.value)?.map(|sum| u64::try_from(sum).unwrap_or(0));
         let place = 2 * usize::from(kind);
         counts[place] += pair[0];
         counts[place + 1] += pair[1];
     }
     Ok(counts)
-}
-
-/// Names that are counted at most.
-const TOP_COUNT: usize = 256;
-
-/// The names that were fetched most, by the space-saving algorithm (Metwally, Agrawal, El Abbadi 2005): a name that is new takes the place of the rarest
-/// one and its count, so that a name is never counted too low.
-#[derive(Default)]
-pub(crate) struct TopList {
-    counts: HashMap<Box<str>, u64>,
-}
-
-impl TopList {
-    fn count(&mut self, name: &str) {
-        if let Some(count) = self.counts.get_mut(name) {
-            *count += 1;
-            return;
-        }
-        let mut before = 0;
-        if self.counts.len() >= TOP_COUNT
-            && let Some((rarest, count)) = self.counts.iter().min_by_key(|(_, count)| **count)
-        {
-            before = *count;
-            let rarest = rarest.clone();
-            self.counts.remove(&rarest);
-        }
-        self.counts.insert(name.into(), before + 1);
-    }
-
-    fn first(&self, count_max: usize) -> Vec<(Box<str>, u64)> {
-        let mut all: Vec<_> = self.counts.iter().map(|(name, count)| (name.clone(), *count)).collect();
-        all.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
-        all.truncate(count_max);
-        all
-    }
-}
-
-impl Cas {
-    /// Counts that something of this name was fetched, since the start of the process. Two cores that count at the same instant
-    /// do not wait for each other: one of them counts nothing.
-    pub fn count_fetched(&self, name: &str) {
-        if let Ok(mut top) = self.0.top.try_lock() {
-            top.count(name);
-        }
-    }
-
-    /// What was fetched most since the start of the process, and how often.
-    #[must_use]
-    pub fn most_fetched(&self, count_max: usize) -> Vec<(Box<str>, u64)> {
-        self.0.top.lock().unwrap_or_else(std::sync::PoisonError::into_inner).first(count_max)
-    }
 }
 
 #[cfg(test)]
@@ -439,22 +448,12 @@ mod tests {
         tally.count(Lookup::Hit, 7);
         tally.count(Lookup::Miss, 0);
         let taken = tally.take();
-        assert_eq!((taken, tally.counts()), ([1, 1, 7, 0, 0, 0], [0; 6]));
+        assert_eq!((&taken[..TOLD], tally.counts()), (&[1, 1, 7, 0, 0, 0][..], [0; COUNT]));
         tally.count(Lookup::Head, 0);
+        let told = Told { local_hits: 5, remote_saved_ms: 9, ..Told::default() };
+        tally.count_told(&told);
         tally.put_back(taken);
-        assert_eq!(tally.counts(), [1, 1, 7, 0, 1, 0]);
-    }
-
-    #[test]
-    fn the_most_fetched_name_stays_however_many_others_come() {
-        let mut top = TopList::default();
-        for number in 0..10_000 {
-            top.count("often");
-            top.count(&format!("once {number}"));
-        }
-        assert_eq!(top.counts.len(), TOP_COUNT);
-        let first = top.first(2);
-        assert_eq!(first[0], ("often".into(), 10_000));
-        assert_eq!(first.len(), 2);
+        assert_eq!(tally.counts(), [1, 1, 7, 0, 1, 0, 5, 0, 0, 0, 0, 9]);
+        assert_eq!(Told::of(&tally.counts()), told);
     }
 }

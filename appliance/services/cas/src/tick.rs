@@ -13,17 +13,15 @@ use plan::{Context, MORE_IS_DUE, Plan, Reply};
 use crate::evict::Rules;
 use crate::room::{self, DYING_PERCENT, HIGH_PERCENT, LOW_PERCENT, Part, percent, slice_in_turn};
 use crate::shared::Shared;
-use crate::stats::{self, Reason, STATS_SHARD};
+use crate::stats::{self, STATS_SHARD};
 use crate::store::minute_of;
 use crate::touch::{FOLD_COUNT, Fold};
-use crate::{Cas, age, gc, pins};
+use crate::{Cas, age, gc, pins, retention, scrub};
 
 /// What was used is written this often, so that a crash loses less than a minute of it.
 const FOLD_EVERY_MS: u64 = 30_000;
 /// What was counted is written this often.
 const STATS_EVERY_MS: u64 = 60_000;
-/// What was not used for too long is looked for this often.
-const RETENTION_EVERY_MS: u64 = 60_000;
 /// Pins that are over are looked for this often.
 const PINS_EVERY_MS: u64 = 60_000;
 /// Before a turn that follows at once: requests come first.
@@ -37,10 +35,11 @@ pub(crate) struct Marks {
     fold: Mark,
     stats: Mark,
     prune_after: Vec<u8>,
-    retention: Mark,
     pins: Mark,
+    pub(crate) retention: retention::Mark,
     pub(crate) age: age::Mark,
     pub(crate) gc: gc::Mark,
+    pub(crate) scrub: scrub::Mark,
 }
 
 /// When something was done last.
@@ -74,7 +73,8 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Context<'_>, Then) -> Plan>;
 type Look = fn(&Arc<Shared>, &mut Context<'_>, ShardId) -> Result<Option<Work>, Fault>;
 
 /// The kinds of work, in the order in which a turn does them: what was used is known before anything is evicted.
-const LOOKS: &[Look] = &[fold, size, quota, retention, age::look, gc::look, expired_pins, count];
+const LOOKS: &[Look] =
+    &[fold, size, quota, retention::look, age::look, gc::look, expired_pins, count, scrub::look];
 
 impl Cas {
     /// What is due on a shard of this core; the reply's status says whether to ask again at once.
@@ -195,35 +195,6 @@ fn quota(shared: &Arc<Shared>, cx: &mut Context<'_>, shard: ShardId) -> Result<O
         }
     }
     Ok(None)
-}
-
-/// Takes away what was not used for too long.
-fn retention(shared: &Arc<Shared>, cx: &mut Context<'_>, shard: ShardId) -> Result<Option<Work>, Fault> {
-    let Some(loaded) = shared.loaded() else { return Ok(None) };
-    let is_due = loaded.shard(shard).marks().retention.is_due(cx.now, RETENTION_EVERY_MS);
-    if !is_due || shared.is_in_grace(cx.now) {
-        return Ok(None);
-    }
-    let kept_ms = u64::try_from(shared.settings.retention.as_millis()).unwrap_or(u64::MAX);
-    let before_minute = minute_of(Timestamp(cx.now.0.saturating_sub(kept_ms)));
-    let rules = Rules {
-        reason: Reason::Age,
-        now: cx.now,
-        ns: None,
-        before_minute,
-        bytes: u64::MAX,
-        objects: u64::MAX,
-        dry: None,
-    };
-    let shared = Arc::clone(shared);
-    Ok(Some(Box::new(move |cx, then| {
-        slice_in_turn(cx, &Arc::clone(&shared), shard, rules, move |cx, outcome| {
-            if let (Ok(true), Some(loaded)) = (&outcome, shared.loaded()) {
-                loaded.shard(shard).marks().retention.again();
-            }
-            then(cx, outcome)
-        })
-    })))
 }
 
 fn evict(shared: &Arc<Shared>, shard: ShardId, rules: Rules) -> Work {

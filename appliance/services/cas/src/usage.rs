@@ -10,9 +10,9 @@ use ::store::{Direction, Fault, Store, Tx};
 
 use crate::namespace::Namespace;
 use crate::order::Order;
-use crate::pins;
 use crate::shared::{Loaded, Shared};
 use crate::store::{USAGE, minute_of};
+use crate::{block, pins};
 
 /// The key of the totals of a shard, where what namespaces share counts once.
 const SHARD_KEY: &[u8] = &[];
@@ -80,6 +80,7 @@ pub(crate) fn read(loaded: &Loaded, store: &Store) -> Result<(), Fault> {
             }
         }
         pins::read(loaded, &view)?;
+        block::read(loaded, &view)?;
     }
     Ok(())
 }

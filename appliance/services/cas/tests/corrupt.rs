@@ -1,41 +1,14 @@
 //! Bytes on the disk that are not those of their digest: never served whole, put aside, and brought again without trouble.
 
+mod damage;
 mod driver;
 
 use cas::Digest;
 use cas::store::{BLOBS, ENTRIES, QUARANTINE};
+use damage::swap;
 use driver::{World, ns, with_world};
 use plan::{Reply, ReplyBody};
-use store::{Body, Fault, NewBody, Operation, Outcome, TableId, Tx};
-
-/// Puts other bytes in the place of a blob's, as a disk does that lies about its checksums.
-struct Swap {
-    digest: Digest,
-    body: NewBody,
-}
-
-impl Operation for Swap {
-    type Reply = ();
-
-    fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
-        declare(BLOBS, self.digest.as_bytes());
-    }
-
-    fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
-        let record = tx.get(BLOBS, self.digest.as_bytes())?.expect("there");
-        tx.put(BLOBS, self.digest.as_bytes(), &record.value, vec![Body::New(self.body.clone())], false);
-        Ok(Outcome::Commit(()))
-    }
-}
-
-async fn swap(world: &World, digest: Digest, bytes: &[u8]) {
-    let shard = cas::store::place_of(&world.store, &digest);
-    let owner = store::BodyOwner { shard, table: BLOBS, key: digest.as_bytes().to_vec() };
-    let mut writer = world.store.body_writer(Some(bytes.len() as u64), owner);
-    writer.write(bytes).await.expect("written");
-    let body = writer.seal().await.expect("written");
-    world.store.submit(shard, Swap { digest, body }).await.expect("written");
-}
+use store::{Body, Fault, Operation, Outcome, TableId, Tx};
 
 /// What a client gets of a blob: its bytes, or nothing for a miss.
 async fn served(world: &World, name: &str, digest: Digest) -> Option<Vec<u8>> {

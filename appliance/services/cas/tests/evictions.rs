@@ -3,6 +3,8 @@
 mod background;
 mod driver;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use background::{collect, pass, pin, settings, tick, unpin};
@@ -12,7 +14,7 @@ use cas::{
     Window,
 };
 use driver::{BEGINNING, Stop, TempDir, World, ns, with_world, with_world_until};
-use store::ManualClock;
+use store::{Fault, ManualClock, Operation, Outcome, TableId, Tx};
 
 /// Bytes of the blobs here, and what they take.
 const LENGTH: usize = 2_000;
@@ -104,6 +106,50 @@ fn uploads_beside_each_other_wait_for_each_others_evictions() {
             world.clock.advance(Duration::from_secs(60));
             world.store.catch_up().await.expect("open");
         }
+    });
+}
+
+/// Keeps the owner of a shard until it is told otherwise.
+struct Hold(Arc<AtomicBool>);
+
+impl Operation for Hold {
+    type Reply = ();
+
+    fn keys(&self, _: &mut dyn FnMut(TableId, &[u8])) {}
+
+    fn execute(&mut self, _: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
+        while !self.0.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        Ok(Outcome::Rollback(()))
+    }
+}
+
+#[test]
+fn an_upload_waits_for_the_eviction_of_a_core_that_stands_still() {
+    with_world("still", settings(20 * STORED), |world| async move {
+        // All of it lies on the other core's shard, so that only that one can give.
+        let own: Vec<_> = world.store.own_shards().collect();
+        let other = world.store.shards().find(|shard| !own.contains(shard)).expect("two cores");
+        let there = |number: &u32| cas::store::place_of(&world.store, &digest(*number)) == other;
+        let mut numbers = (0..).filter(there);
+        pass(&world, 120).await;
+        for number in numbers.by_ref().take(20) {
+            put(&world, "a", number).await;
+        }
+        world.clock.advance(Duration::from_secs(180));
+        let [one, two] = [(); 2].map(|()| numbers.next().expect("there are more"));
+        let goes_on = Arc::new(AtomicBool::new(false));
+        let held = world.store.submit(other, Hold(Arc::clone(&goes_on)));
+        let release = async {
+            // For longer than an appliance's uploads wait.
+            ring::sleep(4 * cas::ROOM_PATIENCE).await;
+            goes_on.store(true, Ordering::Release);
+        };
+        let uploads = driver::both(put(&world, "a", one), put(&world, "a", two));
+        let ((held, ()), _) = driver::both(driver::both(held, release), uploads).await;
+        held.expect("runs");
+        assert_eq!(present(&world, "a", one..two + 1).await, [one, two]);
     });
 }
 
@@ -315,7 +361,9 @@ fn what_was_counted_outlives_a_start_and_leaves_the_rings_in_time() {
     let (directory, clock) = (TempDir::new("counted"), ManualClock::new(BEGINNING));
     let sums = |world: &World, window, name: Option<&str>| {
         let ns = name.map(ns);
-        world.cas.counted(&world.store, world.clock.now(), window, ns.as_ref()).expect("readable")
+        let sums = world.cas.counted(&world.store, world.clock.now(), window, ns.as_ref()).expect("readable");
+        assert_eq!(sums[6..], [0; 6], "no client has told anything");
+        *sums.first_chunk::<6>().expect("there are twelve")
     };
     with_world_until(&directory.0, Stop::Drained, &clock, settings(1_000 * STORED), |world| async move {
         tick(&world).await;

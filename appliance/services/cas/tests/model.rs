@@ -45,7 +45,7 @@ fn settings() -> Settings {
         lease: Duration::from_millis(LEASE_MS),
         retention: Duration::from_secs(24 * 3_600),
         quotas: [(ns(&format!("lane-{}", LANE_COUNT - 1)), quota)].into_iter().collect(),
-        ..Settings::default()
+        ..driver::settings()
     }
 }
 
@@ -124,6 +124,9 @@ fn audit(world: &World, blobs: &Blobs, run: &mut Run) {
     }
     let named: HashSet<usize> = there.iter().map(|(_, blob)| *blob).collect();
     assert_eq!(stored, named, "blobs without an entry");
+    for blob in &stored {
+        assert!(!blobs.standing(*blob).is_blocked(), "blob {blob} is blocked and stored");
+    }
     let mut all: [u64; 2] =
         [stored.len() as u64, stored.iter().map(|blob| blob_bytes(blobs.lengths[*blob])).sum()];
     let keys = records(world, KEYS);
@@ -258,6 +261,7 @@ fn run(seed: u64, operation_count: usize) -> BTreeMap<&'static str, u64> {
 
 const EXPECTED: &[&str] = &[
     "audit",
+    "block",
     "collection",
     "evicted",
     "get hit",
@@ -273,11 +277,13 @@ const EXPECTED: &[&str] = &[
     "pin refused: missing",
     "put again",
     "put new",
+    "put refused: blocked",
     "put refused: digest",
     "put refused: full",
     "put refused: quota",
     "stopped at once",
     "stopped drained",
+    "unblock",
     "unpin",
 ];
 

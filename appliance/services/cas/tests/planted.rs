@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 const MODEL: &str = "what_clients_were_promised_is_there_and_the_oldest_goes_first";
 
 /// A fault, and what the model says of it: one of these.
-const CATCHES: [(&str, &[&str]); 9] = [
+const CATCHES: [(&str, &[&str]); 10] = [
     ("LeaseIgnored", &["is promised and gone", "stayed, used at"]),
     ("FreshEvicted", &["is promised and gone"]),
     ("PinIgnored", &["is pinned and gone"]),
@@ -20,6 +20,7 @@ const CATCHES: [(&str, &[&str]); 9] = [
     ("SlotFreedEarly", &["is promised and gone"]),
     ("TouchForgotten", &["stayed, used at"]),
     ("ReservationForgotten", &["the limit is", "over its quota"]),
+    ("BlockIgnored", &["is blocked and was served or taken", "is blocked and stored"]),
 ];
 /// Runs that a fault may need: its moment does not come in each.
 const RUNS_MAX: u64 = 12;

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use client::{Answer, Client};
 use driver::{Stop, TempDir, World, with_world_until};
 use lane::Lane;
-use reference::random::seed;
+use reference::random::{seed, seed_or};
 use serde_json::Value as Json;
 use store::Timestamp;
 
@@ -25,6 +25,8 @@ const OPERATION_COUNT: usize = 10_000;
 /// Steps between two opens of the store.
 const OPERATIONS_PER_OPEN: usize = 2_500;
 const LANE_COUNT: usize = 10;
+/// Of the short tier: a walk that comes by everything that is expected of one, often.
+const SHORT_SEED: u64 = 5;
 
 /// The service in this process.
 #[derive(Clone)]
@@ -216,9 +218,12 @@ const EXPECTED: &[&str] = &[
 
 #[test]
 fn random_operations_agree_with_the_reference() {
-    let seed = seed("DYNAMODB_MODEL_SEED");
+    // The short tier walks the same way each time; runs of the long tier draw their own.
+    let length = std::env::var("DYNAMODB_MODEL_OPERATIONS");
+    let seed =
+        if length.is_ok() { seed("DYNAMODB_MODEL_SEED") } else { seed_or("DYNAMODB_MODEL_SEED", SHORT_SEED) };
     println!("seed {seed}; replay: DYNAMODB_MODEL_SEED={seed} cargo test -p zerocloud-dynamodb --test model");
-    let given = std::env::var("DYNAMODB_MODEL_OPERATIONS").ok().and_then(|text| text.parse().ok());
+    let given = length.ok().and_then(|text| text.parse().ok());
     let counts = run(seed, given.unwrap_or(OPERATION_COUNT));
     for (what, count) in &counts {
         println!("{count:7} {what}");

@@ -13,7 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ring::Buffer;
 
 use super::files::LogFiles;
 use super::scan::Recovered;
@@ -72,10 +75,10 @@ impl Segment {
             let path = path.clone();
             move |error: io::Error| fault(action, &path, offset, &error)
         };
-        let mode = OpenMode { create: true, write: true, direct: false };
-        let file = disk.open(&path, mode).map_err(at("create", 0))?;
+        let file = open_to_prewrite(disk, &path).map_err(at("create", 0))?;
         file.truncate(0).map_err(at("truncate", 0))?;
-        let zeros = vec![0; PREWRITE_BYTES.min(config.segment_bytes as usize)];
+        let mut zeros = Buffer::with_capacity(PREWRITE_BYTES.min(config.segment_bytes as usize));
+        zeros.resize(PREWRITE_BYTES.min(config.segment_bytes as usize), 0);
         let mut offset = 0;
         while offset < config.segment_bytes as usize {
             let count = zeros.len().min(config.segment_bytes as usize - offset);
@@ -84,8 +87,9 @@ impl Segment {
             file.sync_blocking().map_err(at("fdatasync", offset as u64))?;
             offset += count;
         }
+        drop(file);
         disk.rename(&path, &config.segment_path(sequence)).map_err(at("rename", 0))?;
-        Ok(Segment { sequence, file, bytes: config.segment_bytes })
+        Segment::open(disk, config, sequence)
     }
 
     /// Gives a retired segment its next name. Its old batches stay in it and are refused by their position.
@@ -96,13 +100,25 @@ impl Segment {
     }
 }
 
+/// Opens a file for its zeros: past the page cache where that is possible, since copying them there costs more than
+/// the puts' own bytes do, and nobody reads them.
+fn open_to_prewrite(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    let mode = OpenMode { create: true, write: true, direct: true };
+    match disk.open(path, mode) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            disk.open(path, OpenMode { direct: false, ..mode })
+        }
+        opened => opened,
+    }
+}
+
 /// File lengths beyond what a position can name, or behind the last whole block, are not used.
 pub(super) fn usable_bytes(length: u64) -> u32 {
     let blocks = length.min(u64::from(u32::MAX)) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
     u32::try_from(blocks).expect("was clipped to u32 one line up")
 }
 
-fn fault(action: &'static str, path: &std::path::Path, offset: u64, error: &io::Error) -> Fault {
+fn fault(action: &'static str, path: &Path, offset: u64, error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::StorageFull {
         return Fault::Full;
     }

@@ -31,7 +31,7 @@ impl Overlay {
     }
 }
 
-/// One search, as in `Overlay::last_where`, that can be left before each node that it has to wait for.
+/// One search, as in `Overlay::gap`, that can be left before each node that it has to wait for.
 struct Walk<'a, 'k> {
     key: &'k [u8],
     node: Node<'a>,

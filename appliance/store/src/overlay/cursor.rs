@@ -26,20 +26,20 @@ impl<'a> Cursor<'a> {
 
     /// Goes to the last key, or nowhere when there is none.
     pub fn seek_last(&mut self) {
-        self.go_unless_head(self.overlay.last_where(|_| true, |_, _| {}));
+        self.go_unless_head(self.overlay.gap(|_| true, |_, _| {}).left);
     }
 
     /// Goes to the first key that is `key` or greater.
     pub fn seek(&mut self, key: &[u8]) {
-        self.node = self.overlay.last_where(|candidate| candidate < key, |_, _| {}).next(0);
+        self.node = self.overlay.first_from(key, |_, _| {});
     }
 
     /// Goes to the last key that is less than `key`, or, if `inclusive`, `key` itself.
     pub fn seek_before(&mut self, key: &[u8], inclusive: bool) {
         self.go_unless_head(if inclusive {
-            self.overlay.last_where(|candidate| candidate <= key, |_, _| {})
+            self.overlay.gap(|candidate| candidate <= key, |_, _| {}).left
         } else {
-            self.overlay.last_where(|candidate| candidate < key, |_, _| {})
+            self.overlay.gap(|candidate| candidate < key, |_, _| {}).left
         });
     }
 

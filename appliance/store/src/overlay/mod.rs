@@ -217,18 +217,21 @@ impl Overlay {
     }
 
     fn find(&self, key: &[u8]) -> Option<Node<'_>> {
-        self.last_where(|candidate| is_less(candidate, key), |_, _| {})
-            .next(0)
-            .filter(|node| node.key() == key)
+        self.first_from(key, |_, _| {}).filter(|node| node.key() == key)
     }
 
-    /// The last node whose key `is_left`, which must hold for a prefix of the key order; the head if there is none.
-    /// `at_level` gets the last such node of each level in use, from the top down.
-    fn last_where<'a>(
+    /// The first node whose key is `key` or greater. `at_level` as in `gap`.
+    fn first_from<'a>(&'a self, key: &[u8], at_level: impl FnMut(usize, Node<'a>)) -> Option<Node<'a>> {
+        self.gap(|candidate| is_less(candidate, key), at_level).right
+    }
+
+    /// Where the nodes end whose key `is_left`, which must hold for a prefix of the key order. `at_level` gets the last such
+    /// node of each level in use, from the top down.
+    fn gap<'a>(
         &'a self,
         is_left: impl Fn(&[u8]) -> bool,
         mut at_level: impl FnMut(usize, Node<'a>),
-    ) -> Node<'a> {
+    ) -> Gap<'a> {
         let mut node = self.head();
         // The node that ended the walk one level up ends it here too when it comes up again.
         let mut wall: Option<Node<'a>> = None;
@@ -249,8 +252,18 @@ impl Overlay {
             }
             at_level(level, node);
         }
-        node
+        // The lowest level has every node, so what ended the walk there is the neighbour.
+        Gap { left: node, right: wall }
     }
+}
+
+/// Two neighbours of the lowest level, as a walk has met them. Another node may have come between them since: one that asked
+/// the left node for its neighbour again could be given that one, and would miss the key that it has walked to.
+struct Gap<'a> {
+    /// The last node before the gap; the head if there is none.
+    left: Node<'a>,
+    /// The first node behind it.
+    right: Option<Node<'a>>,
 }
 
 impl Drop for Overlay {
@@ -319,9 +332,8 @@ impl OverlayWriter {
         assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes reached the overlay", key.len());
         let overlay = &*self.overlay;
         let mut left = [overlay.head(); HEIGHT_MAX];
-        let before =
-            overlay.last_where(|candidate| is_less(candidate, key), |level, node| left[level] = node);
-        match before.next(0).filter(|node| node.key() == key) {
+        let right = overlay.first_from(key, |level, node| left[level] = node);
+        match right.filter(|node| node.key() == key) {
             Some(node) => push_version(overlay, &mut self.versions, node, lsn, &entry),
             None => {
                 let height = draw_height(&mut self.random);

@@ -310,6 +310,27 @@ fn a_key_never_goes_back_in_lsn() {
 }
 
 #[test]
+fn a_key_that_comes_in_front_of_the_one_that_a_search_has_found_does_not_hide_it() {
+    let (mut writer, overlay) = overlay(0, 5);
+    for key in [b"a", b"k", b"p"] {
+        writer.insert(key, Lsn(1), Entry::Put { value: b"v", fresh: true });
+    }
+    // The writer comes when the reader has compared the last key, and before it uses what it has found.
+    let found = overlay.first_from(b"k", |level, _| {
+        if level == 0 {
+            writer.insert(b"j", Lsn(2), Entry::Put { value: b"v", fresh: true });
+        }
+    });
+    assert_eq!(found.map(Node::key), Some(&b"k"[..]));
+    let behind = overlay.first_from(b"k\0", |level, _| {
+        if level == 0 {
+            writer.insert(b"o", Lsn(2), Entry::Put { value: b"v", fresh: true });
+        }
+    });
+    assert_eq!(behind.map(Node::key), Some(&b"p"[..]), "as of the time of the look");
+}
+
+#[test]
 fn heights_thin_out_by_four() {
     let mut random = 1;
     let mut counts = [0_usize; HEIGHT_MAX + 1];
@@ -464,4 +485,27 @@ fn readers_on_other_threads_see_whole_batches_in_order() {
         }
     });
     assert_eq!(stream.overlay.key_count() as u64, BATCHES + 2 * HOT_PAIRS + 2);
+}
+
+#[test]
+fn a_key_is_found_and_gone_to_while_others_come_in_front_of_it_on_another_thread() {
+    let (mut writer, overlay) = overlay(0, 5);
+    let put = Entry::Put { value: b"v", fresh: true };
+    writer.insert(b"z", Lsn(1), put);
+    let finished = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..BATCHES {
+                // Each greater than the one before, so that it comes between that one and the key that is looked for.
+                writer.insert(format!("y{number:016x}").as_bytes(), Lsn(2), put);
+            }
+            finished.store(true, Ordering::Release);
+        });
+        let mut cursor = overlay.cursor();
+        while !finished.load(Ordering::Acquire) {
+            assert!(overlay.get(b"z", Lsn(1), 0).is_some(), "a key is hidden");
+            cursor.seek(b"z");
+            assert_eq!(cursor.key(), Some(&b"z"[..]), "another key than was asked for");
+        }
+    });
 }

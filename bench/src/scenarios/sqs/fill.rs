@@ -24,8 +24,8 @@ impl Sqs {
     /// Sends what is missing.
     pub(super) fn top_up(&self, target: &Target, url: &str) -> Result<(), String> {
         let wanted = match self.settings.operation {
-            Operation::Take => self.settings.backlog_count + self.settings.message_count,
-            Operation::Send | Operation::Publish => self.settings.backlog_count,
+            Operation::Take => target.backlog_count + self.settings.message_count,
+            Operation::Send | Operation::Publish => target.backlog_count,
         };
         if wanted == 0 {
             return Ok(());

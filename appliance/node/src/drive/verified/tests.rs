@@ -20,6 +20,7 @@ use store::{
 };
 
 use super::*;
+use crate::drive::kept::Kept;
 use crate::drive::lanes::Lanes;
 use crate::drive::testing::on_reactor;
 use crate::scratch::Directory;
@@ -28,9 +29,10 @@ const TABLE: TableId = TableId(100);
 const SHARD: ShardId = ShardId(0);
 
 /// A core without doors.
-struct Bench {
+pub(in crate::drive) struct Bench {
     store: Store,
     lanes: Lanes,
+    kept: Kept,
     verifier: RefCell<Verifier>,
 }
 
@@ -41,6 +43,10 @@ impl Host for Bench {
 
     fn lanes(&self) -> &Lanes {
         &self.lanes
+    }
+
+    fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     fn client_gone(&self) -> impl Future<Output = ()> {
@@ -85,7 +91,7 @@ impl Handler for Case {
                 Plan::Pause(Box::new(move |_, ()| Plan::Reply(miss)))
             })
         });
-        let body = ReplyBody::Verified { piece, sha256: self.sha256, mismatch };
+        let body = ReplyBody::Verified { piece, sha256: self.sha256, mismatch, late: None };
         let reply = Reply { body, ..Reply::empty(StatusCode::OK) };
         let ids = Ids::Uuid { request: RequestId::uuid(1, 2) };
         let method = &request.head.method;
@@ -154,7 +160,7 @@ impl Case {
     }
 }
 
-fn with_bench<F: Future<Output = ()>>(name: &str, work: impl FnOnce(Rc<Bench>) -> F) {
+pub(in crate::drive) fn with_bench<F: Future<Output = ()>>(name: &str, work: impl FnOnce(Rc<Bench>) -> F) {
     let directory = Directory::new(name);
     let mut settings = StoreConfig::new(directory.path().to_path_buf(), 1, Arc::new(RealDisk));
     settings.map_bytes_total = 1 << 30;
@@ -171,7 +177,8 @@ fn with_bench<F: Future<Output = ()>>(name: &str, work: impl FnOnce(Rc<Bench>) -
             sigv2: aws::sigv4::SigV2::Refused,
         };
         let verifier = RefCell::new(Verifier::new(dialect));
-        let bench = Rc::new(Bench { store: store.clone(), lanes: Lanes::new(), verifier });
+        let kept = Kept::new(1);
+        let bench = Rc::new(Bench { store: store.clone(), lanes: Lanes::new(), kept, verifier });
         work(bench).await;
         store.drain().await;
     });
@@ -190,6 +197,8 @@ fn split(answer: &[u8]) -> (String, &[u8]) {
 /// Of one piece, and of many.
 const SHORT: [usize; 4] = [0, 1, 4_096, 32_768];
 const LONG: [usize; 2] = [2_000_000, 5_000_001];
+/// A body up to this length lies in its record.
+const INLINE_BYTES_MAX: usize = 512;
 
 #[test]
 fn a_body_with_the_digest_that_it_should_have_is_sent_whole() {
@@ -221,6 +230,43 @@ fn a_short_body_with_another_digest_is_answered_by_what_its_service_says() {
             assert!(head.starts_with("http/1.1 404 "), "{head}");
             assert_eq!((body, mismatches), (&b"miss"[..], 1));
         }
+    });
+}
+
+#[test]
+fn a_short_body_that_was_read_twice_is_sent_though_the_disk_has_lost_it() {
+    with_bench("verified-kept", |bench| async move {
+        for length in SHORT {
+            let bytes = bytes_of(length);
+            let mut case = Case::new(&bench, &bytes).await;
+            for _ in 0..2 {
+                assert_eq!(split(&case.ask("GET").await.0).1, bytes);
+            }
+            // A shorter one lies in its record.
+            if length > INLINE_BYTES_MAX {
+                case.damage();
+            }
+            let (answer, mismatches) = case.ask("GET").await;
+            let (head, body) = split(&answer);
+            assert!(head.starts_with("http/1.1 200 "), "{head}");
+            assert!(head.contains(&format!("content-length: {length}\r\n")), "{head}");
+            assert!(body == bytes && mismatches == 0, "{length} bytes: {} came", body.len());
+        }
+    });
+}
+
+#[test]
+fn bytes_with_another_digest_are_never_kept() {
+    with_bench("verified-not-kept", |bench| async move {
+        let mut case = Case::new(&bench, &bytes_of(4_096)).await;
+        let another = hash::sha256(b"another");
+        case.sha256 = Some(another);
+        for count in 1..=4 {
+            let (answer, mismatches) = case.ask("GET").await;
+            assert!(split(&answer).0.starts_with("http/1.1 404 "));
+            assert_eq!(mismatches, count);
+        }
+        assert!(bench.kept.get(&another).is_none());
     });
 }
 

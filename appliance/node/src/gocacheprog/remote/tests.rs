@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+
 use super::*;
 use crate::scratch::Directory;
 
@@ -189,8 +191,11 @@ fn wrong_bytes_are_misses() {
 
 #[test]
 fn an_appliance_that_is_away_costs_misses_only() {
-    // Bound and closed again: nobody listens there.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Taken, so that nobody else gets it, and nobody listens there.
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let silent = TcpListener::from(socket);
+    let address = silent.local_addr().unwrap();
     let machine = Machine::new(address);
     for _ in 0..10 {
         assert_eq!(machine.get(b"action"), miss());

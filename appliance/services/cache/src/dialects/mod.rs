@@ -11,6 +11,7 @@ pub mod opaque;
 pub mod proven;
 pub mod remote_execution;
 pub mod turbo;
+pub mod turbo_events;
 pub mod webdav;
 
 #[cfg(test)]

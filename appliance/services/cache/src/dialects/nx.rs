@@ -23,7 +23,8 @@ static PUT: Operation = Operation::new("nx_put", Kind::Lookup, put);
 
 /// Headers that come back with a value.
 const KEPT: &[&str] = &["content-type"];
-const ROOT: &str = "/v1/cache/";
+/// How all its paths begin.
+pub const ROOT: &str = "/v1/cache/";
 
 /// Finds an operation by its method and path.
 pub fn find(method: &Method, rest: &str) -> Found {

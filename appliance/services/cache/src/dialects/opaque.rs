@@ -103,6 +103,10 @@ fn value(
     if proof == Proof::Leaving {
         return Ok(Plan::Reply(whole(call, headers, blob)));
     }
+    if blob.length > proven::SHORT_BYTES {
+        // What is read to its end before it is sent takes as long as it takes: it is there.
+        call.deadline.set(None);
+    }
     let held = Shared::clone(call);
     Ok(proven::prove(&call.cas, cx, blob, move |_, proven| {
         let outcome = proven.map_err(Refusal::from).and_then(|blob| blob.ok_or(Refusal::NotFound));
@@ -140,6 +144,9 @@ pub fn store(call: Shared, cx: &mut Context<'_>, new: New, done: Done) -> Plan {
     if !call.may(Scope::CacheWrite) {
         return done(&call, Err(Refusal::Forbidden));
     }
+    if let Some(refusal) = &call.throttled {
+        return done(&call, Err(refusal.clone()));
+    }
     let upload = Upload {
         ns: call.namespace,
         expected: None,
@@ -152,7 +159,10 @@ pub fn store(call: Shared, cx: &mut Context<'_>, new: New, done: Done) -> Plan {
     let cas = call.cas.clone();
     cas.receive(cx, upload, move |cx, stored| match stored {
         Err(error) => done(&call, Err(error.into())),
-        Ok(stored) => name_it(call, cx, new, stored, done),
+        Ok(stored) => {
+            call.stored_bytes.set(stored.length);
+            name_it(call, cx, new, stored, done)
+        }
     })
 }
 

@@ -11,7 +11,7 @@ use store::Fault;
 /// What is read at a time. A request holds no more of a value.
 const SLICE_BYTES: u64 = 128 * 1024;
 /// A value of so many bytes is in one piece when it is sent, and compared before the head leaves anyway.
-const SHORT_BYTES: u64 = 16 * 1024;
+pub const SHORT_BYTES: u64 = 16 * 1024;
 
 /// A blob that is being read.
 struct Reading {

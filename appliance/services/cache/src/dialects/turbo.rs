@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Shared, collect, settle};
 use crate::dialects::opaque::{self, New, Proof};
+use crate::dialects::turbo_events;
 use crate::refusal::{Kind, Refusal, guard};
 use crate::router::{Found, Operation};
 
@@ -30,18 +31,18 @@ static HEAD: Operation = Operation::new("turbo_head", Kind::Lookup, get);
 // Let in as a reader; `opaque::store` checks the right to write.
 static PUT: Operation = Operation::new("turbo_put", Kind::Lookup, put);
 static QUERY: Operation = Operation::new("turbo_query", Kind::Lookup, query);
-static EVENTS: Operation = Operation::new("turbo_events", Kind::Lookup, events);
+static EVENTS: Operation = Operation::new("turbo_events", Kind::Lookup, turbo_events::start);
 static PREFLIGHT: Operation = Operation::new("turbo_preflight", Kind::Lookup, preflight);
 
-const ROOT: &str = "/v8/artifacts";
+/// How all its paths begin.
+pub const ROOT: &str = "/v8/artifacts";
 const TAG: &str = "x-artifact-tag";
 const DURATION: &str = "x-artifact-duration";
 /// Headers that come back with an artifact.
 const KEPT: &[&str] = &["content-type", DURATION, TAG, "x-artifact-dirty-hash", "x-artifact-sha"];
 /// Of a list of hashes, or of events.
-const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 const HASH_COUNT_MAX: usize = 1_000;
-const EVENT_COUNT_MAX: usize = 10_000;
 
 /// Finds an operation by its method and path.
 pub fn find(method: &Method, rest: &str) -> Found {
@@ -68,7 +69,8 @@ pub fn find(method: &Method, rest: &str) -> Found {
     }
 }
 
-fn is_hash(text: &str) -> bool {
+/// Whether a text may be the hash of an artifact.
+pub fn is_hash(text: &str) -> bool {
     opaque::is_key(text) && !text.contains('/')
 }
 
@@ -128,25 +130,6 @@ fn preflight(_: Shared, _: &mut Context<'_>) -> Result<Plan, Refusal> {
     Ok(Plan::Reply(reply))
 }
 
-/// What the client has found where. Lookups here were counted when they were made; what it found on its own disk tells nothing
-/// about this cache. So the list is checked and not kept.
-fn events(call: Shared, _: &mut Context<'_>) -> Result<Plan, Refusal> {
-    Ok(collect(call, DOCUMENT_BYTES_MAX, |_, _, Collected { bytes, .. }| {
-        let list: Value = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
-        let is_event = |event: &Value| {
-            matches!(event["source"].as_str(), Some("LOCAL" | "REMOTE"))
-                && matches!(event["event"].as_str(), Some("HIT" | "MISS"))
-                && event["hash"].is_string()
-        };
-        match list.as_array() {
-            Some(list) if list.len() <= EVENT_COUNT_MAX && list.iter().all(is_event) => {
-                Ok(answer(StatusCode::OK, &json!({})))
-            }
-            _ => Err(malformed()),
-        }
-    }))
-}
-
 /// Which of many artifacts there are.
 fn query(call: Shared, _: &mut Context<'_>) -> Result<Plan, Refusal> {
     Ok(collect(call, DOCUMENT_BYTES_MAX, |call, cx, Collected { bytes, .. }| {
@@ -202,13 +185,15 @@ fn artifact(hit: &KeyHit) -> Value {
     artifact
 }
 
-fn answer(status: StatusCode, document: &Value) -> Plan {
+/// A good answer.
+pub fn answer(status: StatusCode, document: &Value) -> Plan {
     let mut reply = Reply::bytes(status, "application/json", document.to_string());
     guard(&mut reply.headers);
     Plan::Reply(reply)
 }
 
-fn malformed() -> Refusal {
+/// What is answered to a document that is none of the dialect's.
+pub fn malformed() -> Refusal {
     Refusal::Bad("bad_request", "The document is malformed, or longer than one may be.".into())
 }
 

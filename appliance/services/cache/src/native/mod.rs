@@ -3,6 +3,7 @@
 //! cannot be invalid.
 
 pub mod actions;
+pub mod blocked;
 pub mod coding;
 pub mod gc;
 pub mod missing;
@@ -60,6 +61,10 @@ fn find_for_operators(method: &Method, rest: &str) -> Found {
         "/pins" if is(Method::POST) => Found::Operation(&pins::PUT),
         "/pins" if is(Method::DELETE) => Found::Operation(&pins::DELETE),
         "/pins" => Found::WrongMethod(pins::METHODS),
+        "/blocked" if is(Method::GET) => Found::Operation(&blocked::LIST),
+        "/blocked" if is(Method::POST) => Found::Operation(&blocked::BLOCK),
+        "/blocked" if is(Method::DELETE) => Found::Operation(&blocked::UNBLOCK),
+        "/blocked" => Found::WrongMethod(blocked::METHODS),
         _ if !is_job(rest) => Found::Nothing,
         _ if is(Method::GET) => Found::Operation(&gc::STATE),
         _ => Found::WrongMethod("GET"),

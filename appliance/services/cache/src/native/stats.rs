@@ -2,9 +2,13 @@
 //! Invariant: a caller learns of namespaces that it may read, and of no other.
 //! Leaves to `cas`: counting.
 
+use std::time::Duration;
+
 use aws::Timestamp;
+use cas::ScrubFigures;
 use cas::figures::{Figures, NamespaceFigures};
 use cas::stats::Window;
+use cas::{Fetched, Told};
 use http_types::StatusCode;
 use plan::{Context, Plan};
 use serde_json::{Map, Value, json};
@@ -69,8 +73,9 @@ fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Refusal> {
     put("namespace", if is_of_all { Value::Null } else { json!(call.namespace.as_str()) });
     if metric.shows(Metric::HitRate) {
         let only = (!is_of_all).then_some(&call.namespace);
-        let [hits, misses, sent, received, heads, questions] =
-            call.cas.counted(cx.store, call.now, window, only)?;
+        let counts = call.cas.counted(cx.store, call.now, window, only)?;
+        let [hits, misses, sent, received, heads, questions, ..] = counts;
+        let told = Told::of(&counts);
         put("hits", json!(hits));
         put("misses", json!(misses));
         put("hit_rate", rate(hits, misses));
@@ -78,15 +83,15 @@ fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Refusal> {
         put("bytes_received", json!(received));
         put("heads", json!(heads));
         put("missing_questions", json!(questions));
+        put("clients", of_told(&told));
     }
     if metric.shows(Metric::Storage) {
         document.extend(storage(&call, &figures, is_of_all));
     }
     if metric.shows(Metric::Top) {
-        // Names are of the whole cache, so that only who may read all of it sees them.
-        let top = if is_of_all { call.cas.most_fetched(TOP_COUNT_MAX) } else { Vec::new() };
-        let top = top.into_iter().map(|(name, count)| json!({ "name": name, "downloads": count }));
-        document.insert("top_packages".to_owned(), top.collect());
+        let only = (!is_of_all).then_some(&call.namespace);
+        let top = call.cas.most_fetched(only, TOP_COUNT_MAX);
+        document.insert("top_packages".to_owned(), top.iter().map(of_fetched).collect());
     }
     Ok(Plan::Reply(answer(StatusCode::OK, &Value::Object(document))))
 }
@@ -96,6 +101,23 @@ fn is_of_all(call: &Call) -> Result<bool, Refusal> {
     let names_one = call.parameter("ns")?.is_some_and(|ns| !ns.is_empty());
     let is_mounted = call.head.path.starts_with(crate::router::SHARED);
     Ok(!names_one && !is_mounted && call.principal.may_everywhere(Scope::CacheRead))
+}
+
+/// What clients found by their own account, here and on their own disks.
+fn of_told(told: &Told) -> Value {
+    let seconds = |ms: u64| ms / 1_000;
+    json!({
+        "local": {
+            "hits": told.local_hits,
+            "misses": told.local_misses,
+            "saved_seconds": seconds(told.local_saved_ms),
+        },
+        "remote": {
+            "hits": told.remote_hits,
+            "misses": told.remote_misses,
+            "saved_seconds": seconds(told.remote_saved_ms),
+        },
+    })
 }
 
 /// The part of lookups that found something; nothing where there were none.
@@ -117,6 +139,18 @@ fn storage(call: &Call, figures: &Figures, is_of_all: bool) -> Map<String, Value
         put("pinned_objects", json!(figures.pinned_objects));
         put("pinned_bytes", json!(figures.pinned_bytes));
         put("oldest_access", oldest(call, figures));
+        put("corrupt", json!(figures.corrupt));
+        let ScrubFigures { rounds, permille, blobs, bytes, corrupt } = figures.scrub;
+        put(
+            "scrub",
+            json!({
+                "rounds": rounds,
+                "round_progress": permille as f64 / 1e3,
+                "blobs": blobs,
+                "bytes": bytes,
+                "corrupt": corrupt,
+            }),
+        );
     } else {
         namespaces.retain(|one| one.ns == call.namespace);
         let own = namespaces.first();
@@ -128,7 +162,7 @@ fn storage(call: &Call, figures: &Figures, is_of_all: bool) -> Map<String, Value
         put("max_bytes", json!(quota.map_or(figures.max_bytes, |quota| quota.bytes)));
     }
     namespaces.truncate(NAMESPACE_COUNT_MAX);
-    put("namespaces", namespaces.iter().map(of_namespace).collect());
+    put("namespaces", namespaces.iter().map(|one| of_namespace(call, one)).collect());
     document
 }
 
@@ -147,12 +181,31 @@ pub fn time(ms: u64) -> String {
     Timestamp(i64::try_from(ms).unwrap_or(i64::MAX)).to_iso8601()
 }
 
-fn of_namespace(one: &NamespaceFigures) -> Value {
+/// Until there is a registry the most fetched are the clients' keys.
+fn of_fetched(one: &Fetched) -> Value {
+    json!({
+        "name": format!("{}/{}", one.dialect.name(), one.name),
+        "ns": one.ns.as_str(),
+        "downloads": one.count,
+    })
+}
+
+/// Whole ones, as they are set.
+fn days(time: Duration) -> u64 {
+    time.as_secs() / (24 * 60 * 60)
+}
+
+fn of_namespace(call: &Call, one: &NamespaceFigures) -> Value {
+    let rate = call.config.rates.of(&one.ns).unwrap_or_default();
     let quota = one.quota.map(|quota| json!({ "bytes": quota.bytes, "objects": quota.objects }));
     json!({
         "ns": one.ns.as_str(),
         "objects": one.objects,
         "stored_bytes": one.stored_bytes,
         "quota": quota,
+        "requests_per_second": rate.requests_per_second,
+        "bytes_per_second": rate.bytes_per_second,
+        "retention_days": days(one.retention),
+        "max_age_days": one.max_age.map(days),
     })
 }

@@ -16,6 +16,7 @@ use aws::account::{Account, AccountId, KeyRing};
 use aws::request_id::{HostId, RequestId};
 use aws::sigv4::{Dialect, PathCoding, Verifier};
 use bytes::Bytes;
+use cache::rate::Rates;
 use cache::{Cache, Config};
 use cas::{Cas, Settings};
 use hash::Algorithm;
@@ -38,6 +39,9 @@ pub const READER: &str = "a token for reading";
 pub const WRITER: &str = "a token for writing";
 /// A token that may do everything.
 pub const ADMIN: &str = "a token for everything";
+
+/// No lookup takes so long, however slow the machine is.
+pub const PATIENT: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// The cache and what it runs on.
 pub struct World {
@@ -74,6 +78,21 @@ impl Wire {
 }
 
 impl World {
+    /// The same, where namespaces and addresses may have only so much at once.
+    pub fn with_rates(self, rates: Rates) -> World {
+        self.with_config(Config {
+            root_aliases: true,
+            rates: Arc::new(rates),
+            first_byte: PATIENT,
+            ..Config::default()
+        })
+    }
+
+    /// The same, by another configuration.
+    pub fn with_config(self, config: Config) -> World {
+        World { cache: Cache::new(config, self.cas.clone(), self.tokens.clone()), ..self }
+    }
+
     /// Sends a request and reads the reply.
     pub async fn send(&self, ask: Ask) -> Answer {
         let (request, mut wire) = self.request(ask);
@@ -234,7 +253,13 @@ impl World {
             loop {
                 let mut data = Vec::new();
                 match &mut filter {
-                    Some(filter) => filter.feed(&input, &mut |found| data.extend_from_slice(found))?,
+                    Some(filter) => {
+                        filter.feed(&input, &mut |found| data.extend_from_slice(found))?;
+                        while let Some(then) = filter.hold()? {
+                            let plan = self.with_context(|cx| then(cx, ()));
+                            Box::pin(self.run(plan)).await;
+                        }
+                    }
                     None => data.extend_from_slice(&input),
                 }
                 if writer.length() + data.len() as u64 > length_max {
@@ -283,7 +308,7 @@ impl World {
                     }
                 }
             }
-            ReplyBody::Verified { piece, sha256, mismatch } => match self.stored(&piece).await {
+            ReplyBody::Verified { piece, sha256, mismatch, .. } => match self.stored(&piece).await {
                 Some(bytes) if sha256.is_none_or(|wanted| hash::sha256(&bytes) == wanted) => {
                     answer.body = bytes
                 }
@@ -362,9 +387,12 @@ impl Drop for TempDir {
     }
 }
 
+/// Nothing that a test waits for takes longer, on a busy machine neither.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// What an operator of a small cache decides: with few slots for leases, which are made anew for each test.
 pub fn settings() -> Settings {
-    Settings { max_bytes: 1 << 30, ..Settings::default() }
+    Settings { max_bytes: 1 << 30, room_patience: PATIENCE, ..Settings::default() }
 }
 
 /// How a store is left.
@@ -487,7 +515,11 @@ fn world(store: Store, clock: &ManualClock, settings: Settings) -> World {
     World {
         store,
         clock: clock.clone(),
-        cache: Cache::new(Config { root_aliases: true }, cas.clone(), tokens.clone()),
+        cache: Cache::new(
+            Config { root_aliases: true, first_byte: PATIENT, ..Config::default() },
+            cas.clone(),
+            tokens.clone(),
+        ),
         cas,
         tokens,
         root: account,

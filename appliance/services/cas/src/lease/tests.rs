@@ -118,6 +118,20 @@ fn leased_slots_are_counted_until_their_second() {
     assert_eq!(table.leased_count(NOW.plus_ms(2_000_000)).0, 0);
 }
 
+#[test]
+fn of_a_large_table_a_part_of_the_slots_tells_how_many_are_leased() {
+    let table = LeaseTable::new(u64::MAX);
+    assert_eq!(table.leased_count(NOW), (0, SLOT_COUNT_MAX));
+    for number in 0..400_000_u32 {
+        // Slots follow the last bytes of a digest, which count here in steps that meet all chunks alike.
+        let mut bytes = [0; 32];
+        bytes[28..].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_le_bytes());
+        assert_eq!(lease(&table, &Digest::new(bytes), NOW), Renewed::Leased);
+    }
+    let (leased, _) = table.leased_count(NOW);
+    assert!((360_000..=440_000).contains(&leased), "{leased} of about 400,000");
+}
+
 /// What is wrong on purpose, to show that the walk over all orders finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mistake {

@@ -12,7 +12,8 @@
 //! 105 PINS        as KEYS, or digest | namespace        -> until, reason, who
 //! 106 QUARANTINE  digest                                -> why, when; its body is what was found
 //! 107 STATS       resolution | bucket start | namespace -> counters
-//! 108 BLOCKED     digest                                -> why, who
+//! 108 BLOCKED     digest                                -> when, why, who                 block.rs
+//! 109 SCRUB       0                                     -> how far the scrubber is          scrub/place.rs
 //! ```
 //! Kind: 1 a blob, 2 a key record. Minute: since 1970. A namespace's objects are its entries and its key records; the shard's
 //! are its blobs and key records, so that what namespaces share counts once there.
@@ -53,6 +54,8 @@ pub const QUARANTINE: TableId = TableId(106);
 pub const STATS: TableId = TableId(107);
 /// Digests that an administrator has blocked.
 pub const BLOCKED: TableId = TableId(108);
+/// How far the scrubber is.
+pub const SCRUB: TableId = TableId(109);
 
 /// The tables of the content store whose records never have a body.
 pub const BODYLESS: TableSet =

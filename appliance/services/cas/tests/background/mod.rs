@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use cas::{GcRequest, GcState, Pin, PinError, Pinned, Settings};
 
-use crate::driver::{Wire, World};
+use crate::driver::{self, Wire, World};
 
 /// A lease of a minute, and a limit of so many bytes.
 pub fn settings(max_bytes: u64) -> Settings {
-    Settings { max_bytes, lease: Duration::from_secs(60), ..Settings::default() }
+    Settings { max_bytes, lease: Duration::from_secs(60), ..driver::settings() }
 }
 
 /// Does what the node does each second for each shard, until nothing more is due.

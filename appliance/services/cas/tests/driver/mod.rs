@@ -213,6 +213,10 @@ impl World {
                 Some(filter) => {
                     filter.feed(&bytes, &mut |found| data.extend_from_slice(found))?;
                     holds_more = filter.holds_more();
+                    while let Some(then) = filter.hold()? {
+                        let plan = self.with_context(|cx| then(cx, ()));
+                        Box::pin(self.drive(plan, Wire::default())).await;
+                    }
                 }
                 None => data.extend_from_slice(&bytes),
             }
@@ -242,7 +246,7 @@ impl World {
             ReplyBody::Empty | ReplyBody::Head { .. } => Vec::new(),
             ReplyBody::Bytes(bytes) => bytes.to_vec(),
             ReplyBody::Pieces { .. } => panic!("this is for whole blobs"),
-            ReplyBody::Verified { piece, sha256, mismatch } => {
+            ReplyBody::Verified { piece, sha256, mismatch, .. } => {
                 let mut stream =
                     self.store.read(&piece.pin, &piece.body, piece.start..piece.start + piece.length);
                 let mut bytes = Vec::new();
@@ -285,9 +289,12 @@ impl Drop for TempDir {
     }
 }
 
+/// Nothing that a test waits for takes longer, on a busy machine neither.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// What an operator of a small cache decides: with few slots for leases, which are made anew for each test.
 pub fn settings() -> Settings {
-    Settings { max_bytes: 1 << 30, ..Settings::default() }
+    Settings { max_bytes: 1 << 30, room_patience: PATIENCE, ..Settings::default() }
 }
 
 /// How a store is left.

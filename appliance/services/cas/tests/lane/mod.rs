@@ -9,7 +9,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use cas::{Digest, KeyError, KeyName, Lookup, Namespace, NewKey, Pin, PinError, Pinned, PutError, Reference};
+use cas::{
+    Block, Digest, KeyError, KeyName, Lookup, Namespace, NewKey, Pin, PinError, Pinned, PutError, Reference,
+};
 use store::Timestamp;
 
 use crate::driver::{Wire, World, ns, upload};
@@ -69,6 +71,8 @@ pub struct Held {
     pub was_pinned: bool,
     /// Its place in the order of use is known to follow `used_ms`: not after a restart, which forgets what was not written.
     pub is_exact: bool,
+    /// How often the blob had been blocked and let in again when it was stored or used: a block ends all promises.
+    pub standing: Standing,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -85,16 +89,47 @@ pub struct Blobs {
     pub lengths: Vec<u64>,
     /// When any lane used them last: their leases are those of all.
     pub used_ms: RefCell<Vec<u64>>,
+    standings: RefCell<Vec<Standing>>,
+}
+
+/// Whether a blob is blocked: a number that rises when a block begins, when it is there, when it is about to go and when it is gone. All
+/// lanes have it in common, since a block is for all namespaces.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Standing(u64);
+
+impl Standing {
+    pub fn is_blocked(self) -> bool {
+        self.0 % 4 == 2
+    }
+
+    fn is_free(self) -> bool {
+        self.0.is_multiple_of(4)
+    }
+
+    /// Of two looks, one before and one after an operation: what it was all the time; nothing where it has changed.
+    fn throughout(self, after: Standing) -> Option<Standing> {
+        (self == after).then_some(self)
+    }
 }
 
 impl Blobs {
+    /// Whether a blob is blocked now.
+    pub fn standing(&self, blob: usize) -> Standing {
+        self.standings.borrow()[blob]
+    }
+
+    fn advance(&self, blob: usize) {
+        self.standings.borrow_mut()[blob].0 += 1;
+    }
+
     pub fn new() -> Blobs {
         let contents: Vec<Vec<u8>> = (0..BLOB_COUNT).map(content).collect();
         let digests: Vec<Digest> = contents.iter().map(|bytes| Digest::of(bytes)).collect();
         let slots: HashSet<&[u8]> = digests.iter().map(|digest| &digest.as_bytes()[28..30]).collect();
         assert_eq!(slots.len(), BLOB_COUNT, "another CONTENT_SEED is needed");
         let lengths = contents.iter().map(|bytes| bytes.len() as u64).collect();
-        Blobs { digests, lengths, used_ms: RefCell::new(vec![0; BLOB_COUNT]) }
+        let standings = RefCell::new(vec![Standing::default(); BLOB_COUNT]);
+        Blobs { digests, lengths, used_ms: RefCell::new(vec![0; BLOB_COUNT]), standings }
     }
 }
 
@@ -149,11 +184,17 @@ impl Lane {
         KeyName::new(self.name, cas::Dialect::Bazel, format!("key {key}").into_bytes()).expect("legal")
     }
 
-    /// It was there at `now_ms`, and stays for a lease period.
-    fn found(&mut self, blob: usize, now_ms: u64) {
+    /// It was there at `now_ms`, and stays for a lease period. `before`: its standing before anybody looked.
+    fn found(&mut self, blob: usize, now_ms: u64, before: Standing) {
+        let throughout = before.throughout(self.blobs.standing(blob));
+        assert!(
+            !throughout.is_some_and(Standing::is_blocked),
+            "{}: blob {blob} is blocked and was served or taken",
+            self.name
+        );
         let held = self.held.get_mut(&blob).unwrap_or_else(|| panic!("blob {blob} was never stored"));
         held.promised_ms = held.promised_ms.max(now_ms + LEASE_MS);
-        (held.used_ms, held.is_exact) = (now_ms, true);
+        (held.used_ms, held.is_exact, held.standing) = (now_ms, true, before);
         self.blobs.used_ms.borrow_mut()[blob] = now_ms;
     }
 
@@ -165,6 +206,11 @@ impl Lane {
     /// It was not there at `now_ms`.
     pub fn missed(&mut self, blob: usize, now_ms: u64, how: &str) {
         let Some(held) = self.held.get(&blob) else { return };
+        if held.standing.throughout(self.blobs.standing(blob)).is_none_or(|standing| !standing.is_free()) {
+            // A block took it, which ends what was promised and is no matter of order.
+            self.held.remove(&blob);
+            return;
+        }
         assert!(
             held.promised_ms <= now_ms,
             "{how}: {}: blob {blob} is promised and gone: {held:?} at {now_ms}",
@@ -196,7 +242,8 @@ impl Lane {
             78..=91 => self.key_get(world).await,
             92..=93 => self.key_delete(world).await,
             94..=96 => self.pin(world).await,
-            97..=98 => self.unpin(world).await,
+            97 => self.unpin(world).await,
+            98 => self.block(world).await,
             _ => self.put_wrong(world).await,
         }
         let stored = world.cas.stored_bytes();
@@ -209,8 +256,37 @@ impl Lane {
         }
     }
 
+    /// Blocks a blob, or lets in one that is blocked: mostly the latter, so that few are.
+    async fn block(&mut self, world: &World) {
+        let blocked: Vec<usize> =
+            (0..BLOB_COUNT).filter(|blob| self.blobs.standing(*blob).is_blocked()).collect();
+        if !blocked.is_empty() && self.random.chance(80) {
+            let blob = blocked[self.random.below(blocked.len())];
+            self.blobs.advance(blob);
+            let digest = self.blobs.digests[blob];
+            let was_blocked = world.ask(|cx, done| world.cas.unblock(cx, digest, done)).await.expect("open");
+            assert!(was_blocked, "the block of blob {blob} is gone");
+            self.blobs.advance(blob);
+            return self.count("unblock");
+        }
+        let blob = self.draw_blob();
+        // Another lane may be at it.
+        if !self.blobs.standing(blob).is_free() {
+            return;
+        }
+        self.blobs.advance(blob);
+        let at = world.clock.now();
+        let block = Block { at, reason: "a test".into(), who: "test".into() };
+        let digest = self.blobs.digests[blob];
+        let was_new = world.ask(|cx, done| world.cas.block(cx, digest, block, done)).await.expect("open");
+        assert!(was_new, "blob {blob} was blocked already");
+        self.blobs.advance(blob);
+        self.count("block");
+    }
+
     async fn put(&mut self, world: &World) {
         let blob = self.draw_blob();
+        let before = self.blobs.standing(blob);
         match world.put(self.name, &content(blob)).await {
             Ok(stored) => {
                 let now_ms = world.clock.now().0;
@@ -222,10 +298,15 @@ impl Lane {
                     self.missed(blob, now_ms, "put");
                 }
                 self.held.entry(blob).or_default();
-                self.found(blob, now_ms);
+                self.found(blob, now_ms, before);
                 self.count(if stored.new { "put new" } else { "put again" });
             }
             Err(PutError::Full) => self.count("put refused: full"),
+            Err(PutError::Blocked) => {
+                let throughout = before.throughout(self.blobs.standing(blob));
+                assert!(!throughout.is_some_and(Standing::is_free), "blob {blob} is refused and not blocked");
+                self.count("put refused: blocked");
+            }
             Err(PutError::QuotaFull) => {
                 assert!(self.quota.is_some(), "{} has no quota", self.name);
                 self.count("put refused: quota");
@@ -242,7 +323,7 @@ impl Lane {
         let upload = upload(self.name, Some(self.blobs.digests[blob]), Some(bytes.len() as u64));
         match world.receive(upload, Wire::whole(&bytes)).await {
             Err(PutError::BadDigest { .. }) => self.count("put refused: digest"),
-            Err(PutError::Full | PutError::QuotaFull) => {}
+            Err(PutError::Full | PutError::QuotaFull | PutError::Blocked) => {}
             other => panic!("a wrong digest was not refused: {other:?}"),
         }
     }
@@ -250,10 +331,11 @@ impl Lane {
     async fn get(&mut self, world: &World, blob: usize) {
         // The lease begins before the answer.
         let now_ms = world.clock.now().0;
+        let before = self.blobs.standing(blob);
         match world.get(self.name, self.blobs.digests[blob]).await {
             Some(bytes) => {
                 assert!(bytes == content(blob), "blob {blob} has other bytes");
-                self.found(blob, now_ms);
+                self.found(blob, now_ms, before);
                 world.cas.count(&self.name, Lookup::Hit, bytes.len() as u64);
                 self.count("get hit");
             }
@@ -268,10 +350,12 @@ impl Lane {
     async fn missing(&mut self, world: &World) {
         let now_ms = world.clock.now().0;
         let asked: Vec<usize> = (0..6).map(|_| self.draw_blob()).collect();
+        let before: Vec<Standing> = asked.iter().map(|blob| self.blobs.standing(*blob)).collect();
         let digests = asked.iter().map(|blob| self.blobs.digests[*blob]).collect();
         let answers = world.ask(|cx, done| world.cas.missing(cx, &self.name, digests, done)).await;
-        for (blob, is_missing) in asked.into_iter().zip(answers.expect("the store can be read")) {
-            if is_missing { self.missed(blob, now_ms, "missing") } else { self.found(blob, now_ms) }
+        let answers = answers.expect("the store can be read");
+        for ((blob, before), is_missing) in asked.into_iter().zip(before).zip(answers) {
+            if is_missing { self.missed(blob, now_ms, "missing") } else { self.found(blob, now_ms, before) }
         }
         self.count("missing");
     }
@@ -297,9 +381,10 @@ impl Lane {
             |blob: &usize| Reference { digest: self.blobs.digests[*blob], length: self.blobs.lengths[*blob] };
         let references_given = references.iter().map(named).collect();
         let new = NewKey { value: value.clone().into(), references: references_given, ..NewKey::default() };
+        let before: Vec<Standing> = references.iter().map(|blob| self.blobs.standing(*blob)).collect();
         match world.key_put(&self.key_name(key), new).await {
             Ok(()) => {
-                references.iter().for_each(|blob| self.found(*blob, now_ms));
+                references.iter().zip(before).for_each(|(blob, before)| self.found(*blob, now_ms, before));
                 self.keys.insert(key, HeldKey { value, references, promised_ms: now_ms + LEASE_MS });
                 self.count("key put");
             }
@@ -328,6 +413,8 @@ impl Lane {
 
     async fn key_get(&mut self, world: &World) {
         let (key, now_ms) = (self.random.below(KEY_COUNT), world.clock.now().0);
+        let named = self.keys.get(&key).map(|held| held.references.clone()).unwrap_or_default();
+        let before: Vec<Standing> = named.iter().map(|blob| self.blobs.standing(*blob)).collect();
         let hit = world.key_get(&self.key_name(key)).await;
         let Some(held) = self.keys.get(&key).cloned() else {
             assert!(hit.is_none(), "key {key} was never written, or was removed");
@@ -335,7 +422,10 @@ impl Lane {
         };
         self.looked_for(&held.references, now_ms);
         let Some(hit) = hit else {
-            let is_kept = |blob: &usize| self.held.get(blob).is_some_and(|held| held.promised_ms > now_ms);
+            let is_kept = |blob: &usize| {
+                let held = self.held.get(blob).filter(|held| held.promised_ms > now_ms);
+                held.is_some_and(|held| held.standing == self.blobs.standing(*blob))
+            };
             let is_promised = held.promised_ms > now_ms && held.references.iter().all(is_kept);
             let blobs: Vec<_> = held.references.iter().map(|blob| (blob, self.held.get(blob))).collect();
             assert!(
@@ -350,7 +440,7 @@ impl Lane {
         let named =
             |blob: &usize| Reference { digest: self.blobs.digests[*blob], length: self.blobs.lengths[*blob] };
         assert_eq!(hit.references, held.references.iter().map(named).collect::<Vec<_>>());
-        held.references.iter().for_each(|blob| self.found(*blob, now_ms));
+        held.references.iter().zip(before).for_each(|(blob, before)| self.found(*blob, now_ms, before));
         self.count("key hit");
         // What a hit names is there and whole, whatever the evictor does meanwhile.
         for blob in held.references {
@@ -374,6 +464,7 @@ impl Lane {
         let pin = Pin { until: Some(Timestamp(until_ms)), stored_bytes: 0, reason, who };
         let what = Pinned::Blob(self.name, self.blobs.digests[blob]);
         match world.ask(|cx, done| world.cas.pin(cx, &what, pin, done)).await {
+            Ok(()) if !self.blobs.standing(blob).is_free() => self.count("pin beside a block"),
             Ok(()) => {
                 let held = self.held.get_mut(&blob).unwrap_or_else(|| panic!("blob {blob} was never stored"));
                 (held.pinned_ms, held.was_pinned) = (until_ms, true);
@@ -399,8 +490,9 @@ impl Lane {
         let what = Pinned::Blob(self.name, self.blobs.digests[blob]);
         let was_there = world.ask(|cx, done| world.cas.unpin(cx, &what, done)).await.expect("open");
         let held = self.held.get_mut(&blob).expect("chosen from these");
+        let is_free = held.standing.throughout(self.blobs.standing(blob)).is_some_and(Standing::is_free);
         assert!(
-            was_there || held.pinned_ms <= world.clock.now().0,
+            was_there || held.pinned_ms <= world.clock.now().0 || !is_free,
             "the pin of blob {blob} is gone too early"
         );
         held.pinned_ms = 0;

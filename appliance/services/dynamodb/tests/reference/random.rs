@@ -27,6 +27,11 @@ impl Random {
     }
 }
 
+/// The seed of a run: the variable's, or this one.
+pub fn seed_or(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 /// The seed of a run: the variable's, or a new one.
 pub fn seed(variable: &str) -> u64 {
     use std::hash::{BuildHasher as _, RandomState};

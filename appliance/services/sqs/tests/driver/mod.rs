@@ -196,6 +196,8 @@ where
     settings.ballast_bytes = 1 << 20;
     // Folds come often, so that records lie in all three layers.
     settings.limits.fold_entries = 200;
+    // The store's own batch behind a quiet time would look as if somebody had written.
+    settings.limits.proof_delay = Duration::from_secs(3_600);
     settings.bodyless = sqs::store::BODYLESS;
     settings.receivers =
         settings.receivers.with(plan::delivery::QUEUE_MOVE, Arc::new(sqs::engine::moving::MoveReceiver));

@@ -9,7 +9,7 @@ use crate::reference::queue::{Queue, Settings};
 /// Long enough for most messages to be received, short enough for some to be forgotten.
 const RETENTION_SECONDS: u64 = 1_800;
 /// Looks at counts until they are right; the service goes on between them.
-const LOOKS_MAX: usize = 10_000;
+const LOOKS_MAX: usize = 60_000;
 /// Amazon SQS, PurgeQueue: once in so long.
 const PURGE_MS: u64 = 60_000;
 
