@@ -3,12 +3,13 @@
 //! none of its effects exist. The bodies that its effects no longer name are released with them.
 //! Leaves to owner.rs: putting the effects into a batch.
 
+mod body;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::body::SealedBody;
+pub use self::body::{Body, NewBody};
 use crate::counter::{self, Counting};
 use crate::fault::Fault;
 use crate::index::ReadTxn;
@@ -57,45 +58,6 @@ pub enum Outcome<R> {
         /// When it runs again at the latest.
         until: Timestamp,
     },
-}
-
-/// A new body on its way into a record. Clones are the same body; it is adopted once.
-#[derive(Clone)]
-pub struct NewBody {
-    sealed: Arc<Mutex<Option<SealedBody>>>,
-    length: u64,
-}
-
-impl NewBody {
-    /// Wraps what a body writer sealed.
-    #[must_use]
-    pub fn new(sealed: SealedBody) -> NewBody {
-        NewBody { length: sealed.length(), sealed: Arc::new(Mutex::new(Some(sealed))) }
-    }
-
-    /// A body in memory.
-    #[must_use]
-    pub fn from_bytes(bytes: Vec<u8>) -> NewBody {
-        NewBody::new(SealedBody::from_small(bytes))
-    }
-
-    /// Number of bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    pub(crate) fn take(&self) -> Option<SealedBody> {
-        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// A body in a put.
-pub enum Body {
-    /// Written for this operation.
-    New(NewBody),
-    /// Of a record that this operation read.
-    Kept(BodyRef),
 }
 
 /// A record with bytes of its own.
