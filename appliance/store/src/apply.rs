@@ -103,9 +103,9 @@ impl Owner {
         for extent in released(&effects.replaced, &named) {
             self.write_dead(extent);
         }
-        if effects.died_bytes > 0 {
-            self.died_bytes += effects.died_bytes;
-            self.shared.kept.died(self.id, effects.died_bytes);
+        if !effects.died.is_none() {
+            self.died.add(effects.died);
+            self.shared.kept.died(self.id, effects.died);
         }
         Some(self.filling().lsn())
     }

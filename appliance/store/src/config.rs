@@ -37,9 +37,11 @@ pub struct StoreConfig {
     /// Tables whose records never have bodies, and never had: what is replaced or removed there needs no look-up for what
     /// it may leave behind. Services declare them; a put with a body into one stops the process.
     pub bodyless: TableSet,
-    /// Tables whose records come and go, as those of a cache: their small bodies lie in packed segments of their own, and the
-    /// blocks of those that die are given back where they lie. A body of theirs is named by one record at a time.
+    /// Tables whose records come and go, as those of a cache: their small bodies lie in packed segments of their own, and
+    /// what is dead of their bodies is counted until it is given back.
     pub passing: TableSet,
+    /// Bytes of each such segment. What is dead in one that is open, or in which others live, takes room.
+    pub passing_segment_bytes: u32,
     /// Where operations have their time from.
     pub clock: Clock,
     /// Who takes outbox messages.
@@ -66,6 +68,7 @@ impl StoreConfig {
             bulk_bytes_in_flight: 8 << 20,
             bodyless: TableSet::EMPTY,
             passing: TableSet::EMPTY,
+            passing_segment_bytes: 64 << 20,
             clock: Clock::System,
             receivers: Receivers::default(),
             limits: OwnerLimits::default(),

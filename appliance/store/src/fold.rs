@@ -4,20 +4,21 @@
 //! Leaves to owner.rs: when to fold, and the exchange of overlays around it.
 //!
 //! ```text
-//! PACKED value = live_bytes u64 | total_bytes u64 | 1 if the segment is of passing tables, else nothing; little-endian
+//! PACKED value = live_bytes u64 | total_bytes u64 [| head_bytes u64, of the segments of passing tables]; little-endian
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use heed::RwTxn;
 
+use crate::body::packed::head_bytes;
 use crate::body::{Ballast, PackedMark, PackedWriter};
 use crate::companion::lock;
 use crate::fault::Fault;
-use crate::hollow::Died;
 use crate::index::Index;
+use crate::kept::Died;
 use crate::log::{Checkpoint, LogReader};
 use crate::overlay::{Overlay, Seen};
 use crate::planted::{self, Plant};
@@ -39,7 +40,7 @@ pub(crate) struct FoldOrder {
     /// The last batch in it, which is durable.
     pub(crate) checkpoint: Checkpoint,
     /// What the bodies took that died in it, as it was counted.
-    pub(crate) died_bytes: u64,
+    pub(crate) died: Died,
 }
 
 /// What a fold did.
@@ -52,9 +53,8 @@ pub(crate) struct FoldReport {
     pub(crate) empty_packed: Vec<u64>,
     /// Sealed packed segments in which little lives.
     pub(crate) sparse_packed: Vec<u64>,
-    /// Bodies of passing tables that nothing names any more.
-    pub(crate) died: Vec<Died>,
-    pub(crate) died_bytes: u64,
+    /// Of the extents that died before it.
+    pub(crate) died_large_bytes: u64,
 }
 
 /// The folding thread's own state.
@@ -69,23 +69,14 @@ pub(crate) struct Folder {
     pub(crate) cold: Option<ColdMeter>,
     /// Packed segments whose files were removed.
     pub(crate) gone: Arc<Mutex<Vec<u64>>>,
-    /// What the fold under way, or its earlier tries, took out of the index.
-    pub(crate) deaths: Deaths,
-}
-
-/// What a fold finds dead, until it ends.
-#[derive(Default)]
-pub(crate) struct Deaths {
-    bodies: Vec<Died>,
-    /// Segment and offset of what it found named: a body may move from one record to another.
-    named: HashSet<(u64, u32)>,
 }
 
 #[derive(Default, Clone, Copy)]
 struct Usage {
     live_change: i64,
     written: u64,
-    is_passing: bool,
+    /// Heads and keys, where the segment is one of passing tables.
+    head_bytes: Option<u64>,
 }
 
 /// What is booked of a packed segment.
@@ -93,7 +84,18 @@ struct Usage {
 pub(crate) struct Books {
     pub(crate) live_bytes: u64,
     pub(crate) total_bytes: u64,
-    pub(crate) is_passing: bool,
+    /// Heads and keys, where the segment is one of passing tables.
+    pub(crate) head_bytes: Option<u64>,
+}
+
+impl Books {
+    /// What is dead in a segment of passing tables, with its share of heads and keys; nothing in others.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        let Some(head_bytes) = self.head_bytes else { return 0 };
+        let dead = u128::from(self.total_bytes.saturating_sub(self.live_bytes));
+        let of_all = dead * u128::from(self.total_bytes + head_bytes) / u128::from(self.total_bytes.max(1));
+        u64::try_from(of_all).unwrap_or(u64::MAX)
+    }
 }
 
 impl Folder {
@@ -170,13 +172,13 @@ impl Folder {
             }
             entries += in_txn as u64;
             let is_last = cursor.key().is_none();
-            let (mut empty_packed, mut sparse_packed) = (Vec::new(), Vec::new());
+            let (mut empty_packed, mut sparse_packed, mut dead) = (Vec::new(), Vec::new(), BTreeMap::new());
             write_usage(index, &mut txn, &std::mem::take(&mut usage))?;
             if is_last {
                 for segment in &gone {
                     index.delete(&mut txn, &record_key(PACKED, &segment.to_be_bytes()))?;
                 }
-                self.find_reclaimable(index, &txn, &mut empty_packed, &mut sparse_packed)?;
+                self.find_reclaimable(index, &txn, &mut empty_packed, &mut sparse_packed, &mut dead)?;
                 index.put(&mut txn, APPLIED_KEY, &order.checkpoint.encode())?;
                 index.delete(&mut txn, FOLDING_KEY)?;
             } else {
@@ -191,13 +193,17 @@ impl Folder {
             if is_last {
                 lock(&self.gone).retain(|segment| !gone.contains(segment));
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                let Deaths { bodies: mut died, named } = std::mem::take(&mut self.deaths);
-                let is_named = |one: &Died| named.contains(&(one.segment, one.body));
-                died.retain(|one| !is_named(one) || planted::is(Plant::MovedHollowed));
-                let (checkpoint, died_bytes) = (order.checkpoint, order.died_bytes);
-                let report =
-                    FoldReport { checkpoint, entries, micros, empty_packed, sparse_packed, died, died_bytes };
-                return Ok(report);
+                let Died { small_bytes, large_bytes: died_large_bytes } = order.died;
+                self.settle(order, small_bytes, dead);
+                let checkpoint = order.checkpoint;
+                return Ok(FoldReport {
+                    checkpoint,
+                    entries,
+                    micros,
+                    empty_packed,
+                    sparse_packed,
+                    died_large_bytes,
+                });
             }
         }
     }
@@ -218,7 +224,7 @@ impl Folder {
         } else {
             match index.get(txn, key) {
                 Ok(Some(old)) => {
-                    self.release(old, order.shard, is_passing, usage)?;
+                    release(old, order.shard, usage)?;
                     true
                 }
                 Ok(None) => false,
@@ -241,9 +247,8 @@ impl Folder {
         for body in &mut bodies {
             if let BodyRef::Log { position, length, crc } = body {
                 *body = self.move_body(key, is_passing, (*position, *length, *crc), usage)?;
-            } else if let BodyRef::Packed { segment, offset, length, .. } = body {
+            } else if let BodyRef::Packed { segment, length, .. } = body {
                 usage.entry(*segment).or_default().live_change += i64::from(*length);
-                self.deaths.named.insert((*segment, *offset));
             }
         }
         self.scratch.clear();
@@ -251,28 +256,12 @@ impl Folder {
         index.put(txn, key, &self.scratch)
     }
 
-    /// Books what a record that goes has named.
-    fn release(
-        &mut self,
-        encoded: &[u8],
-        shard: ShardId,
-        is_passing: bool,
-        usage: &mut BTreeMap<u64, Usage>,
-    ) -> Result<(), Fault> {
-        if encoded.is_empty() || !may_have_bodies(encoded) {
-            return Ok(());
-        }
-        for body in Record::decode(encoded)?.bodies {
-            let BodyRef::Packed { shard: place, segment, offset, length, .. } = body else { continue };
-            if place != shard {
-                continue;
-            }
-            usage.entry(segment).or_default().live_change -= i64::from(length);
-            if is_passing {
-                self.deaths.bodies.push(Died { segment, body: offset, end: offset + length });
-            }
-        }
-        Ok(())
+    /// Says what is dead now in each packed segment whose file is not gone yet.
+    fn settle(&self, order: &FoldOrder, small_bytes: u64, mut dead: BTreeMap<u64, u64>) {
+        // Held until it is said: what goes from then on is taken off.
+        let gone = lock(&self.gone);
+        dead.retain(|segment, bytes| *bytes > 0 && !gone.contains(segment));
+        order.shared.kept.folded(order.shard, small_bytes, dead);
     }
 
     /// Copies a body from the log to where it stays.
@@ -299,9 +288,11 @@ impl Folder {
         let place = packed.append(TableId(key[0]), &key[1..], &bytes)?;
         if let BodyRef::Packed { segment, .. } = place {
             let usage = usage.entry(segment).or_default();
-            usage.is_passing = is_passing;
             usage.live_change += i64::from(length);
             usage.written += u64::from(length);
+            if is_passing {
+                *usage.head_bytes.get_or_insert(0) += head_bytes(&key[1..]);
+            }
         }
         Ok(place)
     }
@@ -313,17 +304,19 @@ impl Folder {
         txn: &RwTxn<'_>,
         empty: &mut Vec<u64>,
         sparse: &mut Vec<u64>,
+        dead: &mut BTreeMap<u64, u64>,
     ) -> Result<(), Fault> {
         let open = [self.packed.open_segment(), self.passing.open_segment()];
         let start = [PACKED.0];
         for item in index.range(txn, std::ops::Bound::Included(&start[..]))? {
             let (key, value) = item.map_err(|error| index.fault("walk", error))?;
             let Some(segment) = packed_segment(key) else { break };
+            let books = decode_usage(index.check(key, value)?)?;
+            dead.insert(segment, books.dead_bytes());
             if open.contains(&Some(segment)) {
                 continue;
             }
-            let books = decode_usage(index.check(key, value)?)?;
-            let sparse_part = if books.is_passing { SPARSE_PART_PASSING } else { SPARSE_PART };
+            let sparse_part = if books.head_bytes.is_some() { SPARSE_PART_PASSING } else { SPARSE_PART };
             if books.live_bytes == 0 {
                 empty.push(segment);
             } else if books.live_bytes < books.total_bytes / sparse_part {
@@ -332,6 +325,21 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Books what a record that goes has named.
+fn release(encoded: &[u8], shard: ShardId, usage: &mut BTreeMap<u64, Usage>) -> Result<(), Fault> {
+    if encoded.is_empty() || !may_have_bodies(encoded) {
+        return Ok(());
+    }
+    for body in Record::decode(encoded)?.bodies {
+        if let BodyRef::Packed { shard: place, segment, length, .. } = body
+            && place == shard
+        {
+            usage.entry(segment).or_default().live_change -= i64::from(length);
+        }
+    }
+    Ok(())
 }
 
 /// Without bodies there is nothing to book, whatever lies below: the look-up that costs most of a fold is left out.
@@ -346,8 +354,9 @@ fn fold_bodyless(index: &Index, txn: &mut RwTxn<'_>, key: &[u8], seen: &Seen<'_>
 
 /// A sealed segment whose live bytes are fewer than this part of what was written is copied forward.
 const SPARSE_PART: u64 = 4;
-/// The same for passing tables, whose dead blocks are punched: only so that files do not become many.
-const SPARSE_PART_PASSING: u64 = 16;
+/// The same for passing tables: what is dead there counts against a limit, and whole segments die soon, since what came together
+/// goes together.
+const SPARSE_PART_PASSING: u64 = 2;
 
 /// Whether an encoded record can name bodies, without decoding it.
 fn may_have_bodies(encoded: &[u8]) -> bool {
@@ -365,12 +374,12 @@ fn write_usage(index: &Index, txn: &mut RwTxn<'_>, usage: &BTreeMap<u64, Usage>)
             ))
         })?;
         books.total_bytes += change.written;
-        books.is_passing |= change.is_passing;
-        let mut value = [0; 17];
-        value[..8].copy_from_slice(&books.live_bytes.to_le_bytes());
-        value[8..16].copy_from_slice(&books.total_bytes.to_le_bytes());
-        value[16] = PASSING;
-        index.put(txn, &key, &value[..if books.is_passing { 17 } else { 16 }])?;
+        if let Some(head_bytes) = change.head_bytes {
+            *books.head_bytes.get_or_insert(0) += head_bytes;
+        }
+        let mut value = [books.live_bytes, books.total_bytes].map(u64::to_le_bytes).concat();
+        value.extend(books.head_bytes.iter().flat_map(|bytes| bytes.to_le_bytes()));
+        index.put(txn, &key, &value)?;
     }
     Ok(())
 }
@@ -378,20 +387,12 @@ fn write_usage(index: &Index, txn: &mut RwTxn<'_>, usage: &BTreeMap<u64, Usage>)
 fn decode_usage(value: &[u8]) -> Result<Books, Fault> {
     let mut reader = crate::record::Reader { rest: value };
     let (live_bytes, total_bytes) = (reader.u64()?, reader.u64()?);
-    let is_passing = match reader.rest {
-        [] => false,
-        [PASSING] => true,
-        _ => {
-            return Err(Fault::corrupt(
-                "the books of a packed segment are in a form that is not known".into(),
-            ));
-        }
-    };
-    Ok(Books { live_bytes, total_bytes, is_passing })
+    let head_bytes = if reader.rest.is_empty() { None } else { Some(reader.u64()?) };
+    if !reader.rest.is_empty() {
+        return Err(Fault::corrupt("the books of a packed segment have too many numbers".into()));
+    }
+    Ok(Books { live_bytes, total_bytes, head_bytes })
 }
-
-/// Marks the books of a segment of passing tables.
-const PASSING: u8 = 1;
 
 fn packed_segment(key: &[u8]) -> Option<u64> {
     let (table, rest) = key.split_first()?;

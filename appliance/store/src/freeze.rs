@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::fold::{FoldOrder, FoldReport};
+use crate::kept::Died;
 use crate::log::{BatchBuilder, Checkpoint};
 use crate::overlay::overlay;
 use crate::owner::Owner;
@@ -32,8 +33,8 @@ impl Owner {
         let active = self.overlay.overlay();
         let (entries, bytes) = (active.entry_count(), active.arena_bytes());
         // What was deleted on a full disk, or by a cache at its limit, is room only after a fold.
-        let is_short =
-            self.shard().counts.full.load(Ordering::Relaxed) || self.shared.kept.is_wanted(self.id);
+        let is_wanted = !self.died.is_none() && self.shared.kept.is_wanted(self.id);
+        let is_short = is_wanted || self.shard().counts.full.load(Ordering::Relaxed);
         let age_max = if is_short { FOLD_AGE_MAX_WHEN_SHORT } else { self.limits.fold_age_max };
         let old = self.active_since.is_some_and(|since| ring::now() - since > age_max);
         let due = entries >= self.limits.fold_entries
@@ -62,7 +63,7 @@ impl Owner {
         self.shard().overlays.replace(overlays);
         self.frozen = Some(frozen);
         self.log_bytes_frozen = std::mem::take(&mut self.log_bytes_since_freeze);
-        self.died_bytes_frozen = std::mem::take(&mut self.died_bytes);
+        self.died_frozen = std::mem::take(&mut self.died);
         self.shared.kept.answer(self.id);
         self.active_since = None;
         self.fold_after = Some(last);
@@ -80,7 +81,7 @@ impl Owner {
             shard: self.id,
             frozen: Arc::clone(frozen),
             checkpoint,
-            died_bytes: self.died_bytes_frozen,
+            died: self.died_frozen,
         };
         self.companions.fold(order);
     }
@@ -97,7 +98,7 @@ impl Owner {
             }
             Err(fault) => {
                 // The frozen overlay stays and shadows the index, so reads go on; writers stop when memory is used up.
-                self.shard().stop_writes(&format!("fold failed: {fault}"));
+                self.stop_writes(&format!("fold failed: {fault}"));
                 return;
             }
         };
@@ -121,6 +122,13 @@ impl Owner {
         if self.in_flight.is_none() {
             self.consider_freeze(false);
         }
+    }
+
+    /// From now on no write is acknowledged. What was dying is given back by nobody before the next start.
+    pub(crate) fn stop_writes(&mut self, reason: &str) {
+        self.shard().stop_writes(reason);
+        self.died = Died::default();
+        self.shared.kept.stopped(self.id);
     }
 
     /// Fold now, whatever the size: drain and tests. Returns whether there is nothing left to fold.

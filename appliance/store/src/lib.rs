@@ -25,7 +25,6 @@ mod freeze;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod grace;
-mod hollow;
 mod index;
 mod kept;
 pub mod log;

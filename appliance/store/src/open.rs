@@ -4,7 +4,7 @@
 //! recovery refuses is not served; the others are, and what it leaves undecided stays in doubt.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,6 @@ use crate::fault::Fault;
 use crate::fold::Folder;
 use crate::format::{DataLock, Format, OpenError};
 use crate::grace;
-use crate::hollow::Hollows;
 use crate::kept::Kept;
 use crate::log::{LogConfig, LogFiles, LogWriter, Recovered, SegmentSupply};
 use crate::message::Message;
@@ -427,9 +426,8 @@ fn start_companions(
     let packed = PackedWriter::open(Arc::clone(&shared.files), id, config.packed_segment_bytes)?;
     let first_packed = packed.next_segment();
     let folder = Folder {
-        passing: packed.beside(),
+        passing: packed.beside(config.passing_segment_bytes),
         packed,
-        deaths: Default::default(),
         log: shared.shard(id).log.reader(),
         ballast,
         scratch: Vec::new(),
@@ -453,9 +451,7 @@ fn start_companions(
             forwarded: 0,
             first_packed,
             gone,
-            hollows: Hollows::default(),
-            sizes: BTreeMap::new(),
-            newest: None,
+            folded_large_bytes: 0,
         })),
     })
 }

@@ -25,6 +25,7 @@ use crate::companion::Companions;
 use crate::config::OwnerLimits;
 use crate::counter::Counting;
 use crate::fault::Fault;
+use crate::kept::Died;
 use crate::log::{BatchBuilder, Checkpoint, LogWriter, SegmentSupply, WrittenBatch};
 use crate::message::{Job, Message, Waiter};
 use crate::outbox::OutboxSignal;
@@ -65,9 +66,9 @@ pub(crate) struct Owner {
     /// Of the frozen overlay.
     pub(crate) log_bytes_frozen: u64,
     /// What bodies of passing tables took that died since the overlays were exchanged.
-    pub(crate) died_bytes: u64,
+    pub(crate) died: Died,
     /// Of the frozen overlay.
-    pub(crate) died_bytes_frozen: u64,
+    pub(crate) died_frozen: Died,
     pub(crate) filling: Option<BatchBuilder>,
     pub(crate) counting: Counting,
     /// An operation did not fit any more; room comes with the next batch.
@@ -145,8 +146,8 @@ impl Owner {
             active_since: has_entries.then(ring::now),
             log_bytes_since_freeze: start.replayed_bytes,
             log_bytes_frozen: 0,
-            died_bytes: 0,
-            died_bytes_frozen: 0,
+            died: Died::default(),
+            died_frozen: Died::default(),
             filling: None,
             counting: Counting::default(),
             filling_is_full: false,
@@ -457,7 +458,7 @@ impl Owner {
 
     /// A batch failed: it may be on disk or not, so nothing at or above it can be answered before recovery.
     fn fail(&mut self, fault: &Fault) {
-        self.shard().stop_writes(&format!("log write failed: {fault}"));
+        self.stop_writes(&format!("log write failed: {fault}"));
         let why: Arc<str> = Arc::from(fault.to_string());
         self.filling = None;
         self.counting.clear();
@@ -485,7 +486,7 @@ impl Owner {
         match fault {
             // Without room for a segment writers wait; deletes free space once a fold has run.
             Fault::Full => self.consider_freeze(true),
-            other => self.shard().stop_writes(&format!("log segment: {other}")),
+            other => self.stop_writes(&format!("log segment: {other}")),
         }
     }
 

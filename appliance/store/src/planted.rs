@@ -35,10 +35,6 @@ pub(crate) enum Plant {
     LogRetiredEarly,
     /// A dead extent is overwritten before the batch that frees it is durable.
     ExtentsFreedEarly,
-    /// The blocks of a body that died are punched while somebody reads it.
-    ReaderHollowed,
-    /// A body that moved to another record counts as dead.
-    MovedHollowed,
     /// A fold believes "this key is new" after one that was cut off.
     FreshTrusted,
     /// A key is free as soon as its transaction is decided, though the resolution still writes it.
@@ -73,7 +69,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const ALL: [Plant; 27] = [
+    const ALL: [Plant; 25] = [
         Plant::SyncLeftOut,
         Plant::ChainCheckSkipped,
         Plant::BatchCrcIgnored,
@@ -86,8 +82,6 @@ mod switch {
         Plant::ReplyBeforeDurable,
         Plant::LogRetiredEarly,
         Plant::ExtentsFreedEarly,
-        Plant::ReaderHollowed,
-        Plant::MovedHollowed,
         Plant::FreshTrusted,
         Plant::IntentNotHeld,
         Plant::CarriedReferenceLost,

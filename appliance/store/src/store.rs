@@ -201,8 +201,8 @@ impl Store {
         let pins = match body {
             BodyRef::Inline(_) => Vec::new(),
             BodyRef::Log { position, .. } => vec![self.core.pins.pin(PinKey::log(owner, position.segment))],
-            BodyRef::Packed { shard, segment, offset, .. } => {
-                vec![self.core.pins.pin(PinKey::packed(*shard, *segment, *offset))]
+            BodyRef::Packed { shard, segment, .. } => {
+                vec![self.core.pins.pin(PinKey::packed(*shard, *segment))]
             }
             BodyRef::Extents(extents) => {
                 extents.iter().map(|extent| self.core.pins.pin(PinKey::extent(extent.id))).collect()

@@ -7,7 +7,7 @@
 //!  2 PREPARED  transaction id u128be -> state, participants, effects
 //!  3 DUE       time u64be | table u8 | key -> empty: what falls due when
 //!  4 OUTBOX    sequence u128be -> target, id, payload
-//!  5 PACKED    segment u64be -> live bytes u64le, entries u64le (written by the fold only, never logged)
+//!  5 PACKED    segment u64be -> its books, see fold.rs (written by the fold only, never logged)
 //!  6 DELIVERED source u16be | sequence u128be -> empty: what this shard has taken already
 //! ```
 

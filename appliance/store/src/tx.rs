@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
 
 pub use self::body::{Body, NewBody};
+use crate::body::extent::span_bytes;
 use crate::counter::{self, Counting};
 use crate::fault::Fault;
 use crate::index::ReadTxn;
+use crate::kept::Died;
 use crate::overlay::Overlay;
 use crate::placement::Placement;
 use crate::planted::{self, Plant};
@@ -20,7 +22,7 @@ use crate::record::{BodyRef, Record};
 use crate::resident::{Change, Residents};
 use crate::shared::ShardShared;
 use crate::tables::{DUE, record_key};
-use crate::types::{BLOCK_BYTES, Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
+use crate::types::{Lsn, ShardId, TableId, Timestamp, VALUE_BYTES_MAX};
 use crate::view::{Direction, Layers, Scan, Visible};
 use crate::wait::WaitKey;
 
@@ -103,7 +105,7 @@ pub(crate) struct Effects {
     /// Bodies of the records that the staged writes replace or remove.
     pub(crate) replaced: Vec<BodyRef>,
     /// About what those of passing tables took of the disk.
-    pub(crate) died_bytes: u64,
+    pub(crate) died: Died,
 }
 
 /// The inputs that are not data: clock, randomness, and the number of the batch.
@@ -438,7 +440,7 @@ impl<'a> Tx<'a> {
             self.check_free(key)?;
         }
         let mut replaced = Vec::new();
-        let mut died_bytes = 0;
+        let mut died = Died::default();
         for write in staged.iter().filter(|write| !write.fresh && write.change.is_none()) {
             if self.shard.is_bodyless(&write.key) {
                 self.check_free(&write.key)?;
@@ -456,32 +458,31 @@ impl<'a> Tx<'a> {
                 },
             }
             if self.shard.is_passing(&write.key) {
-                died_bytes += replaced[first..].iter().map(|body| self.taken_bytes(body)).sum::<u64>();
+                replaced[first..].iter().for_each(|body| died.add(self.taken(body)));
             }
         }
         // What moves to another record, or stays in its own, is not dead.
         for write in staged.iter().filter(|write| self.shard.is_passing(&write.key)) {
             for body in write.record.iter().flat_map(|record| &record.bodies) {
                 let Body::Kept(body) = body else { continue };
-                died_bytes = died_bytes.saturating_sub(self.taken_bytes(body));
+                died.take(self.taken(body));
             }
         }
-        Ok(Effects { staged, held, replaced, died_bytes })
+        Ok(Effects { staged, held, replaced, died })
     }
 
     /// About what a body takes of the disk, or will once the fold under way ends.
-    fn taken_bytes(&self, body: &BodyRef) -> u64 {
+    fn taken(&self, body: &BodyRef) -> Died {
         match body {
-            BodyRef::Inline(_) => 0,
-            BodyRef::Log { .. } if self.frozen.is_none() => 0,
-            BodyRef::Log { .. } | BodyRef::Packed { .. } => body.length() + PACKED_HEAD_BYTES,
-            BodyRef::Extents(extents) => {
-                let block = BLOCK_BYTES as u64;
-                extents
-                    .iter()
-                    .map(|extent| u64::from(extent.data_bytes).next_multiple_of(block) + block)
-                    .sum()
+            BodyRef::Inline(_) => Died::default(),
+            BodyRef::Log { .. } if self.frozen.is_none() => Died::default(),
+            BodyRef::Log { .. } | BodyRef::Packed { .. } => {
+                Died { small_bytes: body.length() + PACKED_HEAD_BYTES, large_bytes: 0 }
             }
+            BodyRef::Extents(extents) => Died {
+                small_bytes: 0,
+                large_bytes: extents.iter().map(|extent| u64::from(span_bytes(extent.data_bytes))).sum(),
+            },
         }
     }
 

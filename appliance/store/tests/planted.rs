@@ -86,9 +86,6 @@ const RESIDENT: Lab = Lab {
     test: "an_answer_that_rests_on_a_resident_of_a_batch_that_fails_is_no_answer",
     ..FOLD_CUT_OFF
 };
-const READ_BODY: Lab =
-    Lab { binary: "passing", test: "what_somebody_reads_is_punched_once_they_have_let_go", ..FOLD_CUT_OFF };
-const MOVED_BODY: Lab = Lab { test: "a_body_that_moved_to_another_record_is_not_punched", ..READ_BODY };
 const PREPARED_BODY: Lab = Lab { test: "the_log_keeps_the_body_of_a_prepare_over_a_fold", ..FOLD_CUT_OFF };
 
 const INSTANT: Lab =
@@ -127,9 +124,7 @@ const CATCHES: [(&str, Lab); 26] = [
     ("OutboxOvertakes", OUTBOX),
 ];
 /// Faults that need one exact order of events: the test that stages it.
-const STAGED: [(&str, Lab); 10] = [
-    ("ReaderHollowed", READ_BODY),
-    ("MovedHollowed", MOVED_BODY),
+const STAGED: [(&str, Lab); 8] = [
     ("ReplyBeforeDurable", REFUSAL),
     ("FreshTrusted", FOLD_CUT_OFF),
     ("IntentNotHeld", COMMITTED_KEY),

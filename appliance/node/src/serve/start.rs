@@ -238,6 +238,7 @@ pub fn open_store(config: &Config, shared: &Shared) -> Result<Opened, Failure> {
     let mut settings = StoreConfig::new(config.data.clone(), shards, disk);
     settings.bodyless = BODYLESS;
     settings.passing = cas::PASSING;
+    settings.passing_segment_bytes = cas::segment_bytes(shared.cas.settings().max_bytes, shards);
     settings.receivers = crate::services::receivers(config, &shared.dropped);
     Opened::open(settings, false, crate::random::Random::new().draw()).map_err(refuse)
 }

@@ -183,14 +183,14 @@ impl Expire {
         let key = EntryKey::new(digest, ns);
         let head = tx.get_ref(ENTRIES, key.as_bytes(), |record| {
             let head = EntryHead::decode(record?.value).ok()?;
-            Some((head.created_ms, head.fresh_ms, head.access_minute))
+            Some((head.created_ms, head.fresh_ms, head.access_second))
         })?;
-        let Some((created_ms, fresh_ms, minute)) = head else { return Ok(None) };
+        let Some((created_ms, fresh_ms, second)) = head else { return Ok(None) };
         let is_kept = !is_old(&self.shared.settings, ns, created_ms, self.now)
             || fresh_ms.saturating_add(self.shared.lease_ms()) > self.now.0
             || pins::is_pinned(tx, &self.shared, key.as_bytes(), self.now)?
             || !condemn(&self.shared, &self.condemned, digest, self.now);
-        if is_kept { Ok(None) } else { take_entry(tx, ns, minute, digest).map(Some) }
+        if is_kept { Ok(None) } else { take_entry(tx, ns, second, digest).map(Some) }
     }
 
     fn key(&self, tx: &mut Tx<'_>, name: &KeyName) -> Result<Option<Taken>, Fault> {
@@ -201,7 +201,7 @@ impl Expire {
             return Ok(None);
         }
         tx.delete(KEYS, &key);
-        tx.delete(ACCESS, &key_access_key(name, head.access_minute));
+        tx.delete(ACCESS, &key_access_key(name, head.access_second));
         Ok(Some(Taken { bytes: key_stored_bytes(key.len(), length), freed: true }))
     }
 }

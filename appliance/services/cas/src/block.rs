@@ -233,8 +233,8 @@ impl Operation for BlockDigest {
         slots(&self.condemned).extend(self.shared.leases.condemn_by_force(&self.digest));
         let (entries, more) = self.entries(tx)?;
         let (mut totals, mut objects, mut bytes) = (Totals::default(), 0, 0);
-        for (ns, minute) in &entries {
-            let taken = take_entry(tx, ns, *minute, &self.digest)?;
+        for (ns, second) in &entries {
+            let taken = take_entry(tx, ns, *second, &self.digest)?;
             totals.note(ns, taken);
             objects += 1;
             bytes += if taken.freed { taken.bytes } else { 0 };
@@ -266,7 +266,7 @@ impl BlockDigest {
                         return ControlFlow::Break(());
                     }
                     // Without a damaged entry's place in the order of use: whoever walks that finds nothing there, and goes on.
-                    entries.push((ns, EntryHead::decode(record.value).map_or(0, |head| head.access_minute)));
+                    entries.push((ns, EntryHead::decode(record.value).map_or(0, |head| head.access_second)));
                     ControlFlow::Continue(())
                 }
                 Some(_) | None => ControlFlow::Break(()),

@@ -153,16 +153,16 @@ impl Quarantine {
                         has_more = true;
                         return ControlFlow::Break(());
                     }
-                    entries.push((ns, EntryHead::decode(record.value).map(|head| head.access_minute)));
+                    entries.push((ns, EntryHead::decode(record.value).map(|head| head.access_second)));
                     ControlFlow::Continue(())
                 }
                 Some(_) | None => ControlFlow::Break(()),
             }
         })?;
-        for (ns, access_minute) in entries {
+        for (ns, access_second) in entries {
             // Without a damaged entry's place in the order of use: whoever walks that finds nothing there, and goes on.
-            if let Ok(minute) = access_minute {
-                tx.delete(ACCESS, &blob_access_key(&ns, minute, &self.digest));
+            if let Ok(second) = access_second {
+                tx.delete(ACCESS, &blob_access_key(&ns, second, &self.digest));
             }
             tx.delete(ENTRIES, crate::store::EntryKey::new(&self.digest, &ns).as_bytes());
             count_of_namespace(tx, &self.cas.0, &ns, -1, -stored)?;

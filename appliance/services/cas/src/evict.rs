@@ -27,7 +27,7 @@ use crate::stats::Reason;
 use crate::store::entry::EntryHead;
 use crate::store::key::{KeyHead, key_stored_bytes};
 use crate::store::{
-    ACCESS, ENTRIES, EntryKey, KEYS, KIND_BLOB, KIND_KEY, key_access_key, key_key, minute_of,
+    ACCESS, ENTRIES, EntryKey, KEYS, KIND_BLOB, KIND_KEY, key_access_key, key_key, second_of,
 };
 
 /// Places in the order of use that one slice looks at.
@@ -44,8 +44,8 @@ pub(crate) struct Rules {
     pub(crate) now: Timestamp,
     /// Of this namespace alone.
     pub(crate) ns: Option<Namespace>,
-    /// Only what was last used before this minute.
-    pub(crate) before_minute: u32,
+    /// Only what was last used before this second.
+    pub(crate) before_second: u32,
     /// No more than so many bytes: of the namespace, if there is one, else of the shard.
     pub(crate) bytes: u64,
     /// No more than so many objects, likewise.
@@ -136,14 +136,14 @@ impl Operation for Evict {
             run.evicted.order = Some(order);
             return Ok(Outcome::Rollback(run.evicted));
         }
-        let minute = minute_of(tx.now());
+        let second = second_of(tx.now());
         std::mem::take(&mut run.lefts).into_iter().for_each(|(ns, place)| order.set(&ns, place));
-        run.moved.iter().for_each(|ns| order.came(ns, minute));
-        let (oldest, shared, shard) = (order.oldest_minute(), Arc::clone(&self.shared), tx.shard());
+        run.moved.iter().for_each(|ns| order.came(ns, second));
+        let (oldest, shared, shard) = (order.oldest_second(), Arc::clone(&self.shared), tx.shard());
         tx.then::<Order>(move |resident, _| {
             *resident = order;
             if let Some(loaded) = shared.loaded() {
-                loaded.shard(shard).oldest_minute.store(u64::from(oldest.unwrap_or(0)), Ordering::Relaxed);
+                loaded.shard(shard).oldest_second.store(u64::from(oldest.unwrap_or(0)), Ordering::Relaxed);
             }
         });
         if !planted::is(Plant::UsageForgotten) {
@@ -162,25 +162,25 @@ impl Evict {
         let may = |ns: &Namespace| retention::is_for(&self.rules, &self.shared.settings, ns);
         while let Some((ns, next)) = order.oldest(may) {
             let place = order.place(&ns);
-            if place.minute >= self.rules.before_minute || self.has_enough(run) {
+            if place.second >= self.rules.before_second || self.has_enough(run) {
                 return Ok(false);
             }
             if run.looked_at >= SLICE_COUNT || run.examined >= SLICE_EXAMINED_MAX {
                 // What was left only now is not looked at again at once.
                 return Ok(run.lefts.is_empty() || run.evicted.objects > 0);
             }
-            let until = next.min(self.rules.before_minute.saturating_sub(1));
+            let until = next.min(self.rules.before_second.saturating_sub(1));
             let (found, mut passed) = oldest_of(tx, run, &ns, &place, until)?;
             let mut last = place;
-            for Found { key, minute, named } in found {
+            for Found { key, second, named } in found {
                 if self.has_enough(run) {
                     passed = last;
                     break;
                 }
                 run.looked_at += 1;
                 let verdict = match named {
-                    Some(Named::Blob(digest)) => self.judge_blob(tx, run, &ns, minute, &digest)?,
-                    Some(Named::Key(name)) => self.judge_key(tx, run, &name, minute)?,
+                    Some(Named::Blob(digest)) => self.judge_blob(tx, run, &ns, second, &digest)?,
+                    Some(Named::Key(name)) => self.judge_key(tx, run, &name, second)?,
                     None => None,
                 };
                 match verdict {
@@ -194,7 +194,7 @@ impl Evict {
                         run.lefts.entry(ns).or_insert_with(|| last.clone());
                     }
                 }
-                last = Place { minute, after: key };
+                last = Place { second, after: key };
             }
             order.set(&ns, passed);
         }
@@ -215,18 +215,18 @@ impl Evict {
         tx: &mut Tx<'_>,
         run: &mut Run,
         ns: &Namespace,
-        minute: u32,
+        second: u32,
         digest: &Digest,
     ) -> Result<Option<Verdict>, Fault> {
         let key = EntryKey::new(digest, ns);
         // Of a damaged one nothing is known that could keep it.
         let head = tx.get_ref(ENTRIES, key.as_bytes(), |record| {
             record.map(|record| match EntryHead::decode(record.value) {
-                Ok(head) => (head.fresh_ms, head.access_minute),
-                Err(_) => (0, minute),
+                Ok(head) => (head.fresh_ms, head.access_second),
+                Err(_) => (0, second),
             })
         })?;
-        let Some((fresh_ms, _)) = head.filter(|(_, lies_in)| *lies_in == minute) else { return Ok(None) };
+        let Some((fresh_ms, _)) = head.filter(|(_, lies_in)| *lies_in == second) else { return Ok(None) };
         let now = self.rules.now.min(tx.now());
         if fresh_ms.saturating_add(self.shared.lease_ms()) > now.0 && !planted::is(Plant::FreshEvicted) {
             return Ok(Some(Verdict::Left));
@@ -234,12 +234,12 @@ impl Evict {
         let is_leased = self.shared.leases.look(digest).is_leased(now) && !planted::is(Plant::LeaseIgnored);
         run.evicted.kept_leased += u64::from(is_leased);
         if is_leased || pins::is_pinned(tx, &self.shared, key.as_bytes(), self.rules.now)? {
-            return self.keep(tx, minute, |tx, minute_now| move_entry(tx, ns, digest, minute_now));
+            return self.keep(tx, second, |tx, second_now| move_entry(tx, ns, digest, second_now));
         }
         if self.rules.dry.is_none() && !condemn(&self.shared, &self.condemned, digest, now) {
             return Ok(Some(Verdict::Left));
         }
-        self.take_blob(tx, run, ns, minute, digest)?;
+        self.take_blob(tx, run, ns, second, digest)?;
         Ok(Some(Verdict::Gone))
     }
 
@@ -248,11 +248,11 @@ impl Evict {
         tx: &mut Tx<'_>,
         run: &mut Run,
         ns: &Namespace,
-        minute: u32,
+        second: u32,
         digest: &Digest,
     ) -> Result<(), Fault> {
         let taken = if self.rules.dry.is_none() {
-            take_entry(tx, ns, minute, digest)?
+            take_entry(tx, ns, second, digest)?
         } else {
             look_at_entry(tx, ns, digest)?
         };
@@ -266,27 +266,27 @@ impl Evict {
         tx: &mut Tx<'_>,
         run: &mut Run,
         name: &KeyName,
-        minute: u32,
+        second: u32,
     ) -> Result<Option<Verdict>, Fault> {
         let key = key_key(name);
         let head = tx.get_ref(KEYS, &key, |record| {
             record.map(|record| match KeyHead::decode(record.value) {
-                Ok(head) => (head.created_ms, head.access_minute, record.value.len()),
-                Err(_) => (0, minute, record.value.len()),
+                Ok(head) => (head.created_ms, head.access_second, record.value.len()),
+                Err(_) => (0, second, record.value.len()),
             })
         })?;
-        let Some((created_ms, _, length)) = head.filter(|(_, lies_in, _)| *lies_in == minute) else {
+        let Some((created_ms, _, length)) = head.filter(|(_, lies_in, _)| *lies_in == second) else {
             return Ok(None);
         };
         if created_ms.saturating_add(self.shared.lease_ms()) > self.rules.now.0 {
             return Ok(Some(Verdict::Left));
         }
         if pins::is_pinned(tx, &self.shared, &key, self.rules.now)? {
-            return self.keep(tx, minute, |tx, minute_now| move_key(tx, name, minute_now));
+            return self.keep(tx, second, |tx, second_now| move_key(tx, name, second_now));
         }
         if self.rules.dry.is_none() {
             tx.delete(KEYS, &key);
-            tx.delete(ACCESS, &key_access_key(name, minute));
+            tx.delete(ACCESS, &key_access_key(name, second));
         }
         let bytes = key_stored_bytes(key.len(), length);
         run.note(name.ns(), Taken { bytes, freed: true });
@@ -297,14 +297,14 @@ impl Evict {
     fn keep(
         &self,
         tx: &mut Tx<'_>,
-        minute: u32,
+        second: u32,
         move_it: impl FnOnce(&mut Tx<'_>, u32) -> Result<(), Fault>,
     ) -> Result<Option<Verdict>, Fault> {
-        let minute_now = minute_of(tx.now());
-        if minute_now == minute || self.rules.dry.is_some() {
+        let second_now = second_of(tx.now());
+        if second_now == second || self.rules.dry.is_some() {
             return Ok(Some(Verdict::Left));
         }
-        move_it(tx, minute_now)?;
+        move_it(tx, second_now)?;
         Ok(Some(Verdict::Moved))
     }
 }
@@ -323,7 +323,7 @@ impl Run {
 /// A place in the order of use, and what it names, if that can be read.
 struct Found {
     key: Vec<u8>,
-    minute: u32,
+    second: u32,
     named: Option<Named>,
 }
 
@@ -333,7 +333,7 @@ enum Named {
     Key(KeyName),
 }
 
-/// The oldest of a namespace from a place on, up to a minute; and the place behind them.
+/// The oldest of a namespace from a place on, up to a second; and the place behind them.
 fn oldest_of(
     tx: &mut Tx<'_>,
     run: &mut Run,
@@ -342,33 +342,33 @@ fn oldest_of(
     until: u32,
 ) -> Result<(Vec<Found>, Place), Fault> {
     let front = [ns.as_bytes(), &[0]].concat();
-    let first = [front.as_slice(), &place.minute.to_be_bytes()].concat();
+    let first = [front.as_slice(), &place.second.to_be_bytes()].concat();
     let start =
         if place.after.is_empty() { Bound::Included(&first[..]) } else { Bound::Excluded(&place.after[..]) };
     let (mut found, mut beyond) = (Vec::new(), None);
     let count = SLICE_COUNT.saturating_sub(run.looked_at).max(1);
     let budget = SLICE_EXAMINED_MAX.saturating_sub(run.examined).max(1);
     let end = tx.scan(ACCESS, start, Direction::Forward, budget, &mut |key, _| {
-        let Some((minute, named)) = read_place(ns, key) else {
+        let Some((second, named)) = read_place(ns, key) else {
             return ControlFlow::Break(());
         };
-        if minute > until {
-            beyond = Some(minute);
+        if second > until {
+            beyond = Some(second);
             return ControlFlow::Break(());
         }
-        found.push(Found { key: key.to_vec(), minute, named });
+        found.push(Found { key: key.to_vec(), second, named });
         if found.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     run.examined += found.len() as u64;
     let behind = match (end, beyond, found.last()) {
-        (_, Some(minute), _) => Place { minute, after: Vec::new() },
+        (_, Some(second), _) => Place { second, after: Vec::new() },
         (ScanEnd::Stopped, None, Some(last)) if found.len() >= count => {
-            Place { minute: last.minute, after: last.key.clone() }
+            Place { second: last.second, after: last.key.clone() }
         }
         (ScanEnd::Continue(key), ..) => {
             run.examined += budget;
             match read_place(ns, &key) {
-                Some((minute, _)) => Place { minute, after: key },
+                Some((second, _)) => Place { second, after: key },
                 None => Place::NOTHING,
             }
         }
@@ -380,7 +380,7 @@ fn oldest_of(
 /// Reads a key of the order of use of a namespace. Nothing when it is another's; no name where that cannot be read.
 fn read_place(ns: &Namespace, key: &[u8]) -> Option<(u32, Option<Named>)> {
     let rest = key.strip_prefix(ns.as_bytes())?.strip_prefix(&[0])?;
-    let (minute, rest) = rest.split_first_chunk::<4>()?;
+    let (second, rest) = rest.split_first_chunk::<4>()?;
     let named = match rest.split_first()? {
         (&KIND_BLOB, digest) => digest.try_into().ok().map(|digest| Named::Blob(Digest::new(digest))),
         (&KIND_KEY, [dialect, key @ ..]) => {
@@ -388,7 +388,7 @@ fn read_place(ns: &Namespace, key: &[u8]) -> Option<(u32, Option<Named>)> {
         }
         _ => None,
     };
-    Some((u32::from_be_bytes(*minute), named))
+    Some((u32::from_be_bytes(*second), named))
 }
 
 /// A slice of these rules on a shard, and what it came to. Slots are settled by then.

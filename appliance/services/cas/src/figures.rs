@@ -109,9 +109,8 @@ impl Cas {
         figures.pinned_bytes = loaded.pinned.stored_bytes();
         figures.pinned_objects = loaded.pinned.objects();
         let oldest =
-            loaded.shards().map(|shard| load(&shard.oldest_minute)).filter(|minute| *minute > 0).min();
-        figures.oldest_access_seconds =
-            oldest.map_or(0, |minute| (now.0 / 1_000).saturating_sub(minute.saturating_mul(60)));
+            loaded.shards().map(|shard| load(&shard.oldest_second)).filter(|second| *second > 0).min();
+        figures.oldest_access_seconds = oldest.map_or(0, |second| (now.0 / 1_000).saturating_sub(second));
         let (leased_count, _) = shared.leases.leased_count(now);
         let mean_bytes = figures.stored_bytes / figures.objects.max(1);
         figures.leased_bytes = leased_count.saturating_mul(mean_bytes).min(figures.stored_bytes);

@@ -210,7 +210,7 @@ impl Cas {
         let taken = take(&head, &record, body);
         match self.0.leases.renew(digest, seen, now, self.lease_s()) {
             Renewed::Leased => {
-                self.0.touch_blob(now, view.shard(), ns, digest, head.access_minute);
+                self.0.touch_blob(now, view.shard(), ns, digest, head.access_second);
                 Ok(Some(Found::There(taken)))
             }
             Renewed::Changed => Ok(None),

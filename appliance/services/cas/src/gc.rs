@@ -13,7 +13,7 @@ use crate::namespace::Namespace;
 use crate::room::unused_before;
 use crate::shared::Shared;
 use crate::stats::Reason;
-use crate::store::{USAGE, minute_of};
+use crate::store::{USAGE, second_of};
 use crate::tick::{Then, Work};
 
 /// Collections that are over and still told of.
@@ -166,7 +166,7 @@ pub(crate) fn look(
         reason: Reason::Admin,
         now: cx.now,
         ns: request.ns,
-        before_minute: before_minute(shared, cx.now, &request),
+        before_second: before_second(shared, cx.now, &request),
         bytes: marks.gc.bytes,
         objects: u64::MAX,
         dry: marks.gc.walk.clone(),
@@ -186,10 +186,10 @@ pub(crate) fn look(
     })))
 }
 
-/// Before which minute something has to have been used last.
-fn before_minute(shared: &Shared, now: Timestamp, request: &GcRequest) -> u32 {
+/// Before which second something has to have been used last.
+fn before_second(shared: &Shared, now: Timestamp, request: &GcRequest) -> u32 {
     let unused = unused_before(shared, now);
-    let before = |ms: u64| minute_of(Timestamp(now.0.saturating_sub(ms))).saturating_add(1);
+    let before = |ms: u64| second_of(Timestamp(now.0.saturating_sub(ms))).saturating_add(1);
     match (request.older_than_days, request.target_bytes) {
         (Some(days), _) => before(u64::from(days) * DAY_MS).min(unused),
         (None, Some(_)) => unused,

@@ -168,12 +168,12 @@ pub(crate) fn look_at_entry(tx: &mut Tx<'_>, ns: &Namespace, digest: &Digest) ->
 pub(crate) fn take_entry(
     tx: &mut Tx<'_>,
     ns: &Namespace,
-    minute: u32,
+    second: u32,
     digest: &Digest,
 ) -> Result<Taken, Fault> {
     let taken = look_at_entry(tx, ns, digest)?;
     tx.delete(ENTRIES, EntryKey::new(digest, ns).as_bytes());
-    tx.delete(ACCESS, &blob_access_key(ns, minute, digest));
+    tx.delete(ACCESS, &blob_access_key(ns, second, digest));
     if taken.freed {
         tx.delete(BLOBS, digest.as_bytes());
     }
@@ -203,27 +203,27 @@ fn has_other_entry(tx: &mut Tx<'_>, ns: &Namespace, digest: &Digest) -> Result<b
 }
 
 /// Moves an entry in the order of use; a damaged one stays where it is. Errors: those of `tx`.
-pub(crate) fn move_entry(tx: &mut Tx<'_>, ns: &Namespace, digest: &Digest, minute: u32) -> Result<(), Fault> {
+pub(crate) fn move_entry(tx: &mut Tx<'_>, ns: &Namespace, digest: &Digest, second: u32) -> Result<(), Fault> {
     let key = EntryKey::new(digest, ns);
     let found =
         tx.get_ref(ENTRIES, key.as_bytes(), |record| record.map(|record| Entry::decode(record.value)))?;
     let Some(Ok(entry)) = found else { return Ok(()) };
-    tx.delete(ACCESS, &blob_access_key(ns, entry.access_minute, digest));
-    tx.put(ACCESS, &blob_access_key(ns, minute, digest), &[], Vec::new(), false);
-    let entry = Entry { access_minute: minute, ..entry };
+    tx.delete(ACCESS, &blob_access_key(ns, entry.access_second, digest));
+    tx.put(ACCESS, &blob_access_key(ns, second, digest), &[], Vec::new(), false);
+    let entry = Entry { access_second: second, ..entry };
     tx.put(ENTRIES, key.as_bytes(), &entry.encode(), Vec::new(), false);
     Ok(())
 }
 
 /// Moves a key record in the order of use. Minutes of this century all take four bytes, so it stays as long as it was.
 /// Errors: as `move_entry`.
-pub(crate) fn move_key(tx: &mut Tx<'_>, name: &KeyName, minute: u32) -> Result<(), Fault> {
+pub(crate) fn move_key(tx: &mut Tx<'_>, name: &KeyName, second: u32) -> Result<(), Fault> {
     let key = key_key(name);
     let found = tx.get_ref(KEYS, &key, |record| record.map(|record| KeyRecord::decode(record.value)))?;
     let Some(Ok(record)) = found else { return Ok(()) };
-    tx.delete(ACCESS, &key_access_key(name, record.access_minute));
-    tx.put(ACCESS, &key_access_key(name, minute), &[], Vec::new(), false);
-    let record = KeyRecord { access_minute: minute, ..record };
+    tx.delete(ACCESS, &key_access_key(name, record.access_second));
+    tx.put(ACCESS, &key_access_key(name, second), &[], Vec::new(), false);
+    let record = KeyRecord { access_second: second, ..record };
     tx.put(KEYS, &key, &record.encode(), Vec::new(), false);
     Ok(())
 }

@@ -21,10 +21,10 @@ use crate::store::key::{
     INLINE_BYTES_MAX, KeyHead, KeyRecord, METADATA_BYTES_MAX, Metadata, REFERENCE_COUNT_MAX, Reference,
     key_stored_bytes,
 };
-use crate::store::{ACCESS, KEYS, key_access_key, key_key, minute_of};
+use crate::store::{ACCESS, KEYS, key_access_key, key_key, second_of};
 use crate::usage::{count_of_namespace, count_of_shard};
 
-/// Bytes that the time and the minute of a record take at most.
+/// Bytes that the time and the second of a record take at most.
 const TIMES_BYTES_MAX: usize = 16;
 /// References that are looked at before others get their turn.
 const REFERENCES_PER_TURN: usize = 256;
@@ -166,7 +166,7 @@ impl Cas {
             if is_long && end == references.len() {
                 cas.0.checks.remember(version, moment);
             }
-            cas.0.touch_key(cx.now, shard, &name, record.access_minute);
+            cas.0.touch_key(cx.now, shard, &name, record.access_second);
             let KeyRecord { value, metadata, created_ms, by, .. } = record;
             then(cx, Ok(Some(KeyHit { value, metadata, references, first, created_ms, by })))
         })
@@ -257,7 +257,7 @@ impl Cas {
                 return then(cx, Err(KeyError::Missing(missing)));
             }
             let record =
-                KeyRecord { created_ms: 0, access_minute: 0, nonce: 0, metadata, references, value, by };
+                KeyRecord { created_ms: 0, access_second: 0, nonce: 0, metadata, references, value, by };
             cas.write_key(cx, name, record, if_absent, then)
         })
     }
@@ -294,8 +294,8 @@ impl Cas {
             };
             let shard = cx.store.place(&key);
             let shared = Arc::clone(&cas.0);
-            let minute = minute_of(cx.now);
-            let put = PutKey { cas, name, key, minute, record, if_absent, _room: room };
+            let second = second_of(cx.now);
+            let put = PutKey { cas, name, key, second, record, if_absent, _room: room };
             Plan::submit(shard, put, move |cx, answer| match answer {
                 Ok(true) => then(cx, Ok(())),
                 Ok(false) => then(cx, Err(KeyError::Exists)),
@@ -360,7 +360,7 @@ struct PutKey {
     name: KeyName,
     key: Vec<u8>,
     /// In which it will most likely run.
-    minute: u32,
+    second: u32,
     record: KeyRecord,
     if_absent: bool,
     /// Held until the totals have what is stored.
@@ -372,7 +372,7 @@ impl Operation for PutKey {
 
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
         declare(KEYS, &self.key);
-        declare(ACCESS, &key_access_key(&self.name, self.minute));
+        declare(ACCESS, &key_access_key(&self.name, self.second));
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<bool>, Fault> {
@@ -382,13 +382,13 @@ impl Operation for PutKey {
         }
         let now = tx.now();
         self.record.created_ms = now.0;
-        self.record.access_minute = minute_of(now);
+        self.record.access_second = second_of(now);
         self.record.nonce = tx.next_sequence();
         let value = self.record.encode();
         let stored = stored_as(&self.key, value.len());
         let (objects, bytes) = match &before {
             Known::Sound((head, value_bytes)) => {
-                tx.delete(ACCESS, &key_access_key(&self.name, head.access_minute));
+                tx.delete(ACCESS, &key_access_key(&self.name, head.access_second));
                 (0, stored - stored_as(&self.key, *value_bytes))
             }
             // It was counted, as nobody knows how long.
@@ -399,7 +399,7 @@ impl Operation for PutKey {
         count_of_namespace(tx, &self.cas.0, self.name.ns(), objects, bytes)?;
         count_of_shard(tx, &self.cas.0, objects, bytes)?;
         tx.put(KEYS, &self.key, &value, Vec::new(), is_absent);
-        let access = key_access_key(&self.name, self.record.access_minute);
+        let access = key_access_key(&self.name, self.record.access_second);
         // Without a record it has no place in the order of use either.
         tx.put(ACCESS, &access, &[], Vec::new(), is_absent);
         Ok(Outcome::Commit(true))
@@ -452,7 +452,7 @@ pub(crate) fn drop_key(
 ) -> Result<(), Fault> {
     let stored = stored_as(key, value_bytes);
     tx.delete(KEYS, key);
-    tx.delete(ACCESS, &key_access_key(name, head.access_minute));
+    tx.delete(ACCESS, &key_access_key(name, head.access_second));
     count_of_namespace(tx, &cas.0, name.ns(), -1, -stored)?;
     count_of_shard(tx, &cas.0, -1, -stored)
 }

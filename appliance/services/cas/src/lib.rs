@@ -71,7 +71,7 @@ pub use settings::{Ages, Quota, ROOM_PATIENCE, Settings};
 pub use shared::Shared;
 pub use stats::{Lookup, Reason, Told, Window};
 pub use store::key::{Metadata, Reference};
-pub use store::{BODYLESS, PASSING};
+pub use store::{BODYLESS, PASSING, segment_bytes};
 
 /// The content store. One for the process, a clone for each core.
 #[derive(Clone)]

@@ -20,18 +20,18 @@ pub(crate) struct Order {
 /// Where to look for the oldest.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Place {
-    /// Nothing lies before this minute.
-    pub(crate) minute: u32,
-    /// The key of the order of use behind which it lies; empty: at the beginning of the minute.
+    /// Nothing lies before this second.
+    pub(crate) second: u32,
+    /// The key of the order of use behind which it lies; empty: at the beginning of the second.
     pub(crate) after: Vec<u8>,
 }
 
-/// The minute of a namespace that has nothing.
+/// The second of a namespace that has nothing.
 const NEVER: u32 = u32::MAX;
 
 impl Place {
     /// Of a namespace that has nothing.
-    pub(crate) const NOTHING: Place = Place { minute: NEVER, after: Vec::new() };
+    pub(crate) const NOTHING: Place = Place { second: NEVER, after: Vec::new() };
 }
 
 impl Order {
@@ -44,14 +44,14 @@ impl Order {
         Ok(Order { is_known: true, places: places.collect() })
     }
 
-    /// Something of a namespace was put into this minute.
-    pub(crate) fn came(&mut self, ns: &Namespace, minute: u32) {
+    /// Something of a namespace was put into this second.
+    pub(crate) fn came(&mut self, ns: &Namespace, second: u32) {
         if !self.is_known {
             return;
         }
-        let place = self.places.entry(*ns).or_insert_with(|| Place { minute, after: Vec::new() });
-        if minute <= place.minute {
-            *place = Place { minute, after: Vec::new() };
+        let place = self.places.entry(*ns).or_insert_with(|| Place { second, after: Vec::new() });
+        if second <= place.second {
+            *place = Place { second, after: Vec::new() };
         }
     }
 
@@ -68,19 +68,19 @@ impl Order {
         self.places.insert(*ns, place);
     }
 
-    /// The namespace with the oldest, of those that may be looked at, and the minute up to which it is the oldest.
+    /// The namespace with the oldest, of those that may be looked at, and the second up to which it is the oldest.
     pub(crate) fn oldest(&self, may: impl Fn(&Namespace) -> bool) -> Option<(Namespace, u32)> {
-        let mut minutes: Vec<(u32, Namespace)> =
-            self.places.iter().filter(|(ns, _)| may(ns)).map(|(ns, place)| (place.minute, *ns)).collect();
-        minutes.sort_unstable();
-        let (minute, ns) = *minutes.first()?;
-        let next = minutes.get(1).map_or(NEVER, |(minute, _)| *minute);
-        (minute != NEVER).then_some((ns, next))
+        let mut seconds: Vec<(u32, Namespace)> =
+            self.places.iter().filter(|(ns, _)| may(ns)).map(|(ns, place)| (place.second, *ns)).collect();
+        seconds.sort_unstable();
+        let (second, ns) = *seconds.first()?;
+        let next = seconds.get(1).map_or(NEVER, |(second, _)| *second);
+        (second != NEVER).then_some((ns, next))
     }
 
-    /// The oldest minute of the shard.
-    pub(crate) fn oldest_minute(&self) -> Option<u32> {
-        self.places.values().map(|place| place.minute).filter(|minute| *minute != NEVER).min()
+    /// The oldest second of the shard.
+    pub(crate) fn oldest_second(&self) -> Option<u32> {
+        self.places.values().map(|place| place.second).filter(|second| *second != NEVER).min()
     }
 }
 
@@ -93,28 +93,28 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_into_the_minute_of_a_place_moves_it_back() {
+    fn what_comes_into_the_second_of_a_place_moves_it_back() {
         let mut order = Order { is_known: true, ..Order::default() };
-        order.set(&ns("a"), Place { minute: 7, after: vec![1] });
+        order.set(&ns("a"), Place { second: 7, after: vec![1] });
         order.came(&ns("a"), 8);
-        assert_eq!(order.place(&ns("a")), Place { minute: 7, after: vec![1] });
+        assert_eq!(order.place(&ns("a")), Place { second: 7, after: vec![1] });
         order.came(&ns("a"), 7);
-        assert_eq!(order.place(&ns("a")), Place { minute: 7, after: vec![] });
-        order.set(&ns("a"), Place { minute: NEVER, after: vec![] });
+        assert_eq!(order.place(&ns("a")), Place { second: 7, after: vec![] });
+        order.set(&ns("a"), Place { second: NEVER, after: vec![] });
         order.came(&ns("a"), 9);
-        assert_eq!(order.place(&ns("a")).minute, 9);
+        assert_eq!(order.place(&ns("a")).second, 9);
     }
 
     #[test]
-    fn the_oldest_namespace_is_the_oldest_until_the_next_ones_minute() {
+    fn the_oldest_namespace_is_the_oldest_until_the_next_ones_second() {
         let mut order = Order { is_known: true, ..Order::default() };
         assert_eq!(order.oldest(|_| true), None);
-        for (name, minute) in [("a", 5), ("b", 3), ("c", NEVER)] {
-            order.set(&ns(name), Place { minute, after: vec![] });
+        for (name, second) in [("a", 5), ("b", 3), ("c", NEVER)] {
+            order.set(&ns(name), Place { second, after: vec![] });
         }
         assert_eq!(order.oldest(|_| true), Some((ns("b"), 5)));
         assert_eq!(order.oldest(|name| *name == ns("a")), Some((ns("a"), NEVER)));
         assert_eq!(order.oldest(|name| *name == ns("c")), None);
-        assert_eq!(order.oldest_minute(), Some(3));
+        assert_eq!(order.oldest_second(), Some(3));
     }
 }

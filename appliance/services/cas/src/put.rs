@@ -21,7 +21,7 @@ use crate::room::{NoRoom, Reservation};
 use crate::store::blob::BlobRecord;
 use crate::store::entry::Entry;
 use crate::store::{
-    ACCESS, BLOBS, BLOCKED, ENTRIES, EntryKey, blob_access_key, minute_of, place_of, stored_bytes,
+    ACCESS, BLOBS, BLOCKED, ENTRIES, EntryKey, blob_access_key, place_of, second_of, stored_bytes,
 };
 use crate::usage::{count_of_namespace, count_of_shard};
 
@@ -251,7 +251,7 @@ impl Cas {
         let (digest, length) = (arrived.digest, arrived.body.length());
         let shared = Arc::clone(&self.0);
         let entry_key = EntryKey::new(&digest, &arrived.ns);
-        let adopt = Adopt { cas: self.clone(), entry_key, minute: minute_of(cx.now), arrived };
+        let adopt = Adopt { cas: self.clone(), entry_key, second: second_of(cx.now), arrived };
         Plan::submit(shard, adopt, move |cx, answer| match answer {
             Ok(Adopted::Blocked) => then(cx, Err(PutError::Blocked)),
             Ok(Adopted::Stored { new }) => {
@@ -297,7 +297,7 @@ struct Adopt {
     cas: Cas,
     entry_key: EntryKey,
     /// In which it will most likely run.
-    minute: u32,
+    second: u32,
     arrived: Arrived,
 }
 
@@ -312,7 +312,7 @@ impl Operation for Adopt {
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8])) {
         declare(BLOBS, self.arrived.digest.as_bytes());
         declare(ENTRIES, self.entry_key.as_bytes());
-        declare(ACCESS, &blob_access_key(&self.arrived.ns, self.minute, &self.arrived.digest));
+        declare(ACCESS, &blob_access_key(&self.arrived.ns, self.second, &self.arrived.digest));
     }
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<Adopted>, Fault> {
@@ -322,7 +322,7 @@ impl Operation for Adopt {
             return Ok(Outcome::Rollback(Adopted::Blocked));
         }
         let now = tx.now();
-        let (length, minute) = (body.length(), minute_of(now));
+        let (length, second) = (body.length(), second_of(now));
         let stored = i64::try_from(stored_bytes(length)).unwrap_or(i64::MAX);
         match known(tx.get_ref(BLOBS, digest.as_bytes(), |record| record.map(sound_blob)))? {
             Known::Sound(()) => {}
@@ -345,9 +345,9 @@ impl Operation for Adopt {
         let (entry, new) = match before {
             Known::Sound(before) => {
                 count_of_namespace(tx, &self.cas.0, ns, 0, 0)?;
-                tx.delete(ACCESS, &blob_access_key(ns, before.access_minute, digest));
+                tx.delete(ACCESS, &blob_access_key(ns, before.access_second, digest));
                 let content_type = content_type.or(before.content_type);
-                (Entry { fresh_ms: now.0, access_minute: minute, content_type, ..before }, false)
+                (Entry { fresh_ms: now.0, access_second: second, content_type, ..before }, false)
             }
             Known::Absent | Known::Damaged => {
                 let (objects, bytes) = if is_absent { (1, stored) } else { (0, 0) };
@@ -355,7 +355,7 @@ impl Operation for Adopt {
                 let entry = Entry {
                     created_ms: now.0,
                     fresh_ms: now.0,
-                    access_minute: minute,
+                    access_second: second,
                     content_type,
                     by: by.clone(),
                 };
@@ -364,7 +364,7 @@ impl Operation for Adopt {
         };
         tx.put(ENTRIES, key, &entry.encode(), Vec::new(), is_absent);
         // Without an entry it has no place in the order of use either.
-        tx.put(ACCESS, &blob_access_key(ns, minute, digest), &[], Vec::new(), is_absent);
+        tx.put(ACCESS, &blob_access_key(ns, second, digest), &[], Vec::new(), is_absent);
         Ok(Outcome::Commit(Adopted::Stored { new }))
     }
 }

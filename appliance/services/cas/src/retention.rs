@@ -18,7 +18,7 @@ use crate::room::slice_in_turn;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Reason;
-use crate::store::{ACCESS, minute_of};
+use crate::store::{ACCESS, second_of};
 use crate::tick::{self, Work};
 
 /// Between two rounds over the namespaces.
@@ -66,7 +66,7 @@ pub(crate) fn look(
         let rules = rules(&shared.settings, ns, cx.now);
         let is_due = match &ns {
             None => true,
-            Some(ns) => has_older(cx, shard, ns, rules.before_minute)?,
+            Some(ns) => has_older(cx, shard, ns, rules.before_second)?,
         };
         if is_due {
             drop(marks);
@@ -79,14 +79,14 @@ pub(crate) fn look(
 fn rules(settings: &Settings, ns: Option<Namespace>, now: Timestamp) -> Rules {
     let retention: Duration = ns.map_or(settings.retention, |ns| settings.retention_of(&ns));
     let kept_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-    let before_minute = minute_of(Timestamp(now.0.saturating_sub(kept_ms)));
+    let before_second = second_of(Timestamp(now.0.saturating_sub(kept_ms)));
     let (bytes, objects) = (u64::MAX, u64::MAX);
-    Rules { reason: Reason::Age, now, ns, before_minute, bytes, objects, dry: None }
+    Rules { reason: Reason::Age, now, ns, before_second, bytes, objects, dry: None }
 }
 
-/// Whether a shard may have something of a namespace that was last used before a minute. So a namespace that has nothing of the kind,
+/// Whether a shard may have something of a namespace that was last used before a second. So a namespace that has nothing of the kind,
 /// which is nearly every one nearly always, costs no operation. Errors: a view's.
-fn has_older(cx: &Context<'_>, shard: ShardId, ns: &Namespace, minute: u32) -> Result<bool, Fault> {
+fn has_older(cx: &Context<'_>, shard: ShardId, ns: &Namespace, second: u32) -> Result<bool, Fault> {
     let front = [ns.as_bytes(), &[0]].concat();
     let view = cx.store.view(shard)?;
     let mut scan = view.scan(ACCESS, Bound::Included(&front), Direction::Forward);
@@ -94,7 +94,7 @@ fn has_older(cx: &Context<'_>, shard: ShardId, ns: &Namespace, minute: u32) -> R
         let Some((key, record)) = scan.step()? else { return Ok(false) };
         let Some(rest) = key.strip_prefix(&front[..]) else { return Ok(false) };
         let Some(of) = rest.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { return Ok(true) };
-        if of >= minute {
+        if of >= second {
             return Ok(false);
         }
         if record.is_some() {

@@ -17,7 +17,7 @@ use crate::planted::{self, Plant};
 use crate::settings::Quota;
 use crate::shared::{Loaded, NamespaceState, Shared};
 use crate::stats::Reason;
-use crate::store::{USAGE, minute_of};
+use crate::store::{USAGE, second_of};
 
 /// Eviction begins when so much of a limit is committed.
 pub(crate) const HIGH_PERCENT: u64 = 95;
@@ -160,6 +160,10 @@ pub(crate) fn size_rules(
     let Some(loaded) = shared.loaded() else { return Ok(None) };
     let limit = loaded.limit_bytes(shared.settings.max_bytes);
     let over = excess(loaded.total.committed_bytes(), bytes, limit);
+    // What is short then is what has gone and is not given back.
+    if over == 0 {
+        return Ok(None);
+    }
     let [_, here] = cx.store.view(shard)?.counter(USAGE, &[])?;
     let low = percent(limit, LOW_PERCENT);
     let wanted = part_of(part, over, low, here, cx.store.shards().count() as u64);
@@ -167,7 +171,7 @@ pub(crate) fn size_rules(
         reason: Reason::Size,
         now: cx.now,
         ns: None,
-        before_minute: unused_before(shared, cx.now),
+        before_second: unused_before(shared, cx.now),
         bytes: wanted,
         objects: u64::MAX,
         dry: None,
@@ -177,8 +181,8 @@ pub(crate) fn size_rules(
 /// The oldest objects of a shard, as many as free room on a full disk that is worth an upload.
 pub(crate) fn any_rules(shared: &Shared, now: Timestamp) -> Rules {
     const COUNT: u64 = 64;
-    let before_minute = unused_before(shared, now);
-    Rules { reason: Reason::Size, now, ns: None, before_minute, bytes: u64::MAX, objects: COUNT, dry: None }
+    let before_second = unused_before(shared, now);
+    Rules { reason: Reason::Size, now, ns: None, before_second, bytes: u64::MAX, objects: COUNT, dry: None }
 }
 
 /// What a shard is to give for a quota, so that there is room for an object of `bytes` more. Errors: a view's.
@@ -201,13 +205,13 @@ pub(crate) fn quota_rules(
         (0, objects) => (u64::MAX, objects),
         (bytes, _) => (bytes, u64::MAX),
     };
-    let (ns, before_minute) = (Some(state.name), unused_before(shared, cx.now));
-    Ok(Some(Rules { reason: Reason::Quota, now: cx.now, ns, before_minute, bytes, objects, dry: None }))
+    let (ns, before_second) = (Some(state.name), unused_before(shared, cx.now));
+    Ok(Some(Rules { reason: Reason::Quota, now: cx.now, ns, before_second, bytes, objects, dry: None }))
 }
 
-/// What was used in this minute or later was used within one lease period.
+/// What was used in this second or later was used within one lease period.
 pub(crate) fn unused_before(shared: &Shared, now: Timestamp) -> u32 {
-    minute_of(Timestamp(now.0.saturating_sub(shared.lease_ms()))).saturating_add(1)
+    second_of(Timestamp(now.0.saturating_sub(shared.lease_ms()))).saturating_add(1)
 }
 
 /// Allows one slice at a time on a shard.
@@ -304,7 +308,7 @@ impl Cas {
     {
         let limit = match (&wanted.why, self.0.settings.quotas.get(&wanted.ns)) {
             (NoRoom::Quota, quota) => quota.map_or(0, |quota| quota.bytes),
-            _ => self.0.settings.max_bytes,
+            _ => self.0.loaded().map_or(0, |loaded| loaded.limit_bytes(self.0.settings.max_bytes)),
         };
         let patience = self.0.settings.room_patience;
         // The looks are counted too: a clock that is set back must keep nobody waiting.
@@ -349,17 +353,19 @@ impl Cas {
                 if gone { cas.try_again(cx, wanted) } else { cas.ask_shards(cx, wanted) }
             });
         }
-        if !wanted.has_hope && !self.is_leaving(&wanted.ns) {
+        if !wanted.has_hope && !self.is_leaving(&wanted.ns, &wanted.why) {
             return self.try_last(cx, wanted);
         }
         let cas = self.clone();
         Plan::wait(ATTEMPT_PAUSE, move |cx| cas.try_again(cx, wanted))
     }
 
-    /// Whether somebody's eviction is not durable yet, or not given back to the disk: what it took away is room in a moment.
-    fn is_leaving(&self, ns: &Namespace) -> bool {
-        totals(&self.0, ns).is_some_and(|(loaded, state)| {
-            loaded.total.is_leaving() || state.total.is_leaving() || loaded.kept.dying_bytes() > 0
+    /// Whether somebody's eviction is not durable yet, or, where the limit of all is what is short, not given back to the disk:
+    /// what it took away is room in a moment.
+    fn is_leaving(&self, ns: &Namespace, why: &NoRoom) -> bool {
+        totals(&self.0, ns).is_some_and(|(loaded, state)| match why {
+            NoRoom::Full => loaded.total.is_leaving() || loaded.kept.dying_bytes() > 0,
+            NoRoom::Quota | NoRoom::Fault(_) => loaded.total.is_leaving() || state.total.is_leaving(),
         })
     }
 

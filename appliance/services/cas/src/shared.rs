@@ -111,8 +111,8 @@ pub(crate) struct ShardState {
     marks: Mutex<Marks>,
     /// A slice of an eviction is under way: a second one would only look at the same.
     pub(crate) is_slicing: AtomicBool,
-    /// The oldest minute of use that an eviction left; 0: not known.
-    pub(crate) oldest_minute: AtomicU64,
+    /// The oldest second of use that an eviction left; 0: not known.
+    pub(crate) oldest_second: AtomicU64,
     /// How far the scrubber is.
     pub(crate) scrub: scrub::Shown,
 }

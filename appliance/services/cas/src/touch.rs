@@ -18,10 +18,10 @@ use crate::planted::{self, Plant};
 use crate::shared::Shared;
 use crate::store::entry::EntryHead;
 use crate::store::key::KeyHead;
-use crate::store::{ENTRIES, EntryKey, KEYS, key_key, minute_of};
+use crate::store::{ENTRIES, EntryKey, KEYS, key_key, second_of};
 
-/// A use within this many minutes of the recorded one is not recorded.
-pub const TOUCH_MINUTES: u32 = 60;
+/// A use within this many seconds of the recorded one is not recorded.
+pub const TOUCH_SECONDS: u32 = 3_600;
 /// Notes of one lane at most.
 const LANE_COUNT_MAX: usize = 65_536;
 /// Lanes: threads have one each, as long as there are not more of them.
@@ -41,7 +41,7 @@ pub(crate) struct Lanes([Mutex<Lane>; LANE_COUNT]);
 
 #[derive(Default)]
 struct Lane {
-    /// With the minute of the last use.
+    /// With the second of the last use.
     shards: HashMap<ShardId, HashMap<Touched, u32>>,
     count: usize,
 }
@@ -54,14 +54,14 @@ impl Default for Lanes {
 
 impl Lanes {
     /// Notes a use. Never waits: a lane is somebody else's only for the moment in which notes are taken out of it.
-    fn note(&self, shard: ShardId, touched: Touched, minute: u32) {
+    fn note(&self, shard: ShardId, touched: Touched, second: u32) {
         let Ok(mut lane) = self.0[lane_index()].try_lock() else { return };
         let has_room = lane.count < LANE_COUNT_MAX;
         let notes = lane.shards.entry(shard).or_default();
         if let Some(noted) = notes.get_mut(&touched) {
-            *noted = minute.max(*noted);
+            *noted = second.max(*noted);
         } else if has_room {
-            notes.insert(touched, minute);
+            notes.insert(touched, second);
             lane.count += 1;
         }
     }
@@ -98,35 +98,35 @@ fn lane_index() -> usize {
 }
 
 impl Shared {
-    /// Notes that a namespace has used a blob whose entry names this minute.
+    /// Notes that a namespace has used a blob whose entry names this second.
     pub fn touch_blob(
         &self,
         now: Timestamp,
         shard: ShardId,
         ns: &Namespace,
         digest: &Digest,
-        access_minute: u32,
+        access_second: u32,
     ) {
-        if is_due(minute_of(now), access_minute) {
-            self.lanes.note(shard, Touched::Blob(*ns, *digest), minute_of(now));
+        if is_due(second_of(now), access_second) {
+            self.lanes.note(shard, Touched::Blob(*ns, *digest), second_of(now));
         }
     }
 
-    /// Notes that a key record was used which names this minute.
-    pub fn touch_key(&self, now: Timestamp, shard: ShardId, name: &KeyName, access_minute: u32) {
-        if is_due(minute_of(now), access_minute) {
-            self.lanes.note(shard, Touched::Key(name.clone()), minute_of(now));
+    /// Notes that a key record was used which names this second.
+    pub fn touch_key(&self, now: Timestamp, shard: ShardId, name: &KeyName, access_second: u32) {
+        if is_due(second_of(now), access_second) {
+            self.lanes.note(shard, Touched::Key(name.clone()), second_of(now));
         }
     }
 }
 
-fn is_due(minute: u32, access_minute: u32) -> bool {
-    minute.saturating_sub(access_minute) >= TOUCH_MINUTES && !planted::is(Plant::TouchForgotten)
+fn is_due(second: u32, access_second: u32) -> bool {
+    second.saturating_sub(access_second) >= TOUCH_SECONDS && !planted::is(Plant::TouchForgotten)
 }
 
 /// Writes when things were used last.
 pub(crate) struct Fold {
-    /// With the minute of the last use.
+    /// With the second of the last use.
     pub(crate) touched: Vec<(Touched, u32)>,
 }
 
@@ -144,7 +144,7 @@ impl Operation for Fold {
 
     fn execute(&mut self, tx: &mut Tx<'_>) -> Result<Outcome<()>, Fault> {
         let mut moved: BTreeMap<Namespace, u32> = BTreeMap::new();
-        for (touched, minute) in &self.touched {
+        for (touched, second) in &self.touched {
             let (table, key, ns) = match touched {
                 Touched::Blob(ns, digest) => (ENTRIES, EntryKey::new(digest, ns).as_bytes().to_vec(), *ns),
                 Touched::Key(name) => (KEYS, key_key(name), *name.ns()),
@@ -152,25 +152,25 @@ impl Operation for Fold {
             let recorded = tx.get_ref(table, &key, |record| {
                 let value = record?.value;
                 match touched {
-                    Touched::Blob(..) => EntryHead::decode(value).ok().map(|head| head.access_minute),
-                    Touched::Key(_) => KeyHead::decode(value).ok().map(|head| head.access_minute),
+                    Touched::Blob(..) => EntryHead::decode(value).ok().map(|head| head.access_second),
+                    Touched::Key(_) => KeyHead::decode(value).ok().map(|head| head.access_second),
                 }
             })?;
             // It is gone, or somebody has written it since it was noted.
-            if recorded.is_none_or(|recorded| !is_due(*minute, recorded)) {
+            if recorded.is_none_or(|recorded| !is_due(*second, recorded)) {
                 continue;
             }
             match touched {
-                Touched::Blob(ns, digest) => move_entry(tx, ns, digest, *minute)?,
-                Touched::Key(name) => move_key(tx, name, *minute)?,
+                Touched::Blob(ns, digest) => move_entry(tx, ns, digest, *second)?,
+                Touched::Key(name) => move_key(tx, name, *second)?,
             }
-            let first = moved.entry(ns).or_insert(*minute);
-            *first = (*first).min(*minute);
+            let first = moved.entry(ns).or_insert(*second);
+            *first = (*first).min(*second);
         }
         if moved.is_empty() {
             return Ok(Outcome::Rollback(()));
         }
-        tx.then::<Order>(move |order, _| moved.iter().for_each(|(ns, minute)| order.came(ns, *minute)));
+        tx.then::<Order>(move |order, _| moved.iter().for_each(|(ns, second)| order.came(ns, *second)));
         Ok(Outcome::Commit(()))
     }
 }
@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn a_use_is_noted_once_an_hour_has_passed() {
-        let minute = 30_000_000;
-        assert!(!is_due(minute, minute) && !is_due(minute, minute - 59) && is_due(minute, minute - 60));
-        assert!(!is_due(minute, minute + 5), "a clock that was set back");
+        let second = 1_800_000_000;
+        assert!(!is_due(second, second) && !is_due(second, second - 3_599) && is_due(second, second - 3_600));
+        assert!(!is_due(second, second + 5), "a clock that was set back");
     }
 }

@@ -11,7 +11,7 @@ use ::store::{Direction, Fault, Store, Tx};
 use crate::namespace::Namespace;
 use crate::order::Order;
 use crate::shared::{Loaded, Shared};
-use crate::store::{USAGE, minute_of};
+use crate::store::{USAGE, second_of};
 use crate::{block, pins};
 
 /// The key of the totals of a shard, where what namespaces share counts once.
@@ -29,10 +29,10 @@ pub fn count_of_namespace(
     if (objects, bytes) != (0, 0) {
         tx.add(USAGE, ns.as_bytes(), [objects, bytes])?;
     }
-    let (ns, minute, shared) = (*ns, minute_of(tx.now()), Arc::clone(shared));
+    let (ns, second, shared) = (*ns, second_of(tx.now()), Arc::clone(shared));
     tx.then::<Order>(move |order, _| {
         if objects >= 0 {
-            order.came(&ns, minute);
+            order.came(&ns, second);
         }
         if let Some(state) = shared.loaded().and_then(|loaded| loaded.namespaces.get(&ns)) {
             state.total.add(objects, bytes);

@@ -55,6 +55,7 @@ fn bodies_dead_and_alive_stay_below_the_limit_while_all_is_written_over() {
     let clock = ManualClock::new(BEGINNING);
     let mut config = store_config(&directory.0, &clock);
     config.passing = cas::PASSING;
+    config.passing_segment_bytes = 128 << 10;
     // Else each second of this test waits for one of the disk's.
     config.limits.fold_entries = 60;
     with_store(config, Stop::Drained, &clock, settings(LIMIT), |world| {

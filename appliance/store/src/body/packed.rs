@@ -15,16 +15,11 @@
 //!     16      4  CRC32C of: directory id, shard u16, segment u64, entry offset u32, bytes 0 .. 16, key
 //!     20      -  key, then body
 //! ```
-//! Blocks that dead entries cover whole may have been punched: a walk that meets one goes on behind it with the next entry
-//! whose header is whole.
-
-mod scan;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::scan::{PackedEntry, PackedScan};
 use super::files::{FileKey, Files, SegmentKind, write_fault};
 use crate::disk::DiskFile;
 use crate::fault::Fault;
@@ -82,11 +77,12 @@ impl PackedWriter {
 
     /// Another writer for the same shard, with segments of its own that take no more of the disk than what is in them.
     #[must_use]
-    pub fn beside(&self) -> PackedWriter {
+    pub fn beside(&self, segment_bytes: u32) -> PackedWriter {
+        assert!(segment_bytes as usize >= ENTRY_BYTES_MAX, "a segment holds at least one entry");
         PackedWriter {
             files: Arc::clone(&self.files),
             shard: self.shard,
-            segment_bytes: self.segment_bytes,
+            segment_bytes,
             next_segment: Arc::clone(&self.next_segment),
             ahead_bytes: 1,
             open: None,
@@ -331,11 +327,6 @@ impl EntryHeader {
     fn entry_bytes(&self) -> usize {
         HEADER_BYTES + usize::from(self.key_bytes) + self.body_bytes as usize
     }
-
-    /// The body of a whole entry.
-    fn body_of<'a>(&self, entry: &'a [u8]) -> &'a [u8] {
-        &entry[HEADER_BYTES + usize::from(self.key_bytes)..]
-    }
 }
 
 impl Place {
@@ -348,6 +339,150 @@ impl Place {
         crc.update(fields);
         crc.update(key);
         crc.finish()
+    }
+}
+
+/// One body of a packed segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PackedEntry<'a> {
+    /// The table of the record for which it was packed.
+    pub table: TableId,
+    /// The key of that record.
+    pub key: &'a [u8],
+    /// Where the body lies: what the record says if it still means this copy.
+    pub body: BodyRef,
+    /// The body.
+    pub bytes: &'a [u8],
+}
+
+/// What an entry takes beside its body.
+#[must_use]
+pub fn head_bytes(key: &[u8]) -> u64 {
+    (HEADER_BYTES + key.len()) as u64
+}
+
+/// Walks a packed segment from its start in bounded memory. Blocks.
+pub struct PackedScan {
+    key: FileKey,
+    directory: DirectoryId,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    window: Vec<u8>,
+    /// Where the window begins in the file.
+    window_offset: u32,
+    /// The next entry.
+    offset: u32,
+    ended: bool,
+}
+
+impl PackedScan {
+    /// A walk through a segment. Errors: `Fault::Io` when it cannot be opened.
+    pub fn open(files: &Files, shard: ShardId, segment: u64) -> Result<PackedScan, Fault> {
+        let key = FileKey { kind: SegmentKind::Packed, shard, segment };
+        Ok(PackedScan {
+            key,
+            directory: files.directory_id(),
+            path: files.path(key),
+            file: files.open_blocking(key)?,
+            window: Vec::new(),
+            window_offset: 0,
+            offset: 0,
+            ended: false,
+        })
+    }
+
+    /// The next entry, verified. `Fault::Corrupt` for a damaged body does not end the walk; one for a damaged header
+    /// does, as the place of what follows is not known then. Errors also: `Fault::Io`, which ends it.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the entry borrows from the walk, which Iterator cannot say"
+    )]
+    pub fn next(&mut self) -> Option<Result<PackedEntry<'_>, Fault>> {
+        if self.ended {
+            return None;
+        }
+        let header = match self.header() {
+            Ok(Some(header)) => header,
+            Ok(None) => {
+                self.ended = true;
+                return None;
+            }
+            Err(fault) => {
+                self.ended = true;
+                return Some(Err(fault));
+            }
+        };
+        let start = (self.offset - self.window_offset) as usize;
+        let body_offset = self.offset + HEADER_BYTES as u32 + u32::from(header.key_bytes);
+        self.offset += header.entry_bytes() as u32;
+        let key_start = start + HEADER_BYTES;
+        let body_start = key_start + usize::from(header.key_bytes);
+        let bytes = &self.window[body_start..body_start + header.body_bytes as usize];
+        if hash::crc32c(bytes) != header.body_crc {
+            let path = self.path.display();
+            return Some(Err(Fault::corrupt(format!(
+                "body in {path} at offset {body_offset}: checksum does not match"
+            ))));
+        }
+        let body = BodyRef::Packed {
+            shard: self.key.shard,
+            segment: self.key.segment,
+            offset: body_offset,
+            length: header.body_bytes,
+            crc: header.body_crc,
+        };
+        Some(Ok(PackedEntry { table: header.table, key: &self.window[key_start..body_start], body, bytes }))
+    }
+
+    /// Where the next entry begins; after the end, where the entries end.
+    #[must_use]
+    pub fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// The header at `offset`, with the whole entry in the window. `None` at the end of the entries.
+    fn header(&mut self) -> Result<Option<EntryHeader>, Fault> {
+        self.fill(HEADER_BYTES)?;
+        let start = (self.offset - self.window_offset) as usize;
+        let rest = &self.window[start..];
+        if rest.iter().take(HEADER_BYTES).all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let Some(bytes) = rest.first_chunk::<HEADER_BYTES>() else {
+            return Err(self.damaged("the file ends within a header"));
+        };
+        let (header, crc) = EntryHeader::decode(bytes).map_err(|why| self.damaged(why))?;
+        self.fill(header.entry_bytes())?;
+        let start = (self.offset - self.window_offset) as usize;
+        let Some(entry) = self.window.get(start..start + header.entry_bytes()) else {
+            return Err(self.damaged("the file ends within the entry"));
+        };
+        let place = Place { directory: self.directory, key: self.key, offset: self.offset };
+        let key = &entry[HEADER_BYTES..HEADER_BYTES + usize::from(header.key_bytes)];
+        if place.header_crc(&entry[..CRC_OFFSET], key) != crc {
+            return Err(self.damaged("checksum of the header does not match"));
+        }
+        Ok(Some(header))
+    }
+
+    /// Has `count` bytes from `offset` on in the window, or as many as the file has.
+    fn fill(&mut self, count: usize) -> Result<(), Fault> {
+        let start = (self.offset - self.window_offset) as usize;
+        if self.window.len().saturating_sub(start) >= count {
+            return Ok(());
+        }
+        self.window.resize(SCAN_BYTES, 0);
+        self.window_offset = self.offset;
+        let read = self
+            .file
+            .read_blocking(&mut self.window, u64::from(self.offset))
+            .map_err(|error| Fault::io("read", &self.path, u64::from(self.offset), &error))?;
+        self.window.truncate(read);
+        Ok(())
+    }
+
+    fn damaged(&self, why: &str) -> Fault {
+        Fault::corrupt(format!("entry of {} at offset {}: {why}", self.path.display(), self.offset))
     }
 }
 

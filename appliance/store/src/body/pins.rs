@@ -5,13 +5,13 @@
 //! has pinned by then or has gone.
 //! Leaves to reclaim.rs: asking in the right order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::SegmentKind;
 use crate::types::{ExtentId, ShardId};
 
-/// What is pinned. For log segments the offset is 0: they live and die whole.
+/// What is pinned. For packed and log segments the offset is 0: they live and die whole.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PinKey {
     /// Which kind of file.
@@ -20,7 +20,7 @@ pub struct PinKey {
     pub shard: ShardId,
     /// The segment's sequence number.
     pub segment: u64,
-    /// Offset of an extent's header block, or of a body in a packed segment.
+    /// Offset of an extent's header block.
     pub offset: u32,
 }
 
@@ -31,10 +31,10 @@ impl PinKey {
         PinKey { kind: SegmentKind::Extents, shard: id.shard, segment: id.segment, offset: id.offset }
     }
 
-    /// One body of a packed segment.
+    /// A whole packed segment.
     #[must_use]
-    pub fn packed(shard: ShardId, segment: u64, offset: u32) -> PinKey {
-        PinKey { kind: SegmentKind::Packed, shard, segment, offset }
+    pub fn packed(shard: ShardId, segment: u64) -> PinKey {
+        PinKey { kind: SegmentKind::Packed, shard, segment, offset: 0 }
     }
 
     /// A whole log segment.
@@ -87,17 +87,6 @@ impl Pins {
         lock(&self.tables).iter().any(|table| lock(table).contains_key(&key))
     }
 
-    /// What is pinned in the packed segments of a shard: segment and offset of each body.
-    #[must_use]
-    pub fn packed_of(&self, shard: ShardId) -> HashSet<(u64, u32)> {
-        let is_packed = |key: &&PinKey| key.kind == SegmentKind::Packed && key.shard == shard;
-        let mut pinned = HashSet::new();
-        for table in lock(&self.tables).iter() {
-            pinned.extend(lock(table).keys().filter(is_packed).map(|key| (key.segment, key.offset)));
-        }
-        pinned
-    }
-
     /// How many things are pinned, for metrics. One that two threads pin counts twice.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -138,11 +127,9 @@ mod tests {
     #[test]
     fn a_pin_is_seen_from_every_thread_until_its_last_holder_drops_it() {
         let pins = Pins::new();
-        let key = PinKey::packed(ShardId(1), 7, 20);
+        let key = PinKey::packed(ShardId(1), 7);
         let (one, two) = (pins.core(), pins.core());
         let held = [one.pin(key), one.pin(key), two.pin(key)];
-        assert_eq!(pins.packed_of(ShardId(1)), [(7, 20)].into());
-        assert!(pins.packed_of(ShardId(0)).is_empty());
         for pin in held {
             let seen = pins.clone();
             assert!(std::thread::spawn(move || seen.is_pinned(key)).join().expect("joins"));
@@ -159,7 +146,7 @@ mod tests {
         let pin = pins.core().pin(PinKey::extent(id));
         assert!(pins.is_pinned(PinKey::extent(id)));
         assert!(!pins.is_pinned(PinKey::extent(ExtentId { offset: 0, ..id })));
-        assert!(!pins.is_pinned(PinKey::packed(ShardId(1), 7, 20)));
+        assert!(!pins.is_pinned(PinKey::packed(ShardId(1), 7)));
         assert!(!pins.is_pinned(PinKey::log(ShardId(1), 7)));
         drop(pin);
     }

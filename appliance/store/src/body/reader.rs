@@ -84,7 +84,7 @@ impl BodyReader {
                     Source::Whole { at, length: *length, crc: *crc, range }
                 }
                 BodyRef::Packed { shard, segment, offset, length, crc } => {
-                    pins = Pinned::One(self.core.pins.pin(PinKey::packed(*shard, *segment, *offset)));
+                    pins = Pinned::One(self.core.pins.pin(PinKey::packed(*shard, *segment)));
                     let key = FileKey { kind: SegmentKind::Packed, shard: *shard, segment: *segment };
                     let at = Whole::Packed { key, offset: *offset };
                     Source::Whole { at, length: *length, crc: *crc, range }

@@ -1,10 +1,9 @@
 //! Giving space back: dead and orphaned extents are punched in merged runs, empty segments are removed.
-//! Invariant: nothing is punched while a record can be found that names it, while somebody pins it, or, of extents, while its
+//! Invariant: nothing is punched while a record can be found that names it, while somebody pins it, or while its
 //! segment is open; and the segment with the highest number stays, so that numbers never come back.
 //! Leaves to the shard: the `dead` table, and taking entries out of it when they are done.
 
-use std::collections::{BTreeSet, HashSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::lease::{Orphans, Run};
 use super::pins::{PinKey, Pins};
 use super::scan::{ExtentScan, Found};
 use super::segments::{OpenSegments, extents_key};
-use crate::disk::{DiskFile, OpenMode};
+use crate::disk::DiskFile;
 use crate::fault::Fault;
 use crate::types::{Extent, ShardId};
 
@@ -214,7 +213,7 @@ impl Reclaimer {
     /// it is the newest one; try again later. Errors: `Fault::Io`.
     pub fn remove_packed(&mut self, shard: ShardId, segment: u64) -> Result<bool, Fault> {
         (self.parts.grace)();
-        if self.parts.pins.packed_of(shard).iter().any(|(pinned, _)| *pinned == segment) {
+        if self.parts.pins.is_pinned(PinKey::packed(shard, segment)) {
             return Ok(false);
         }
         let key = FileKey { kind: SegmentKind::Packed, shard, segment };
@@ -225,49 +224,6 @@ impl Reclaimer {
             Ok(file) => self.remove_file(key, &*file).map(|()| true),
             Err(fault) if is_missing(&fault) => Ok(true),
             Err(fault) => Err(fault),
-        }
-    }
-
-    /// Bodies of the packed segments of a shard that somebody reads, by segment and offset. Waits for grace first: who could
-    /// find one before the call has pinned it, or does not read it.
-    pub(crate) fn pinned_in_packed(&self, shard: ShardId) -> HashSet<(u64, u32)> {
-        (self.parts.grace)();
-        self.parts.pins.packed_of(shard)
-    }
-
-    /// Punches blocks of a packed segment that nothing names and nobody reads, and makes that durable. A segment that is gone
-    /// has none. Errors: `Fault::Io`.
-    pub(crate) fn punch_packed(
-        &self,
-        shard: ShardId,
-        segment: u64,
-        runs: &[Range<u32>],
-    ) -> Result<(), Fault> {
-        let key = FileKey { kind: SegmentKind::Packed, shard, segment };
-        let path = self.parts.files.path(key);
-        let file = match self.parts.files.open_to_write(key, false) {
-            Ok(file) => file,
-            Err(fault) if is_missing(&fault) => return Ok(()),
-            Err(fault) => return Err(fault),
-        };
-        for run in runs {
-            self.punch_range(&*file, &path, u64::from(run.start), u64::from(run.end))?;
-        }
-        file.sync_blocking().map_err(|error| Fault::io("fdatasync", &path, 0, &error))
-    }
-
-    /// What a packed segment takes of the disk, and its length; nothing where it is gone. Errors: `Fault::Io`.
-    pub(crate) fn measure_packed(&self, shard: ShardId, segment: u64) -> Result<[u64; 2], Fault> {
-        let key = FileKey { kind: SegmentKind::Packed, shard, segment };
-        let path = self.parts.files.path(key);
-        // Not through the table of open files: those are for readers.
-        match self.parts.files.disk().open(&path, OpenMode::default()) {
-            Ok(file) => {
-                let length = file.length().map_err(|error| Fault::io("stat", &path, 0, &error))?;
-                Ok([allocated(&*file, &path)?, length])
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok([0, 0]),
-            Err(error) => Err(Fault::io("open", &path, 0, &error)),
         }
     }
 

@@ -437,7 +437,7 @@ fn config(disk: &SimDisk, index_root: &Path) -> StoreConfig {
     config.index_root = index_root.to_path_buf();
     config.limits.fold_entries = 60;
     config.bodyless = counted::BODYLESS;
-    // Small bodies come and go, some move to other keys, and what dies is punched.
+    // Small bodies come and go, and lie in segments of their own.
     config.passing = TableSet::range(operations::TABLE, operations::TABLE);
     // A large batch fills most of a segment, so that the log rolls often and moved bodies outlive segments.
     config.log_segment_bytes = 256 << 10;

@@ -2,7 +2,7 @@
 //! Invariant: decoding undoes encoding; damaged bytes are `Fault::Corrupt`.
 //!
 //! ```text
-//! version u8 (1) | created ms number | fresh ms number | access minute number | content type bytes | provenance
+//! version u8 (1) | created ms number | fresh ms number | access second number | content type bytes | provenance
 //! provenance = token bytes | address bytes (0, 4 or 16 of them)
 //! ```
 
@@ -22,8 +22,8 @@ pub struct Entry {
     pub created_ms: u64,
     /// The last time that an upload of it was acknowledged; nothing takes it away for one lease period from then on.
     pub fresh_ms: u64,
-    /// The minute under which it lies in the order of use.
-    pub access_minute: u32,
+    /// The second under which it lies in the order of use.
+    pub access_second: u32,
     /// The media type that its last upload named.
     pub content_type: Option<Box<str>>,
     /// Who brought it first.
@@ -37,7 +37,7 @@ impl Entry {
         let mut out = FieldWriter::new(VERSION);
         out.number(self.created_ms);
         out.number(self.fresh_ms);
-        out.number(u64::from(self.access_minute));
+        out.number(u64::from(self.access_second));
         out.bytes(self.content_type.as_deref().unwrap_or_default().as_bytes());
         write_provenance(&mut out, &self.by);
         out.into_bytes()
@@ -53,7 +53,7 @@ impl Entry {
         Ok(Entry {
             created_ms: head.created_ms,
             fresh_ms: head.fresh_ms,
-            access_minute: head.access_minute,
+            access_second: head.access_second,
             content_type: head.content_type.map(Box::from),
             by,
         })
@@ -68,7 +68,7 @@ pub struct EntryHead<'a> {
     /// As in [`Entry`].
     pub fresh_ms: u64,
     /// As in [`Entry`].
-    pub access_minute: u32,
+    pub access_second: u32,
     /// As in [`Entry`].
     pub content_type: Option<&'a str>,
 }
@@ -85,16 +85,16 @@ fn read_head(value: &[u8]) -> Result<(FieldReader<'_>, EntryHead<'_>), Fault> {
     let head = EntryHead {
         created_ms: reader.number()?,
         fresh_ms: reader.number()?,
-        access_minute: read_minute(&mut reader)?,
+        access_second: read_second(&mut reader)?,
         content_type: Some(reader.text()?).filter(|text| !text.is_empty()),
     };
     Ok((reader, head))
 }
 
-/// Reads a minute.
-pub(crate) fn read_minute(reader: &mut FieldReader<'_>) -> Result<u32, Fault> {
-    let minute = reader.number()?;
-    u32::try_from(minute).map_err(|_| reader.damaged("has an impossible minute"))
+/// Reads a second.
+pub(crate) fn read_second(reader: &mut FieldReader<'_>) -> Result<u32, Fault> {
+    let second = reader.number()?;
+    u32::try_from(second).map_err(|_| reader.damaged("has an impossible second"))
 }
 
 /// Writes who brought something.
@@ -130,7 +130,7 @@ mod tests {
         let entry = |address| Entry {
             created_ms: 1_800_000_000_000,
             fresh_ms: 1_800_000_000_001,
-            access_minute: 30_000_000,
+            access_second: 1_800_000_000,
             content_type: Some("text/plain".into()),
             by: Provenance { token: "abcdefgh".into(), address },
         };
@@ -149,7 +149,7 @@ mod tests {
             assert!(Entry::decode(&[&bytes[..], &[0]].concat()).is_err());
             let head = EntryHead::decode(&bytes).expect("decodes");
             assert_eq!(head.content_type, entry.content_type.as_deref());
-            assert_eq!(head.access_minute, entry.access_minute);
+            assert_eq!(head.access_second, entry.access_second);
         }
     }
 

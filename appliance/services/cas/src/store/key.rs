@@ -2,7 +2,7 @@
 //! Invariant: decoding undoes encoding; damaged bytes are `Fault::Corrupt` and never size an allocation beyond their own length.
 //!
 //! ```text
-//! version u8 (1) | created ms number | access minute number | nonce u128
+//! version u8 (1) | created ms number | access second number | nonce u128
 //! | count number | (name bytes | value bytes)*   metadata
 //! | count number | (digest 32 | length number)*  references
 //! | inline value bytes | provenance
@@ -15,7 +15,7 @@ use store::Fault;
 use store::fields::{FieldReader, FieldWriter};
 
 use super::RECORD_STORED_BYTES;
-use super::entry::{read_minute, read_provenance, write_provenance};
+use super::entry::{read_provenance, read_second, write_provenance};
 use crate::digest::{DIGEST_BYTES, Digest};
 use crate::namespace::Provenance;
 
@@ -45,8 +45,8 @@ pub struct Reference {
 pub struct KeyRecord {
     /// When it was written.
     pub created_ms: u64,
-    /// The minute under which it lies in the order of use.
-    pub access_minute: u32,
+    /// The second under which it lies in the order of use.
+    pub access_second: u32,
     /// Tells it from every other record that was ever under its key.
     pub nonce: u128,
     /// What the dialect keeps with it.
@@ -65,7 +65,7 @@ impl KeyRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = FieldWriter::new(VERSION);
         out.number(self.created_ms);
-        out.number(u64::from(self.access_minute));
+        out.number(u64::from(self.access_second));
         out.fixed(self.nonce);
         out.number(self.metadata.len() as u64);
         for (name, value) in &self.metadata {
@@ -84,7 +84,7 @@ impl KeyRecord {
 
     /// Reads a stored value. Errors: `Fault::Corrupt`.
     pub fn decode(encoded: &[u8]) -> Result<KeyRecord, Fault> {
-        let (mut reader, created_ms, access_minute, nonce) = read_head(encoded)?;
+        let (mut reader, created_ms, access_second, nonce) = read_head(encoded)?;
         let mut metadata = Vec::new();
         for _ in 0..reader.count()? {
             metadata.push((Box::from(reader.text()?), Box::from(reader.text()?)));
@@ -99,17 +99,17 @@ impl KeyRecord {
         if !reader.is_empty() {
             return Err(reader.damaged("is longer than its fields"));
         }
-        Ok(KeyRecord { created_ms, access_minute, nonce, metadata, references, value, by })
+        Ok(KeyRecord { created_ms, access_second, nonce, metadata, references, value, by })
     }
 }
 
-/// What evicts and touches key records needs of one: the minute of its access, the nonce.
+/// What evicts and touches key records needs of one: the second of its access, the nonce.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyHead {
     /// As in [`KeyRecord`].
     pub created_ms: u64,
     /// As in [`KeyRecord`].
-    pub access_minute: u32,
+    pub access_second: u32,
     /// As in [`KeyRecord`].
     pub nonce: u128,
 }
@@ -117,17 +117,17 @@ pub struct KeyHead {
 impl KeyHead {
     /// Reads the first fields of a stored value. Errors: `Fault::Corrupt`.
     pub fn decode(encoded: &[u8]) -> Result<KeyHead, Fault> {
-        let (_, created_ms, access_minute, nonce) = read_head(encoded)?;
-        Ok(KeyHead { created_ms, access_minute, nonce })
+        let (_, created_ms, access_second, nonce) = read_head(encoded)?;
+        Ok(KeyHead { created_ms, access_second, nonce })
     }
 }
 
 fn read_head(encoded: &[u8]) -> Result<(FieldReader<'_>, u64, u32, u128), Fault> {
     let mut reader = FieldReader::new(encoded, VERSION, "cache key")?;
     let created_ms = reader.number()?;
-    let access_minute = read_minute(&mut reader)?;
+    let access_second = read_second(&mut reader)?;
     let nonce = reader.fixed()?;
-    Ok((reader, created_ms, access_minute, nonce))
+    Ok((reader, created_ms, access_second, nonce))
 }
 
 /// What a key record takes on the disk, whose key in the store and whose value have these many bytes.
@@ -144,7 +144,7 @@ mod tests {
         let reference = |byte, length| Reference { digest: Digest::new([byte; 32]), length };
         KeyRecord {
             created_ms: 1_800_000_000_000,
-            access_minute: 30_000_000,
+            access_second: 1_800_000_000,
             nonce: 7,
             metadata: vec![("content-type".into(), "text/plain".into()), ("tag".into(), "".into())],
             references: vec![reference(1, 0), reference(0xff, u64::MAX)],
@@ -159,7 +159,7 @@ mod tests {
         let bytes = record.encode();
         assert_eq!(KeyRecord::decode(&bytes).expect("decodes"), record);
         let head = KeyHead::decode(&bytes).expect("decodes");
-        assert_eq!((head.access_minute, head.nonce), (record.access_minute, record.nonce));
+        assert_eq!((head.access_second, head.nonce), (record.access_second, record.nonce));
         for length in 0..bytes.len() {
             assert!(KeyRecord::decode(&bytes[..length]).is_err(), "length {length}");
         }

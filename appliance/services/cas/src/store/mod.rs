@@ -7,7 +7,7 @@
 //! 100 BLOBS       digest                                -> length, created; its body is the blob      blob.rs
 //! 101 ENTRIES     digest | namespace                    -> a namespace's share in a blob              entry.rs
 //! 102 KEYS        namespace | 0 | dialect | key         -> key record                                 key.rs
-//! 103 ACCESS      namespace | 0 | minute u32 | kind | digest, or dialect | key -> nothing; oldest first
+//! 103 ACCESS      namespace | 0 | second u32 | kind | digest, or dialect | key -> nothing; oldest first
 //! 104 USAGE       namespace, or nothing for the shard   -> counter: objects, stored bytes
 //! 105 PINS        as KEYS, or digest | namespace        -> until, reason, who
 //! 106 QUARANTINE  digest                                -> why, when; its body is what was found
@@ -15,7 +15,7 @@
 //! 108 BLOCKED     digest                                -> when, why, who                 block.rs
 //! 109 SCRUB       0                                     -> how far the scrubber is          scrub/place.rs
 //! ```
-//! Kind: 1 a blob, 2 a key record. Minute: since 1970. A namespace's objects are its entries and its key records; the shard's
+//! Kind: 1 a blob, 2 a key record. Second: since 1970. A namespace's objects are its entries and its key records; the shard's
 //! are its blobs and key records, so that what namespaces share counts once there.
 //!
 //! ```text
@@ -64,6 +64,15 @@ pub const BODYLESS: TableSet =
 /// The tables of the content store whose bodies come and go with what is evicted.
 pub const PASSING: TableSet = TableSet::range(BLOBS, BLOBS).with(QUARANTINE);
 
+/// Bytes of the segments in which the small blobs of a shard lie together. What is dead in one in which others live takes room of
+/// the limit, so that they are a small part of it.
+#[must_use]
+pub fn segment_bytes(max_bytes: u64, shard_count: u16) -> u32 {
+    const PART: u64 = 64;
+    let bytes = max_bytes / u64::from(shard_count.max(1)) / PART;
+    u32::try_from(bytes).unwrap_or(u32::MAX).clamp(256 << 10, 64 << 20)
+}
+
 /// What the records of a blob or a key record take beside its bytes. Measured: 256,168 blobs of 1 KiB take 89 bytes each in packed
 /// segments and 380 in the pages of the index, and the log is recycled.
 pub const RECORD_STORED_BYTES: u64 = 512;
@@ -93,7 +102,14 @@ pub fn place_of(store: &Store, digest: &Digest) -> ShardId {
     store.place(digest.as_bytes())
 }
 
-/// The minute of an instant.
+/// The second of an instant, in which the order of use counts: what came together is evicted together, and small bodies that
+/// came together lie together.
+#[must_use]
+pub fn second_of(at: Timestamp) -> u32 {
+    u32::try_from(at.0 / 1_000).unwrap_or(u32::MAX)
+}
+
+/// The minute of an instant, in which statistics count.
 #[must_use]
 pub fn minute_of(at: Timestamp) -> u32 {
     u32::try_from(at.0 / 60_000).unwrap_or(u32::MAX)
@@ -148,23 +164,23 @@ pub const KIND_KEY: u8 = 2;
 
 /// The place of a blob in the order of use of a namespace.
 #[must_use]
-pub fn blob_access_key(ns: &Namespace, minute: u32, digest: &Digest) -> Vec<u8> {
-    access_key(ns, minute, KIND_BLOB, digest.as_bytes())
+pub fn blob_access_key(ns: &Namespace, second: u32, digest: &Digest) -> Vec<u8> {
+    access_key(ns, second, KIND_BLOB, digest.as_bytes())
 }
 
 /// The place of a key record in the order of use of its namespace.
 #[must_use]
-pub fn key_access_key(name: &KeyName, minute: u32) -> Vec<u8> {
-    let mut access = access_key(name.ns(), minute, KIND_KEY, &[name.dialect() as u8]);
+pub fn key_access_key(name: &KeyName, second: u32) -> Vec<u8> {
+    let mut access = access_key(name.ns(), second, KIND_KEY, &[name.dialect() as u8]);
     access.extend_from_slice(name.key());
     access
 }
 
-fn access_key(ns: &Namespace, minute: u32, kind: u8, what: &[u8]) -> Vec<u8> {
+fn access_key(ns: &Namespace, second: u32, kind: u8, what: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(ns.as_bytes().len() + 6 + what.len());
     key.extend_from_slice(ns.as_bytes());
     key.push(0);
-    key.extend_from_slice(&minute.to_be_bytes());
+    key.extend_from_slice(&second.to_be_bytes());
     key.push(kind);
     key.extend_from_slice(what);
     key
@@ -228,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_use_is_the_order_of_minutes_within_a_namespace() {
+    fn the_order_of_use_is_the_order_of_seconds_within_a_namespace() {
         let digest = |byte| Digest::new([byte; 32]);
         let mut keys = [
             blob_access_key(&ns("b"), 1, &digest(0)),
