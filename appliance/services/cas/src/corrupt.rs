@@ -18,6 +18,8 @@ use crate::Cas;
 use crate::digest::Digest;
 use crate::find::Blob;
 use crate::namespace::Namespace;
+use crate::pins;
+use crate::stats::Reason;
 use crate::store::blob::BlobRecord;
 use crate::store::entry::EntryHead;
 use crate::store::{
@@ -79,12 +81,16 @@ impl Cas {
         let cas = self.clone();
         let quarantine = Quarantine { cas: self.clone(), digest, stored_ms };
         Plan::submit(shard, quarantine, move |cx, step| match step {
-            Ok(PutAside::All) => {
+            Ok(PutAside::All { objects, bytes }) => {
+                cas.0.counters.count_evicted(Reason::Corrupt, objects, bytes);
                 cas.0.checks.forget_all();
                 cas.0.count_corrupt();
                 then(cx, Ok(true))
             }
-            Ok(PutAside::Some) => cas.quarantine(cx, digest, stored_ms, then),
+            Ok(PutAside::Some { objects }) => {
+                cas.0.counters.count_evicted(Reason::Corrupt, objects, 0);
+                cas.quarantine(cx, digest, stored_ms, then)
+            }
             Ok(PutAside::Nothing) => then(cx, Ok(false)),
             Err(fault) => then(cx, Err(fault)),
         })
@@ -98,9 +104,10 @@ struct Quarantine {
 }
 
 enum PutAside {
-    All,
+    /// From how many namespaces this took it, and what it was.
+    All { objects: u64, bytes: u64 },
     /// Some namespaces still have it.
-    Some,
+    Some { objects: u64 },
     /// It is another blob, or none.
     Nothing,
 }
@@ -126,23 +133,26 @@ impl Operation for Quarantine {
             return Ok(Outcome::Rollback(PutAside::Nothing));
         }
         let stored = i64::try_from(stored_bytes(blob.length)).unwrap_or(i64::MAX);
-        if self.drop_entries(tx, stored)? {
-            return Ok(Outcome::Commit(PutAside::Some));
+        let (objects, has_more) = self.drop_entries(tx, stored)?;
+        if has_more {
+            return Ok(Outcome::Commit(PutAside::Some { objects }));
         }
         tx.delete(BLOBS, key);
+        // Pins of what is gone would hold their share of the limit for nothing.
+        pins::drop_of_blob(tx, &self.cas.0, &self.digest)?;
         count_of_shard(tx, &self.cas.0, -1, -stored)?;
         let aside = Aside { at_ms: tx.now().0, stored_ms: blob.created_ms, length: blob.length };
         make_room(tx, &self.digest, &aside)?;
         let is_kept = blob.length <= QUARANTINE_BYTES_MAX;
         let bodies = if is_kept { record.bodies.into_iter().map(Body::Kept).collect() } else { Vec::new() };
         tx.put(QUARANTINE, key, &aside.encode(), bodies, false);
-        Ok(Outcome::Commit(PutAside::All))
+        Ok(Outcome::Commit(PutAside::All { objects, bytes: stored.unsigned_abs() }))
     }
 }
 
 impl Quarantine {
-    /// Takes the blob from its namespaces; whether there are more of them.
-    fn drop_entries(&self, tx: &mut Tx<'_>, stored: i64) -> Result<bool, Fault> {
+    /// Takes the blob from its namespaces: from how many, and whether there are more of them.
+    fn drop_entries(&self, tx: &mut Tx<'_>, stored: i64) -> Result<(u64, bool), Fault> {
         let start = self.digest.as_bytes();
         let mut entries: Vec<(Namespace, Result<u32, Fault>)> = Vec::new();
         let mut has_more = false;
@@ -159,6 +169,7 @@ impl Quarantine {
                 Some(_) | None => ControlFlow::Break(()),
             }
         })?;
+        let objects = entries.len() as u64;
         for (ns, access_second) in entries {
             // Without a damaged entry's place in the order of use: whoever walks that finds nothing there, and goes on.
             if let Ok(second) = access_second {
@@ -167,7 +178,7 @@ impl Quarantine {
             tx.delete(ENTRIES, crate::store::EntryKey::new(&self.digest, &ns).as_bytes());
             count_of_namespace(tx, &self.cas.0, &ns, -1, -stored)?;
         }
-        Ok(has_more)
+        Ok((objects, has_more))
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) struct Evicted {
     /// Bytes that namespaces have less.
     pub(crate) bytes_of_namespaces: u64,
     pub(crate) kept_leased: u64,
+    pub(crate) kept_pinned: u64,
     /// There may be more that is to go.
     pub(crate) more: bool,
     /// Where a dry run goes on.
@@ -233,7 +234,9 @@ impl Evict {
         }
         let is_leased = self.shared.leases.look(digest).is_leased(now) && !planted::is(Plant::LeaseIgnored);
         run.evicted.kept_leased += u64::from(is_leased);
-        if is_leased || pins::is_pinned(tx, &self.shared, key.as_bytes(), self.rules.now)? {
+        let is_pinned = !is_leased && pins::is_pinned(tx, &self.shared, key.as_bytes(), self.rules.now)?;
+        run.evicted.kept_pinned += u64::from(is_pinned);
+        if is_leased || is_pinned {
             return self.keep(tx, second, |tx, second_now| move_entry(tx, ns, digest, second_now));
         }
         if self.rules.dry.is_none() && !condemn(&self.shared, &self.condemned, digest, now) {
@@ -282,6 +285,7 @@ impl Evict {
             return Ok(Some(Verdict::Left));
         }
         if pins::is_pinned(tx, &self.shared, &key, self.rules.now)? {
+            run.evicted.kept_pinned += 1;
             return self.keep(tx, second, |tx, second_now| move_key(tx, name, second_now));
         }
         if self.rules.dry.is_none() {

@@ -2,9 +2,10 @@
 //! Invariant: a collection takes no more than an eviction may; it writes nothing of itself, so that a start simply ends it.
 //! Leaves to evict.rs: what a slice takes away.
 
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::store::{Fault, ShardId, Timestamp};
+use ::store::{Direction, Fault, ShardId, Timestamp};
 use plan::Context;
 
 use crate::Cas;
@@ -47,7 +48,7 @@ pub struct GcState {
     pub freed_objects: u64,
     /// Bytes that are free, or would be.
     pub freed_bytes: u64,
-    /// Objects that were kept since they are leased.
+    /// Objects that were kept since they are leased, or came or were used within a lease period.
     pub kept_leased: u64,
     /// Shards that are done, and how many there are.
     pub shards_done: (u32, u32),
@@ -89,6 +90,8 @@ pub(crate) struct Mark {
     /// Still to be freed.
     bytes: u64,
     walk: Option<Walk>,
+    /// Objects that are kept and told of already, or that are gone only in a dry run's account.
+    counted: u64,
 }
 
 impl Jobs {
@@ -156,7 +159,7 @@ pub(crate) fn look(
     if begins {
         let bytes = shared.jobs.share_of(cx, id, shard)?;
         let walk = request.dry_run.then_some(Walk::Begin);
-        loaded.shard(shard).marks().gc = Mark { id, is_done: false, bytes, walk };
+        loaded.shard(shard).marks().gc = Mark { id, bytes, walk, ..Mark::default() };
     }
     let marks = loaded.shard(shard).marks();
     if marks.gc.is_done {
@@ -176,11 +179,11 @@ pub(crate) fn look(
     Ok(Some(Box::new(move |cx, then: Then| {
         // Leases of the process before may run, of which nobody knows: nothing may go.
         if !shared.may_evict(cx.now) && !request.dry_run {
-            note(&shared, cx.now, shard, id, &Ok(Evicted::default()));
+            note(&shared, cx, shard, id, &Ok(Evicted::default()));
             return then(cx, Ok(false));
         }
         slice(&Arc::clone(&shared), shard, rules, move |cx, outcome| {
-            let more = note(&shared, cx.now, shard, id, &outcome);
+            let more = note(&shared, cx, shard, id, &outcome);
             then(cx, outcome.map(|_| more))
         })
     })))
@@ -216,7 +219,13 @@ fn shares(cx: &Context<'_>, request: &GcRequest) -> Result<Vec<u64>, Fault> {
 }
 
 /// Notes what a slice came to. Gives whether there is more to do on the shard.
-fn note(shared: &Shared, now: Timestamp, shard: ShardId, id: u64, outcome: &Result<Evicted, Fault>) -> bool {
+fn note(
+    shared: &Shared,
+    cx: &Context<'_>,
+    shard: ShardId,
+    id: u64,
+    outcome: &Result<Evicted, Fault>,
+) -> bool {
     let Some(loaded) = shared.loaded() else { return false };
     let mut marks = loaded.shard(shard).marks();
     let mut list = shared.jobs.list();
@@ -228,11 +237,19 @@ fn note(shared: &Shared, now: Timestamp, shard: ShardId, id: u64, outcome: &Resu
             job.state.freed_objects += evicted.objects;
             job.state.freed_bytes += evicted.bytes;
             job.state.kept_leased += evicted.kept_leased;
+            let dry_objects = if job.request.dry_run { evicted.objects } else { 0 };
+            marks.gc.counted += evicted.kept_leased + evicted.kept_pinned + dry_objects;
             if marks.gc.bytes != u64::MAX {
                 marks.gc.bytes = marks.gc.bytes.saturating_sub(of_rules);
             }
             marks.gc.walk = evicted.order.clone().map(Walk::From);
             more = evicted.more && marks.gc.bytes > 0;
+            // The walk ends before what was used or brought of late. Only of one that falls short of its aim all the rest was kept.
+            let takes_all = job.request.target_bytes.is_some() && job.request.older_than_days.is_none();
+            if takes_all && !more && marks.gc.bytes > 0 {
+                let left = objects_of(cx, shard, job.request.ns.as_ref()).unwrap_or(0);
+                job.state.kept_leased += left.saturating_sub(marks.gc.counted);
+            }
         }
         Err(_) => job.state.failed_shards += 1,
     }
@@ -241,10 +258,29 @@ fn note(shared: &Shared, now: Timestamp, shard: ShardId, id: u64, outcome: &Resu
         job.state.shards_done.0 += 1;
         if job.state.shards_done.0 >= job.state.shards_done.1 {
             job.state.is_done = true;
-            job.state.ended_ms = Some(now.0);
-            let took_ms = now.0.saturating_sub(job.state.began_ms);
+            job.state.ended_ms = Some(cx.now.0);
+            let took_ms = cx.now.0.saturating_sub(job.state.began_ms);
             shared.counters.gc_ms.fetch_add(took_ms, std::sync::atomic::Ordering::Relaxed);
         }
     }
     more
+}
+
+/// Entries and key records of a shard: those of a namespace, or all. Errors: a view's.
+fn objects_of(cx: &Context<'_>, shard: ShardId, ns: Option<&Namespace>) -> Result<u64, Fault> {
+    let view = cx.store.view(shard)?;
+    if let Some(ns) = ns {
+        return Ok(u64::try_from(view.counter(USAGE, ns.as_bytes())?[0]).unwrap_or(0));
+    }
+    let mut names = Vec::new();
+    let mut scan = view.scan(USAGE, Bound::Unbounded, Direction::Forward);
+    while let Some((key, _)) = scan.next()? {
+        names.extend(Namespace::parse(key));
+    }
+    drop(scan);
+    let mut objects = 0;
+    for name in names {
+        objects += u64::try_from(view.counter(USAGE, name.as_bytes())?[0]).unwrap_or(0);
+    }
+    Ok(objects)
 }

@@ -72,6 +72,22 @@ fn a_blob_that_more_namespaces_have_than_one_operation_takes_is_taken_from_all()
         world.ask(|cx, done| world.cas.quarantine(cx, digest, stored_ms, done)).await.expect("done");
         assert_eq!((world.count(BLOBS), world.count(ENTRIES), world.usage(None)), (0, 0, [0, 0]));
         assert_eq!(world.count(cas::store::ACCESS), 0);
+        let evicted = world.cas.figures(world.clock.now()).evicted[cas::Reason::Corrupt as usize];
+        assert_eq!(evicted, [501, cas::store::stored_bytes(5)]);
+    });
+}
+
+#[test]
+fn what_is_put_aside_is_pinned_no_more() {
+    with_world("cas-pinned", driver::settings(), |world| async move {
+        let digest = world.put(ns("ci"), b"bytes").await.expect("stored").digest;
+        let pin = cas::Pin { until: None, stored_bytes: 0, reason: "a test".into(), who: "test".into() };
+        let what = cas::Pinned::Blob(ns("ci"), digest);
+        world.ask(|cx, done| world.cas.pin(cx, &what, pin, done)).await.expect("pinned");
+        let stored_ms = world.find(ns("ci"), digest).await.expect("readable").expect("there").stored_ms;
+        world.ask(|cx, done| world.cas.quarantine(cx, digest, stored_ms, done)).await.expect("done");
+        let figures = world.cas.figures(world.clock.now());
+        assert_eq!((figures.pinned_objects, figures.pinned_bytes, world.count(cas::store::PINS)), (0, 0, 0));
     });
 }
 
