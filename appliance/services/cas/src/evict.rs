@@ -172,6 +172,8 @@ impl Evict {
             }
             let until = next.min(self.rules.before_second.saturating_sub(1));
             let (found, mut passed) = oldest_of(tx, run, &ns, &place, until)?;
+            // A namespace that has nothing takes its time too.
+            run.looked_at += usize::from(found.is_empty());
             let mut last = place;
             for Found { key, second, named } in found {
                 if self.has_enough(run) {

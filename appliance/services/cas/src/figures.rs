@@ -30,7 +30,7 @@ pub struct Figures {
     pub logical_bytes: u64,
     /// Bytes that are stored.
     pub stored_bytes: u64,
-    /// Bytes on the disk of what is gone: the next fold gives them back, or they share a block with what is there.
+    /// Bytes on the disk of what is gone: the next fold sees to them, or they lie in segments in which others live.
     pub kept_bytes: u64,
     /// Bytes that are promised to uploads under way.
     pub reserved_bytes: u64,

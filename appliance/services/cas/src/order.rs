@@ -70,12 +70,16 @@ impl Order {
 
     /// The namespace with the oldest, of those that may be looked at, and the second up to which it is the oldest.
     pub(crate) fn oldest(&self, may: impl Fn(&Namespace) -> bool) -> Option<(Namespace, u32)> {
-        let mut seconds: Vec<(u32, Namespace)> =
-            self.places.iter().filter(|(ns, _)| may(ns)).map(|(ns, place)| (place.second, *ns)).collect();
-        seconds.sort_unstable();
-        let (second, ns) = *seconds.first()?;
-        let next = seconds.get(1).map_or(NEVER, |(second, _)| *second);
-        (second != NEVER).then_some((ns, next))
+        let (mut oldest, mut next) = (None, NEVER);
+        let mut least = NEVER;
+        for (ns, place) in self.places.iter().filter(|(ns, place)| place.second != NEVER && may(ns)) {
+            if place.second < least {
+                (oldest, next, least) = (Some(*ns), least, place.second);
+            } else {
+                next = next.min(place.second);
+            }
+        }
+        Some((oldest?, next))
     }
 
     /// The oldest second of the shard.
