@@ -7,7 +7,7 @@
 //! PACKED value = live_bytes u64 | total_bytes u64 [| head_bytes u64, of the segments of passing tables]; little-endian
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ use crate::planted::{self, Plant};
 use crate::record::{BodyRef, Record};
 use crate::shared::Shared;
 use crate::tables::{APPLIED_KEY, FOLDING_KEY, PACKED, record_key};
-use crate::types::{INLINE_BYTES_MAX, LogPosition, ShardId, TableId};
+use crate::types::{INLINE_BYTES_MAX, LogPosition, ShardId, TableId, TableSet};
 use crate::warm::{ColdMeter, warm_overlay};
 
 /// Entries in one LMDB transaction at most. Each may dirty a page, which LMDB keeps in memory until the commit (and spills
@@ -77,6 +77,14 @@ struct Usage {
     written: u64,
     /// Heads and keys, where the segment is one of passing tables.
     head_bytes: Option<u64>,
+}
+
+/// What one transaction of a fold works on.
+#[derive(Default)]
+struct Chunk<'o> {
+    usage: BTreeMap<u64, Usage>,
+    /// Where bodies of passing tables lie already: by their place in the log and the key that names them.
+    placed: HashMap<(LogPosition, &'o [u8]), BodyRef>,
 }
 
 /// What is booked of a packed segment.
@@ -140,7 +148,6 @@ impl Folder {
     fn fold_all(&mut self, order: &FoldOrder, committed: &mut [PackedMark; 2]) -> Result<FoldReport, Fault> {
         let started = Instant::now();
         let index = order.shared.shard(order.shard).index();
-        let mut usage = BTreeMap::new();
         let mut entries = 0_u64;
         let gone = lock(&self.gone).clone();
         // While the marker is there, a part of an earlier try may be in the index: "fresh" says nothing then.
@@ -152,6 +159,8 @@ impl Folder {
         cursor.seek_first();
         loop {
             let mut txn = index.write()?;
+            let mut chunk = Chunk::default();
+            self.place_passing(order, cursor.key(), &mut chunk)?;
             let mut in_txn = 0;
             while let Some(key) = cursor.key() {
                 if in_txn == TXN_ENTRY_COUNT_MAX {
@@ -164,7 +173,7 @@ impl Folder {
                     if order.shared.shard(order.shard).is_bodyless(key) {
                         fold_bodyless(index, &mut txn, key, &seen)?;
                     } else {
-                        self.fold_entry(order, &mut txn, key, &seen, &mut usage)?;
+                        self.fold_entry(order, &mut txn, key, &seen, &mut chunk)?;
                     }
                     in_txn += 1;
                 }
@@ -173,7 +182,7 @@ impl Folder {
             entries += in_txn as u64;
             let is_last = cursor.key().is_none();
             let (mut empty_packed, mut sparse_packed, mut dead) = (Vec::new(), Vec::new(), BTreeMap::new());
-            write_usage(index, &mut txn, &std::mem::take(&mut usage))?;
+            write_usage(index, &mut txn, &chunk.usage)?;
             if is_last {
                 for segment in &gone {
                     index.delete(&mut txn, &record_key(PACKED, &segment.to_be_bytes()))?;
@@ -208,13 +217,13 @@ impl Folder {
         }
     }
 
-    fn fold_entry(
+    fn fold_entry<'o>(
         &mut self,
         order: &FoldOrder,
         txn: &mut RwTxn<'_>,
-        key: &[u8],
+        key: &'o [u8],
         seen: &Seen<'_>,
-        usage: &mut BTreeMap<u64, Usage>,
+        chunk: &mut Chunk<'o>,
     ) -> Result<(), Fault> {
         let shard = order.shared.shard(order.shard);
         let (index, is_passing) = (shard.index(), shard.is_passing(key));
@@ -224,7 +233,7 @@ impl Folder {
         } else {
             match index.get(txn, key) {
                 Ok(Some(old)) => {
-                    release(old, order.shard, usage)?;
+                    release(old, order.shard, &mut chunk.usage)?;
                     true
                 }
                 Ok(None) => false,
@@ -246,9 +255,9 @@ impl Folder {
         let mut bodies = record.bodies;
         for body in &mut bodies {
             if let BodyRef::Log { position, length, crc } = body {
-                *body = self.move_body(key, is_passing, (*position, *length, *crc), usage)?;
+                *body = self.move_body(key, is_passing, (*position, *length, *crc), chunk)?;
             } else if let BodyRef::Packed { segment, length, .. } = body {
-                usage.entry(*segment).or_default().live_change += i64::from(*length);
+                chunk.usage.entry(*segment).or_default().live_change += i64::from(*length);
             }
         }
         self.scratch.clear();
@@ -264,14 +273,46 @@ impl Folder {
         order.shared.kept.folded(order.shard, small_bytes, dead);
     }
 
-    /// Copies a body from the log to where it stays.
-    fn move_body(
+    /// Copies the bodies that passing tables name in the entries from a key on, as many as a transaction takes, from the log to
+    /// where they stay, in the order in which they came: what came together goes together, whatever its keys.
+    fn place_passing<'o>(
         &mut self,
-        key: &[u8],
-        is_passing: bool,
-        (position, length, crc): (LogPosition, u32, u32),
-        usage: &mut BTreeMap<u64, Usage>,
-    ) -> Result<BodyRef, Fault> {
+        order: &'o FoldOrder,
+        from: Option<&[u8]>,
+        chunk: &mut Chunk<'o>,
+    ) -> Result<(), Fault> {
+        let shard = order.shared.shard(order.shard);
+        let Some(from) = from.filter(|_| shard.kinds.passing != TableSet::EMPTY) else { return Ok(()) };
+        let mut cursor = order.frozen.cursor();
+        cursor.seek(from);
+        let (mut bodies, mut count) = (Vec::new(), 0);
+        while let Some(key) = cursor.key().filter(|_| count < TXN_ENTRY_COUNT_MAX) {
+            if let Some(seen) = cursor.get(order.checkpoint.lsn, 0) {
+                count += 1;
+                let value = seen.value.filter(|value| shard.is_passing(key) && may_have_bodies(value));
+                for body in value.map(Record::decode).transpose()?.into_iter().flat_map(|record| record.bodies) {
+                    if let BodyRef::Log { position, length, crc } = body
+                        && length as usize > INLINE_BYTES_MAX
+                    {
+                        bodies.push((position, key, length, crc));
+                    }
+                }
+            }
+            cursor.next();
+        }
+        bodies.sort_unstable();
+        // What a record names twice is copied for the second time when its turn comes.
+        bodies.dedup();
+        for (position, key, length, crc) in bodies {
+            let bytes = self.read_log((position, length, crc))?;
+            let place = self.passing.append(TableId(key[0]), &key[1..], &bytes)?;
+            chunk.placed.insert((position, key), place);
+        }
+        Ok(())
+    }
+
+    /// Reads a body. Errors: `Fault::Corrupt` where it is not the one that its record says.
+    fn read_log(&self, (position, length, crc): (LogPosition, u32, u32)) -> Result<Vec<u8>, Fault> {
         let mut bytes = vec![0; length as usize];
         self.log.read_blocking(position, &mut bytes)?;
         let found = hash::crc32c(&bytes);
@@ -281,13 +322,30 @@ impl Folder {
                 position.segment, position.offset
             )));
         }
-        if bytes.len() <= INLINE_BYTES_MAX {
-            return Ok(BodyRef::Inline(bytes));
-        }
-        let packed = if is_passing { &mut self.passing } else { &mut self.packed };
-        let place = packed.append(TableId(key[0]), &key[1..], &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Copies a body from the log to where it stays, unless it is there already.
+    fn move_body<'o>(
+        &mut self,
+        key: &'o [u8],
+        is_passing: bool,
+        (position, length, crc): (LogPosition, u32, u32),
+        chunk: &mut Chunk<'o>,
+    ) -> Result<BodyRef, Fault> {
+        let place = match chunk.placed.remove(&(position, key)) {
+            Some(place) => place,
+            None => {
+                let bytes = self.read_log((position, length, crc))?;
+                if bytes.len() <= INLINE_BYTES_MAX {
+                    return Ok(BodyRef::Inline(bytes));
+                }
+                let packed = if is_passing { &mut self.passing } else { &mut self.packed };
+                packed.append(TableId(key[0]), &key[1..], &bytes)?
+            }
+        };
         if let BodyRef::Packed { segment, .. } = place {
-            let usage = usage.entry(segment).or_default();
+            let usage = chunk.usage.entry(segment).or_default();
             usage.live_change += i64::from(length);
             usage.written += u64::from(length);
             if is_passing {
