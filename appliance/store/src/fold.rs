@@ -290,7 +290,8 @@ impl Folder {
             if let Some(seen) = cursor.get(order.checkpoint.lsn, 0) {
                 count += 1;
                 let value = seen.value.filter(|value| shard.is_passing(key) && may_have_bodies(value));
-                for body in value.map(Record::decode).transpose()?.into_iter().flat_map(|record| record.bodies) {
+                let record = value.map(Record::decode).transpose()?;
+                for body in record.into_iter().flat_map(|record| record.bodies) {
                     if let BodyRef::Log { position, length, crc } = body
                         && length as usize > INLINE_BYTES_MAX
                     {
