@@ -52,6 +52,8 @@ BLOCK_BYTES = 512
 # zerobench: the measured time does not count, and what comes before it does not fail.
 VOID = 1
 SAMPLE_SECONDS = 1.0
+# Of the samples.
+SHOWN_EACH = 30
 LOAD_SECONDS_MARGIN = 120
 
 
@@ -105,6 +107,9 @@ class Watch:
         self.most_directory = max(self.most_directory, counted - self.empty_directory_bytes)
         self.most_beside = max(self.most_beside, beside)
         self.samples += 1
+        if self.samples % SHOWN_EACH == 0:
+            kept = stats["kept_bytes"]
+            print(f"cache-eviction: {stats['objects']:,} blobs, {stats['stored_bytes']:,} bytes and {kept:,} gone and not given back; {counted:,} in its directory", flush=True)
 
     def run(self) -> None:
         try:
@@ -178,13 +183,12 @@ def phase(watch: Watch, seconds: int, options: argparse.Namespace) -> Phase:
             paced = ["--rate", str(rate), "--poisson", "--connections", "16", "--warm-up", "1", "--seconds", str(seconds), "--json", str(out)]
             command = zerobench(watch.server, *paced, *more, *sizes(BODY_BYTES_MAX))
             loads.append((name, out, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)))
-        told = {}
+        told, said = {}, {}
         for name, out, process in loads:
-            said, _ = process.communicate(timeout=seconds + LOAD_SECONDS_MARGIN)
+            said[name], _ = process.communicate(timeout=seconds + LOAD_SECONDS_MARGIN)
+        for name, out, process in loads:
             if process.returncode != 0:
-                for _, _, other in loads:
-                    other.kill()
-                raise SystemExit(f"cache-eviction: the {name}s ended with {process.returncode}: {said}")
+                raise SystemExit(f"cache-eviction: the {name}s ended with {process.returncode}:\n" + "\n".join(said.values()))
             told[name] = json.loads(out.read_text())["peers"][0]["rounds"][0]
     read, write = told["read"], told["write"]
     return Phase(read["p99_us"], read["max_us"], write["p99_us"], read["good_count"], write["good_count"])

@@ -26,8 +26,12 @@ use crate::server::process::{Process, Usage};
 const WATCH: Duration = Duration::from_millis(50);
 /// A server from which nothing good came for so long, or for a quarter of the measured time, is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
-/// Requests made ahead of the clock per worker at most.
+/// Requests made ahead of the clock per worker at most, unless a schedule has more.
 const PLAN_COUNT_MAX: usize = 400_000;
+/// Requests made ahead per worker of any schedule at most: they are in memory.
+const SCHEDULE_COUNT_MAX: usize = 4_000_000;
+/// What a schedule may have beyond its mean.
+const SCHEDULE_MARGIN: f64 = 1.1;
 
 /// When requests leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,6 +75,18 @@ impl Load {
     fn connections_of(&self, worker: usize) -> usize {
         let workers = self.cores.len();
         self.connections / workers + usize::from(worker < self.connections % workers)
+    }
+
+    /// Requests that a worker makes ahead of the clock at most.
+    fn plan_count_max(&self) -> usize {
+        match self.pace {
+            Pace::Closed => PLAN_COUNT_MAX,
+            Pace::Open { rate, .. } => {
+                let seconds = (self.warm_up + self.measured).as_secs_f64();
+                let due = rate * seconds * SCHEDULE_MARGIN / self.cores.len().max(1) as f64;
+                (due as usize).clamp(PLAN_COUNT_MAX, SCHEDULE_COUNT_MAX)
+            }
+        }
     }
 }
 
@@ -359,7 +375,7 @@ enum Lanes {
 fn prepare(load: &Load, target: &Target, scenario: &dyn Scenario, worker: usize) -> Result<Ready, String> {
     let core = load.cores[worker];
     let mut runtime = runtime::start(core).map_err(|error| format!("io_uring on core {core}: {error}"))?;
-    let mut plan = scenario.plan(target, worker, PLAN_COUNT_MAX)?;
+    let mut plan = scenario.plan(target, worker, load.plan_count_max())?;
     match runtime.block_on(connect(load, target, worker)) {
         Ok(lanes) => Ok(Ready { runtime, plan, lanes }),
         Err(error) => {
