@@ -7,7 +7,6 @@
 
 mod capability;
 mod compute;
-mod deadline;
 mod delivery;
 mod dynamic;
 mod dynamic_kv;
@@ -31,7 +30,6 @@ mod workflow;
 
 pub use capability::{Capabilities, Capability, Service, Support};
 pub use compute::{Compute, RunInstanceOptions};
-pub use deadline::within;
 pub use delivery::{Delivery, HeartbeatOptions, ReceiveStreamOptions};
 pub use dynamic::{DynFunctions, DynPubSub};
 pub use dynamic_kv::DynKeyValueStore;

@@ -1,13 +1,12 @@
 //! Buckets and objects.
 
 use super::capability::{Capabilities, Service};
-use super::deadline::within;
 use super::object_stream::{
     ByteRange, GetStreamOptions, ObjectStream, ObjectVersion, PutCondition, PutResult, PutStreamOptions,
 };
 use crate::common::{
     BODY_COLLECTED_BYTES_MAX, BucketMetadata, ByteStream, CloudResult, Failure, ItemStream, ListResult,
-    Metadata, ObjectMetadata,
+    Metadata, ObjectMetadata, within,
 };
 use async_trait::async_trait;
 use bytes::Bytes;

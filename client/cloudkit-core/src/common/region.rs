@@ -44,6 +44,14 @@ macro_rules! regions {
                     Self::new($provider, $code, $name)
                 }
             )*
+
+            /// The region of this provider and code, with its name if it is a known one and with the code for a name if not.
+            pub fn find(provider: &str, code: &str) -> Self {
+                match (provider, code) {
+                    $(($provider, $code) => Self::$function(),)*
+                    _ => Self::new(provider, code, code),
+                }
+            }
         }
     };
 }
@@ -94,6 +102,13 @@ mod tests {
         assert_eq!(Region::oracle_uk_london_1().to_string(), "oracle/uk-london-1");
         assert_eq!(Region::zero_local().to_string(), "zero/local");
         assert_eq!(Region::new("zero", "rack-7", "Cellar").to_string(), "zero/rack-7");
+    }
+
+    #[test]
+    fn a_known_region_is_found_with_its_name() {
+        assert_eq!(Region::find("zero", "local"), Region::zero_local());
+        assert_eq!(Region::find("aws", "eu-west-1"), Region::aws_eu_west_1());
+        assert_eq!(Region::find("aws", "mars-1"), Region::new("aws", "mars-1", "mars-1"));
     }
 
     #[test]

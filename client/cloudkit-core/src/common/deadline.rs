@@ -1,6 +1,8 @@
 //! The end of patience with a whole call, waits and retries included.
 
-use crate::common::{CloudError, ErrorDetail, Failure};
+use super::detail::ErrorDetail;
+use super::error::CloudError;
+use super::failure::Failure;
 use std::time::Duration;
 
 /// The call's outcome if it comes within the deadline; without one, whenever it comes. The call is dropped at its deadline.
