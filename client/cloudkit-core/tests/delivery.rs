@@ -144,6 +144,16 @@ async fn work_keeps_its_message_and_those_that_wait_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_will_take_any_more_is_not_kept() {
+    let queue = Prepared::new([Ok(vec!["a", "b"])]);
+    let mut stream = queue.receive_stream("u", ReceiveStreamOptions::new());
+    let first = next(&mut stream).await;
+    drop(stream);
+    first.hold(tokio::time::sleep(Duration::from_secs(11))).await.unwrap();
+    assert_eq!(queue.notes(), ["receive", "keep a 30"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_shorter_than_a_beat_asks_for_nothing() {
     let queue = Prepared::new([Ok(vec!["a"])]);
     let mut stream = queue.receive_stream("u", ReceiveStreamOptions::new());

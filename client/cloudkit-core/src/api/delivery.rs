@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -88,8 +88,8 @@ impl Default for ReceiveStreamOptions {
 pub struct Delivery<'a> {
     queue: Arc<dyn Receipts + 'a>,
     message: Message,
-    /// Those of the same receive that nobody took from the stream yet.
-    waiting: Waiting,
+    /// Those of the same receive that nobody took from the stream yet; gone with the stream, since nobody will take them.
+    waiting: Weak<Mutex<VecDeque<Message>>>,
     heartbeat: HeartbeatOptions,
 }
 
@@ -143,7 +143,7 @@ impl Delivery<'_> {
         loop {
             tokio::time::sleep_until(next).await;
             next = Instant::now() + self.heartbeat.every;
-            let waiting: Vec<Message> = locked(&self.waiting).iter().cloned().collect();
+            let waiting = self.waiting.upgrade().map(|waiting| locked(&waiting).clone()).unwrap_or_default();
             if let Err(error) = self.queue.extend(&self.message, self.heartbeat.visibility_timeout).await
                 && !error.is_retryable()
             {
@@ -224,7 +224,10 @@ pub(super) fn stream<'a, Q: MessageQueue + ?Sized>(
                     }
                 }
             };
-            Ok((vec![Delivery { queue: receipts, message, waiting, heartbeat }], Some(())))
+            Ok((
+                vec![Delivery { queue: receipts, message, waiting: Arc::downgrade(&waiting), heartbeat }],
+                Some(()),
+            ))
         }
     })
 }
