@@ -132,7 +132,9 @@ impl Signer {
     ) -> Result<Seed, WireError> {
         headers.insert(AMZ_DATE, HeaderValue::from_str(date.as_str()).map_err(unfit)?);
         if let Some(token) = &keys.session_token {
-            headers.insert(AMZ_SECURITY_TOKEN, HeaderValue::from_str(token).map_err(unfit)?);
+            let mut token = HeaderValue::from_str(token).map_err(unfit)?;
+            token.set_sensitive(true);
+            headers.insert(AMZ_SECURITY_TOKEN, token);
         }
         let digest;
         let payload_hash: &[u8] = match payload {
@@ -168,8 +170,10 @@ impl Signer {
         ] {
             line.extend_from_slice(part);
         }
-        headers
-            .insert(header::AUTHORIZATION, HeaderValue::from_maybe_shared(Bytes::from(line)).map_err(unfit)?);
+        let mut line = HeaderValue::from_maybe_shared(Bytes::from(line)).map_err(unfit)?;
+        // It comes once: HPACK keeps it out of its table, and Debug out of logs.
+        line.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, line);
         Ok(Seed { key, date, scope: scope.into(), signature })
     }
 
@@ -372,6 +376,17 @@ mod tests {
         let signer = Signer::new();
         drop(signer.key(&keys("verysecret"), b"20130524", "us-east-1", "s3"));
         assert!(!format!("{signer:?}").contains("verysecret"));
+    }
+
+    #[test]
+    fn signatures_and_tokens_are_shown_to_nobody() {
+        let keys = Keys { session_token: Some("tok".into()), ..keys("one") };
+        let subject =
+            Subject { method: "GET", path: "/", query: "", host: "h", service: "s3", region: "us-east-1" };
+        let mut headers = HeaderMap::new();
+        let date = AmzDate::of(0);
+        Signer::new().sign_headers(&subject, &keys, Payload::Unsigned, &mut headers, date).unwrap();
+        assert!(headers[header::AUTHORIZATION].is_sensitive() && headers[AMZ_SECURITY_TOKEN].is_sensitive());
     }
 
     #[test]
