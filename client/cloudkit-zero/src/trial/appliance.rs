@@ -73,12 +73,21 @@ impl Appliance {
                 std::fs::read_to_string(path).map(Some)
             }
         }
-        Settings::new(&self.url, Arc::new(Chain(Found(self.directory.join("data/credentials")))))
+        let keys = Arc::new(Chain(Found(self.directory.join("data/credentials"))));
+        let settings = Settings::new(&self.url, keys);
+        Settings { connect: patient(), attempt: PATIENCE, stall: PATIENCE, ..settings }
     }
 
     fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
+}
+
+/// A machine that stands still for a while makes no test fail.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+fn patient() -> ConnectOptions {
+    ConnectOptions { timeout: PATIENCE, ..ConnectOptions::default() }
 }
 
 impl Drop for Appliance {
@@ -116,16 +125,16 @@ async fn every_awkward_key_is_put_got_and_reached_by_presigned_addresses() {
     let caller = appliance.caller();
     make_bucket(&caller).await;
     let pool = crate::pool::Pool::new(
-        crate::connect::Connector::new(
-            crate::connect::Target::parse(&appliance.url).unwrap(),
-            ConnectOptions::default(),
-        ),
+        crate::connect::Connector::new(crate::connect::Target::parse(&appliance.url).unwrap(), patient()),
         PoolOptions::default(),
     );
     let bare = async |method: Method, url: &str, mut body: Outgoing| {
         let path = Bytes::copy_from_slice(url.strip_prefix(&appliance.url).expect("it begins so").as_bytes());
         let head = Head { method, path_and_query: path, headers: HeaderMap::new(), answer_bytes: 0 };
-        let mut reply = wire::send(&pool, head, &mut body, &Waits::default()).await.expect("it is answered");
+        let mut reply =
+            wire::send(&pool, head, &mut body, &Waits { head: PATIENCE, stall: PATIENCE, deadline: None })
+                .await
+                .expect("it is answered");
         (reply.status, reply.body.collect(usize::MAX).await.expect("it is whole"))
     };
     for key in test_keys() {
@@ -250,11 +259,8 @@ async fn tls_is_spoken_to_a_peer_whose_authority_is_named() {
     let arguments = ["--tls-cert", "own.pem", "--tls-key", "key.pem"];
     let Some(appliance) = Appliance::start("tls", &arguments, &files) else { return };
     let ca_file = Some(appliance.directory.join("authority.pem"));
-    let named = ConnectOptions {
-        ca_file: ca_file.clone(),
-        server_name: Some("zero.test".into()),
-        ..Default::default()
-    };
+    let named =
+        ConnectOptions { ca_file: ca_file.clone(), server_name: Some("zero.test".into()), ..patient() };
     let caller = Caller::new(Settings { connect: named, ..appliance.settings() }).unwrap();
     make_bucket(&caller).await;
     caller
@@ -265,8 +271,8 @@ async fn tls_is_spoken_to_a_peer_whose_authority_is_named() {
     assert_eq!((caller.in_flight().connections, caller.in_flight().http1), (1, 0), "ALPN chose HTTP/2");
     // Under another name, and without the authority, there is no trust and nothing is sent.
     for connect in [
-        ConnectOptions { ca_file, ..Default::default() },
-        ConnectOptions { server_name: Some("zero.test".into()), ..Default::default() },
+        ConnectOptions { ca_file, ..patient() },
+        ConnectOptions { server_name: Some("zero.test".into()), ..patient() },
     ] {
         let policy = Arc::new(cloudkit_core::spi::NoRetry);
         let caller = Caller::new(Settings { connect, policy, ..appliance.settings() }).unwrap();
