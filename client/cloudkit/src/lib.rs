@@ -1,0 +1,35 @@
+//! One Rust API for objects, tables, queues and topics, over ZeroCloud and the public clouds.
+//!
+//! A program is written against the traits of [`api`] and takes its provider at one place:
+//!
+//! ```
+//! use cloudkit::prelude::*;
+//!
+//! async fn backup<S: ObjectStorage>(store: &S, name: &str, data: &[u8]) -> CloudResult<()> {
+//!     if !store.bucket_exists("backups").await? {
+//!         store.create_bucket("backups").await?;
+//!     }
+//!     store.put_object("backups", name, data).await
+//! }
+//! ```
+//!
+//! What a provider lacks, its `capabilities()` say before anyone calls it. Errors name provider, operation, resource, code
+//! and request, and what would help.
+//!
+//! | Layer | Holds |
+//! |---|---|
+//! | [`common`] | errors, regions, configuration, metadata, streams |
+//! | [`spi`] | what a program may replace: credentials, retries, metrics, logs |
+//! | [`api`] | one trait per service |
+//! | [`core`](mod@core) | context, executor, a cloud chosen at run time |
+//! | [`facade`] | where a program begins |
+#![forbid(unsafe_code)]
+
+pub mod facade;
+pub mod prelude;
+
+pub use cloudkit_api;
+pub use cloudkit_core;
+pub use cloudkit_core::{api, common, core, spi};
+pub use cloudkit_spi;
+pub use facade::*;

@@ -1,0 +1,77 @@
+//! The entry of the facade: every constructor builds offline, and a provider that is not linked is named.
+
+use cloudkit::prelude::*;
+
+#[tokio::test]
+async fn every_constructor_builds_without_a_server() {
+    let contexts = [
+        (CloudKit::aws(), ProviderType::Aws, None),
+        (CloudKit::azure(), ProviderType::Azure, None),
+        (CloudKit::gcp(), ProviderType::Gcp, None),
+        (CloudKit::oracle(), ProviderType::Oracle, None),
+        (CloudKit::zero(), ProviderType::Zero, Some("http://localhost:8080")),
+        (CloudKit::cloudemu(ProviderType::Aws), ProviderType::Aws, Some("http://localhost:4566")),
+        (CloudKit::cloudemu(ProviderType::Azure), ProviderType::Azure, Some("http://localhost:4567")),
+        (CloudKit::cloudemu(ProviderType::Gcp), ProviderType::Gcp, Some("http://localhost:4568")),
+        (CloudKit::cloudemu(ProviderType::Oracle), ProviderType::Oracle, Some("http://localhost:4569")),
+        (CloudKit::cloudemu(ProviderType::Zero), ProviderType::Zero, Some("http://localhost:8080")),
+    ];
+    for (builder, provider, endpoint) in contexts {
+        let context = builder.build().await.unwrap();
+        assert_eq!(context.provider(), provider);
+        assert_eq!(context.config.endpoint.as_deref(), endpoint);
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_all_setters_compiles_and_counts() {
+    let config = CloudConfig::builder().max_retries(5).build().unwrap();
+    let context = CloudKit::from_config(ProviderType::Zero, config)
+        .region(Region::zero_local())
+        .endpoint("http://127.0.0.1:1")
+        .auth_provider(StaticAuthProvider::new(Credentials::new("a", "b")))
+        .retry_policy(FixedDelay::new(std::time::Duration::ZERO, 9))
+        .metrics(NoopMetrics)
+        .build()
+        .await
+        .unwrap();
+    assert_eq!(context.region().to_string(), "zero/local");
+    assert_eq!(context.retry_policy.max_attempts(), 9);
+    assert_eq!(context.config.max_retries, 5);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_linked_is_refused_by_its_feature() {
+    for (url, feature) in [("az://", "azure"), ("gs://", "gcp"), ("oci://", "oracle")] {
+        let refused = CloudKit::from_url(url).await.unwrap_err();
+        assert!(
+            matches!(&refused, CloudError::Config(text) if text.contains(&format!("`{feature}`"))),
+            "{refused}"
+        );
+    }
+    let refused =
+        CloudKit::from_config(ProviderType::Azure, CloudConfig::default()).connect().await.unwrap_err();
+    assert!(refused.to_string().contains("`azure`"), "{refused}");
+}
+
+#[test]
+fn the_layers_go_by_all_their_names() {
+    fn same<T>(_: fn(T), _: fn(T)) {}
+    same(|_: cloudkit::common::Region| (), |_: cloudkit::cloudkit_spi::Region| ());
+    same(|_: cloudkit::core::CloudContext| (), |_: cloudkit::cloudkit_spi::CloudContext| ());
+    same(|_: cloudkit::spi::LogLevel| (), |_: cloudkit::cloudkit_spi::LogLevel| ());
+    same(|_: cloudkit::api::LogLevel| (), |_: cloudkit::cloudkit_api::LogLevel| ());
+    same(|_: LogLevel| (), |_: cloudkit::cloudkit_api::LogLevel| ());
+    same(|_: cloudkit::cloudkit_core::OperationExecutor| (), |_: OperationExecutor| ());
+    same(|_: cloudkit::CloudKit| (), |_: cloudkit::facade::CloudKit| ());
+}
+
+/// The prelude brings no module named `core` along, so that this compiles beside it.
+mod beside_the_prelude {
+    use cloudkit::prelude::*;
+    use core::fmt::Debug;
+
+    fn _shown(region: &Region) -> &dyn Debug {
+        region
+    }
+}
