@@ -565,3 +565,28 @@ pub fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_has_all_its_requests_made_ahead_and_a_closed_loop_so_many_as_always() {
+        let load = |pace| Load {
+            pace,
+            connections: 1,
+            streams: 0,
+            warm_up: Duration::from_secs(1),
+            measured: Duration::from_secs(599),
+            answers_max: None,
+            silence_max: None,
+            cores: vec![0],
+            seed: 1,
+        };
+        let open = |rate| load(Pace::Open { rate, arrivals: Arrivals::Poisson }).plan_count_max();
+        assert_eq!(load(Pace::Closed).plan_count_max(), PLAN_COUNT_MAX);
+        assert_eq!(open(10.0), PLAN_COUNT_MAX);
+        assert!(open(1_000.0) >= 650_000, "more than its 600,000 and a margin");
+        assert_eq!(open(1e9), SCHEDULE_COUNT_MAX);
+    }
+}

@@ -416,3 +416,29 @@ fn pieces(
     });
     fault.map_or(Ok(pieces), Err)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(id: u64, receives: &[(u64, u32)]) -> Batch {
+        let taken = |(sequence, receive_count): &(u64, u32)| Taken {
+            sequence: Sequence(*sequence),
+            state: State { receive_count: *receive_count, ..State::default() },
+            record: Vec::new(),
+        };
+        Batch { id: QueueId(id), handle_key: [0; 16], taken: receives.iter().map(taken).collect() }
+    }
+
+    fn told(batch: &Batch) -> Vec<(u64, u32)> {
+        batch.taken.iter().map(|taken| (taken.sequence.0, taken.state.receive_count)).collect()
+    }
+
+    #[test]
+    fn what_two_turns_took_is_told_once_as_it_was_taken_last() {
+        let joined = Batch::joined(Some(batch(1, &[(7, 1), (8, 1)])), batch(1, &[(7, 2), (9, 1)]));
+        assert_eq!(told(&joined), [(8, 1), (7, 2), (9, 1)]);
+        let anew = Batch::joined(Some(batch(1, &[(7, 1)])), batch(2, &[(3, 1)]));
+        assert_eq!(told(&anew), [(3, 1)], "a queue that was made anew has nothing of the former one");
+    }
+}
