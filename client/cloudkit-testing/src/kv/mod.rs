@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use table::invalid;
+use table::{check_form, invalid};
 use value::Item;
 
 /// Tables and items in memory.
@@ -101,7 +101,10 @@ impl KeyValueStore for MemoryDb {
 
     async fn delete_with_condition(&self, table: &str, key: &str, condition: Condition) -> CloudResult<bool> {
         let mut state = self.shared.lock();
-        match state.tables.find_mut(table).and_then(|table| table.delete(key, Some(&condition))) {
+        let deleted = check_form(None, Some(&condition))
+            .and_then(|()| state.tables.find_mut(table))
+            .and_then(|table| table.delete(key, Some(&condition)));
+        match deleted {
             Err(refusal) if refusal.is_failed_condition() => Ok(false),
             deleted => Ok(deleted.map(|()| true).of("DeleteItem", &name(table, key))?),
         }
@@ -115,7 +118,10 @@ impl KeyValueStore for MemoryDb {
 
     async fn update(&self, table: &str, key: &str, updates: HashMap<String, Value>) -> CloudResult<()> {
         let mut state = self.shared.lock();
-        let updated = state.tables.find_mut(table).and_then(|table| table.update(key, updates));
+        let item = Value::Object(updates.clone().into_iter().collect());
+        let updated = check_form(Some(&item), None)
+            .and_then(|()| state.tables.find_mut(table))
+            .and_then(|table| table.update(key, updates));
         Ok(updated.of("UpdateItem", &name(table, key))?)
     }
 
@@ -126,7 +132,9 @@ impl KeyValueStore for MemoryDb {
         options: KvQueryOptions,
     ) -> CloudResult<ListResult<T>> {
         let state = self.shared.lock();
-        let page = state.tables.find(table).and_then(|table| table.query(partition_key, &options));
+        let page = check_form(None, options.filter.as_ref())
+            .and_then(|()| state.tables.find(table))
+            .and_then(|table| table.query(partition_key, &options));
         let (items, token) = page.of("Query", &name(table, partition_key))?;
         let items = items.into_iter().map(read).collect::<CloudResult<_>>()?;
         Ok(ListResult::new(items, PaginationToken(token)))
@@ -149,7 +157,8 @@ impl KeyValueStore for MemoryDb {
         let items = items.iter().map(|(key, item)| Ok((*key, serde_json::to_value(item)?)));
         let items = items.collect::<CloudResult<Vec<(&str, Value)>>>()?;
         let mut state = self.shared.lock();
-        let written = state.tables.find_mut(table).and_then(|table| {
+        let checked = items.iter().try_for_each(|(_, item)| check_form(Some(item), None));
+        let written = checked.and_then(|()| state.tables.find_mut(table)).and_then(|table| {
             distinct(items.iter().map(|(key, _)| key))?;
             items.iter().try_for_each(|(key, item)| table.check_put(key, item))?;
             items.iter().try_for_each(|(key, item)| table.put(key, item, None).map(|_| ()))
@@ -188,7 +197,9 @@ impl KeyValueStore for MemoryDb {
         ItemStream::pages(move |_: Option<()>| {
             let items = {
                 let state = self.shared.lock();
-                let found = state.tables.find(table).and_then(|found| match options.page_items {
+                let checked = check_form(None, options.filter.as_ref());
+                let found = checked.and_then(|()| state.tables.find(table));
+                let found = found.and_then(|found| match options.page_items {
                     Some(0) => Err(invalid("a page has at least one item")),
                     Some(_) | None => found.scan(options.filter.as_ref()),
                 });

@@ -76,6 +76,14 @@ impl Tables {
         if parts.is_empty() || parts.len() > TRANSACT_COUNT_MAX {
             return Err(invalid("a transaction has 1 to 100 parts"));
         }
+        for part in parts {
+            match part {
+                TransactItem::Put { item, condition, .. } => check_form(Some(item), condition.as_ref())?,
+                TransactItem::Delete { condition, .. } => check_form(None, condition.as_ref())?,
+                TransactItem::Check { condition, .. } => check_form(None, Some(condition))?,
+                _ => return Err(invalid("a part of a kind that is not known")),
+            }
+        }
         let mut named = BTreeSet::new();
         let mut changes = Vec::with_capacity(parts.len());
         let mut failed = None;
@@ -289,6 +297,20 @@ impl Table {
         let held = self.items.values().filter(|item| filter.as_ref().is_none_or(|filter| filter.holds(item)));
         Ok(held.map(|item| self.outgoing(item)).collect())
     }
+}
+
+/// Checks what needs no table to be known, as the service does before it looks for one: the form and size of an item, and
+/// the condition.
+pub(super) fn check_form(item: Option<&Value>, condition: Option<&Condition>) -> Outcome<()> {
+    if let Some(item) = item {
+        let Value::Object(item) = normal(item, 0)? else {
+            return Err(invalid("an item is a value that serializes to a JSON object"));
+        };
+        if item_bytes(&item) > ITEM_BYTES_MAX {
+            return Err(invalid("an item has at most 400 KiB"));
+        }
+    }
+    condition.map(Checked::new).transpose().map(|_| ())
 }
 
 fn check_table_name(name: &str) -> Outcome<()> {

@@ -51,6 +51,9 @@ async fn pages(
             )));
         }
         numbers.extend(page.items.iter().filter_map(|item| item["n"].as_u64()));
+        if numbers.len() > 1_000 {
+            return Err(crate::case::wrong("the query has no end"));
+        }
         match page.next_token.0 {
             None => return Ok(numbers),
             Some(token) => options.continuation_token = Some(token),

@@ -162,6 +162,9 @@ pub(super) async fn listed(
     loop {
         let page = storage.list_objects(bucket, options.clone()).await?;
         all.extend(page.items.iter().map(|object| json!([object.key, object.size, object.etag])));
+        if all.len() > LISTED_COUNT_MAX {
+            return Ok(json!("the listing has no end"));
+        }
         match page.next_token.0 {
             None => return Ok(Value::Array(all)),
             Some(token) => options = options.continuation_token(token),
@@ -179,3 +182,6 @@ pub(super) fn unordered(mut values: Vec<Value>) -> Value {
 pub(super) fn item_key(key: usize) -> &'static str {
     ITEM_KEYS[key]
 }
+
+/// More than a sequence has names for.
+const LISTED_COUNT_MAX: usize = 1_000;

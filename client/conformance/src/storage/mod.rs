@@ -77,9 +77,15 @@ async fn keys<S: ObjectStorage + ?Sized>(
             return Err(crate::case::wrong(format!("{} objects on a page of {max}", page.items.len())));
         }
         keys.extend(page.items.into_iter().map(|object| object.key));
+        if keys.len() > LISTED_COUNT_MAX {
+            return Err(crate::case::wrong("the listing has no end"));
+        }
         match page.next_token.0 {
             None => return Ok(keys),
             Some(token) => options.continuation_token = Some(token),
         }
     }
 }
+
+/// More than any case writes.
+const LISTED_COUNT_MAX: usize = 10_000;

@@ -207,6 +207,9 @@ async fn versions<S: ObjectStorage + ?Sized>(
     loop {
         let page = service.list_versions(bucket, options.clone()).await?;
         all.extend(page.items);
+        if all.len() > super::LISTED_COUNT_MAX {
+            return Err(wrong("the listing has no end"));
+        }
         match page.next_token.0 {
             None => return Ok(all),
             Some(token) => options.continuation_token = Some(token),
