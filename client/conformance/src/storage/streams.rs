@@ -150,6 +150,22 @@ pub(super) async fn a_stream_tells_facts_and_place_of_a_part<S: ObjectStorage + 
     refused("of nothing", none, "NotFound Object")
 }
 
+pub(super) async fn a_stream_is_read_on_a_condition<S: ObjectStorage + ?Sized, U: Subject>(
+    service: &S,
+    subject: &U,
+) -> Shown {
+    let name = bucket(service, subject).await?;
+    service.put_object(&name, "key", b"one").await?;
+    let etag = service.head_object(&name, "key").await?.etag.unwrap_or_default();
+    let get = async |options| service.get_stream(&name, "key", options).await;
+    same!("the known one", get(GetStreamOptions::new().if_match(&etag)).await?.body.collect(9).await?, "one");
+    refused("unchanged", get(GetStreamOptions::new().if_none_match(&etag)).await, "NotModified")?;
+    service.put_object(&name, "key", b"two").await?;
+    refused("another one", get(GetStreamOptions::new().if_match(&etag)).await, "PreconditionFailed")?;
+    same!("changed", get(GetStreamOptions::new().if_none_match(&etag)).await?.body.collect(9).await?, "two");
+    Ok(())
+}
+
 pub(super) async fn a_body_that_fails_writes_nothing<S: ObjectStorage + ?Sized, U: Subject>(
     service: &S,
     subject: &U,
