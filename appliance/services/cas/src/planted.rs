@@ -9,7 +9,7 @@
 pub(crate) enum Plant {
     /// What is leased is evicted all the same.
     LeaseIgnored,
-    /// What was just uploaded is evicted.
+    /// What was used or uploaded within a lease period is looked at, and what was just uploaded is evicted.
     FreshEvicted,
     /// What is pinned is evicted.
     PinIgnored,

@@ -211,6 +211,9 @@ pub(crate) fn quota_rules(
 
 /// What was used in this second or later was used within one lease period.
 pub(crate) fn unused_before(shared: &Shared, now: Timestamp) -> u32 {
+    if planted::is(Plant::FreshEvicted) {
+        return u32::MAX;
+    }
     second_of(Timestamp(now.0.saturating_sub(shared.lease_ms()))).saturating_add(1)
 }
 

@@ -17,7 +17,7 @@ const CATCHES: [(&str, &[&str]); 10] = [
     ("SharedBlobTaken", &["is promised and gone", "which is gone"]),
     ("UsageForgotten", &["the totals of", "over its quota", "the limit is"]),
     ("GraceSkipped", &["is promised and gone"]),
-    ("SlotFreedEarly", &["is promised and gone"]),
+    ("SlotFreedEarly", &["is promised and gone", "stayed, used at"]),
     ("TouchForgotten", &["stayed, used at"]),
     ("ReservationForgotten", &["the limit is", "over its quota"]),
     ("BlockIgnored", &["is blocked and was served or taken", "is blocked and stored"]),

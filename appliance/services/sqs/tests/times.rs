@@ -300,6 +300,19 @@ fn a_receive_finds_what_is_ready_behind_more_old_messages_than_one_turn_takes_aw
 }
 
 #[test]
+fn a_receive_that_hides_nothing_gives_nothing_twice() {
+    with_world("twice", |world| async move {
+        let line = dead_letters_amid_others(&world, 120).await;
+        // More than one turn takes away lies behind the first, which is visible again when the next turn looks.
+        world.clock.advance(Duration::from_secs(150));
+        assert_eq!(line.bodies(10, 0).await, ["first"]);
+        let mut both = line.bodies(10, 0).await;
+        both.sort();
+        assert_eq!(both, ["first", "last"]);
+    });
+}
+
+#[test]
 fn what_a_poll_that_went_away_would_have_taken_goes_to_the_next() {
     with_world("gone", |world| async move {
         let line = Line::new(&world, "q", json!({})).await;

@@ -110,10 +110,12 @@ struct Batch {
 }
 
 impl Batch {
-    /// What several turns took. A queue that was made anew in between has nothing of the former one.
+    /// What several turns took. A queue that was made anew in between has nothing of the former one. A message that became
+    /// visible again in between and was taken once more is told once, as it was taken last: its former handle is void.
     fn joined(former: Option<Batch>, batch: Batch) -> Batch {
         match former.filter(|former| former.id == batch.id) {
             Some(mut former) => {
+                former.taken.retain(|taken| batch.taken.iter().all(|again| again.sequence != taken.sequence));
                 former.taken.extend(batch.taken);
                 former
             }
@@ -252,7 +254,8 @@ impl Receive {
         }
         let count_left = self.count_max.saturating_sub(taken.len());
         let batch = Batch { id, handle_key: record.handle_key, taken };
-        if is_cut && count_left > 0 {
+        // What stays visible would be taken again by the next turn of the same receive.
+        if is_cut && count_left > 0 && due_ms > tx.now().0 {
             let more = Receive {
                 count_max: count_left,
                 wait_seconds: Some(0),
