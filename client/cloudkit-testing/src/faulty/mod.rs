@@ -63,7 +63,10 @@ impl<T> Faulty<T> {
         operation: &'static str,
         call: impl Future<Output = Result<R, E>>,
     ) -> Result<R, E> {
-        let fault = locked(&self.course).next(operation);
+        let (fault, number) = {
+            let mut course = locked(&self.course);
+            (course.next(operation), course.calls())
+        };
         match fault {
             None | Some(Fault::Truncated(_) | Fault::Duplicate) => call.await,
             Some(Fault::Delay(time)) => {
@@ -73,6 +76,7 @@ impl<T> Faulty<T> {
             Some(Fault::ReplyLost) => {
                 // Only a reply that says yes is lost: of a refusal nothing has taken effect.
                 call.await?;
+                locked(&self.course).happened(number, operation, Fault::ReplyLost);
                 Err(fault_error(&Fault::ReplyLost, operation).into())
             }
             Some(fault) => Err(fault_error(&fault, operation).into()),

@@ -136,10 +136,18 @@ impl Course {
         if matches!(fault, Fault::Truncated(_) | Fault::Duplicate) {
             self.taken.insert(operation, fault.clone());
         }
-        if self.log.len() < LOG_COUNT_MAX {
-            self.log.push(Happened { call: self.calls, operation, fault: fault.clone() });
+        // Whether there is a reply to lose is known after the call.
+        if fault != Fault::ReplyLost {
+            self.happened(self.calls, operation, fault.clone());
         }
         Some(fault)
+    }
+
+    /// Writes into the log what went wrong with the call of this number.
+    pub(super) fn happened(&mut self, call: u64, operation: &'static str, fault: Fault) {
+        if self.log.len() < LOG_COUNT_MAX {
+            self.log.push(Happened { call, operation, fault });
+        }
     }
 
     pub(super) fn taken(&mut self, operation: &'static str) -> Option<Fault> {
