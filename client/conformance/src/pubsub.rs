@@ -34,6 +34,7 @@ where
         names_that_no_topic_may_have_are_refused
         whatever_is_asked_of_a_missing_topic_is_not_found
         a_subscription_is_there_until_it_is_ended
+        a_queue_is_subscribed_by_its_address_or_its_arn
         endpoints_that_lead_nowhere_are_refused
         each_subscribed_queue_gets_each_message
         an_envelope_carries_what_was_published
@@ -135,6 +136,20 @@ async fn a_subscription_is_there_until_it_is_ended(
     topics.publish(&arn, b"two").await?;
     let late = both.queues.receive(&queue.url, ReceiveOptions::new().max_messages(10)).await?;
     same!("no message", late.len(), 0);
+    Ok(())
+}
+
+async fn a_queue_is_subscribed_by_its_address_or_its_arn(
+    both: &Both<'_, impl PubSub, impl MessageQueue + ?Sized>,
+    subject: &impl Subject,
+) -> Shown {
+    let (topics, arn, queue) = (both.topics, both.topic(subject).await?, both.queue(subject).await?);
+    let by_address = topics.subscribe(&arn, "sqs", &queue.url).await?;
+    same!("one subscription", topics.subscribe(&arn, "sqs", &queue.endpoint).await?, by_address);
+    let config = SubscriptionConfig { push_endpoint: Some(queue.url.clone()), ..Default::default() };
+    same!("with a config", topics.subscribe_with_config(&arn, config).await?, by_address);
+    topics.publish(&arn, b"one").await?;
+    same!("a message", text_of(&both.arrived(subject, &queue.url, 1).await?[0]), "one");
     Ok(())
 }
 

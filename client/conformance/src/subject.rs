@@ -31,7 +31,7 @@ pub trait Subject: Send + Sync {
         tokio::time::sleep(time).await;
     }
 
-    /// What `subscribe` takes as the endpoint of this queue, whose name and address are given.
+    /// The ARN of this queue, whose name and address are given; its address where it has none. `subscribe` takes both.
     fn endpoint(&self, queue_name: &str, queue_url: &str) -> String {
         let _ = queue_name;
         queue_url.to_owned()

@@ -195,7 +195,7 @@ pub trait ObjectStorage: Send + Sync {
         dest_key: &str,
     ) -> CloudResult<()>;
 
-    /// Whether there is such an object.
+    /// Whether there is such an object; in a bucket that is missing there is none.
     async fn object_exists(&self, bucket: &str, key: &str) -> CloudResult<bool>;
 
     /// One page of a bucket's objects, ordered by the bytes of their keys.

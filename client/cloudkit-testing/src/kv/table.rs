@@ -1,5 +1,5 @@
 //! Tables and what changes them.
-//! Invariant: an item lies with its key in it, as the wire would have it, and without it comes out again.
+//! Invariant: an item lies with its key in it, and comes out so.
 
 use super::condition::Checked;
 use super::value::{Item, item_bytes, normal};
@@ -140,7 +140,7 @@ impl Table {
         let Value::Object(mut item) = normal(item, 0)? else {
             return Err(invalid("an item is a value that serializes to a JSON object"));
         };
-        item.insert(self.key_name.clone(), Value::from(key));
+        self.set_key(&mut item, key)?;
         let mut place = (key.to_owned(), String::new());
         if let Some(name) = &self.sort_key_name {
             let Some(Value::String(sort)) = item.get(name) else {
@@ -158,11 +158,22 @@ impl Table {
         Ok((place, item))
     }
 
-    /// The item without its key.
-    fn outgoing(&self, item: &Item) -> Item {
-        let mut item = item.clone();
-        item.remove(&self.key_name);
-        item
+    /// Puts the key into the item, which may have it already.
+    fn set_key(&self, item: &mut Item, key: &str) -> Outcome<()> {
+        let name = &self.key_name;
+        match item.get(name) {
+            Some(Value::String(own)) if own == key => Ok(()),
+            None => {
+                item.insert(name.clone(), Value::from(key));
+                Ok(())
+            }
+            Some(_) => {
+                let text = format!("the item's attribute {name} is the table's key and has another value");
+                let hint =
+                    "create_table(.., CreateTableOptions::new().key_name(\"an attribute of its own\"))";
+                Err(invalid(text).hint(hint))
+            }
+        }
     }
 
     fn check(&self, place: &(String, String), condition: Option<&Condition>) -> Outcome<()> {
@@ -189,7 +200,7 @@ impl Table {
 
     pub(super) fn get(&self, key: &str) -> Outcome<Option<Item>> {
         let place = self.place(key)?;
-        Ok(self.items.get(&place).map(|item| self.outgoing(item)))
+        Ok(self.items.get(&place).cloned())
     }
 
     /// Writes an item; gives the one that was there.
@@ -201,8 +212,7 @@ impl Table {
     ) -> Outcome<Option<Item>> {
         let (place, item) = self.incoming(key, item)?;
         self.check(&place, condition)?;
-        let old = self.items.insert(place, item);
-        Ok(old.map(|old| self.outgoing(&old)))
+        Ok(self.items.insert(place, item))
     }
 
     /// Checks that an item may be written, without writing it.
@@ -281,7 +291,7 @@ impl Table {
         {
             bytes += item_bytes(item);
             if filter.as_ref().is_none_or(|filter| filter.holds(item)) {
-                page.push(self.outgoing(item));
+                page.push(item.clone());
             }
             // As in DynamoDB, a page that is full has a token even if nothing follows.
             if read + 1 == limit || bytes > PAGE_ITEM_BYTES_MAX {
@@ -295,7 +305,7 @@ impl Table {
     pub(super) fn scan(&self, filter: Option<&Condition>) -> Outcome<Vec<Item>> {
         let filter = filter.map(Checked::new).transpose()?;
         let held = self.items.values().filter(|item| filter.as_ref().is_none_or(|filter| filter.holds(item)));
-        Ok(held.map(|item| self.outgoing(item)).collect())
+        Ok(held.cloned().collect())
     }
 }
 

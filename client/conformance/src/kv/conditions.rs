@@ -1,6 +1,6 @@
 //! Conditions: what they mean, and what is written when they hold.
 
-use super::table;
+use super::{keyed, table};
 use crate::case::{Shown, kind, refused};
 use crate::subject::Subject;
 use cloudkit_core::api::{Condition, KeyValueStore, KvPutOptions};
@@ -28,7 +28,7 @@ pub(super) async fn put_on_a_condition_writes_if_it_holds(
     let old = put(json!({"v": 3}), Condition::Equals(text("v"), json!(1))).await;
     refused("the old value", old, "PreconditionFailed")?;
     put(json!({"v": 4}), Condition::Equals(text("id"), json!("k"))).await?;
-    same!("the item", service.get::<Value>(&table, "k").await?, Some(json!({"v": 4})));
+    same!("the item", service.get::<Value>(&table, "k").await?, Some(keyed("k", json!({"v": 4}))));
     Ok(())
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn put_gives_the_old_item_if_asked(
         service.put_with_options(&table, "k", &value, options).await
     };
     same!("of none", put(json!({"v": 1}), true).await?, None);
-    same!("asked", put(json!({"v": 2}), true).await?, Some(json!({"v": 1})));
+    same!("asked", put(json!({"v": 2}), true).await?, Some(keyed("k", json!({"v": 1}))));
     same!("not asked", put(json!({"v": 3}), false).await?, None);
     Ok(())
 }
@@ -205,6 +205,7 @@ pub(super) async fn one_of_many_writers_on_a_condition_wins(
     let (a, b, c, d) = tokio::join!(put(1), put(2), put(3), put(4));
     let winners: Vec<u32> = [a?, b?, c?, d?].into_iter().flatten().collect();
     same!("the number of winners", winners.len(), 1);
-    same!("the item", service.get::<Value>(&table, "k").await?, Some(json!({"writer": winners[0]})));
+    let item = keyed("k", json!({"writer": winners[0]}));
+    same!("the item", service.get::<Value>(&table, "k").await?, Some(item));
     Ok(())
 }

@@ -11,12 +11,14 @@ use cloudkit_core::api::{CreateTableOptions, KeyValueStore};
 use conditions::*;
 use items::*;
 use more::*;
+use serde_json::Value;
 use values::*;
 
 suite! {
     /// Runs the cases of tables and items.
     kv: KeyValueStore;
-    what_was_put_comes_back_without_its_key;
+    what_was_put_comes_back_with_its_key;
+    a_key_of_its_own_is_the_key_or_refused;
     a_put_replaces_the_whole_item;
     a_missing_item_is_none;
     whatever_is_asked_of_a_missing_table_is_not_found;
@@ -43,12 +45,16 @@ suite! {
     pages_of_a_query_together_are_the_partition ["create_table"];
     a_filter_is_applied_after_the_limit ["create_table"];
     batches_above_any_request_are_read_and_written;
+    a_key_named_twice_in_a_batch_is_one_item;
+    names_in_an_update_are_literal;
     a_table_is_there_from_its_making_to_its_deletion ["create_table", "delete_table"];
     a_key_may_lie_in_any_attribute ["create_table"];
+    items_of_two_keys_hold_both ["create_table"];
     a_transaction_does_all_or_nothing ["transact"];
     a_transaction_that_breaks_a_rule_is_refused ["transact"];
     a_scan_gives_all_items_once ["scan_stream"];
     increments_add_up_whoever_makes_them ["increment"];
+    a_sum_beyond_64_bits_is_refused ["increment"];
 }
 
 /// A new table whose key lies in `id`.
@@ -69,4 +75,10 @@ async fn table_of(
     let name = subject.fresh("table");
     service.create_table(&name, options).await?;
     Ok(name)
+}
+
+/// The item as it comes back from a table of [`table`]: with its key.
+fn keyed(key: &str, mut item: Value) -> Value {
+    item["id"] = Value::from(key);
+    item
 }

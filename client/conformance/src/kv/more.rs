@@ -1,6 +1,6 @@
 //! Partitions, pages, tables, transactions, scans and increments.
 
-use super::{table, table_of};
+use super::{keyed, table, table_of};
 use crate::case::{Shown, Wrong, refused};
 use crate::subject::Subject;
 use cloudkit_core::api::{
@@ -15,7 +15,7 @@ pub(super) async fn a_partition_without_sort_key_has_one_item_at_most(
     let table = table(service, subject).await?;
     service.put(&table, "k", &json!({"v": 1})).await?;
     let query = async |key: &str, options| service.query::<Value>(&table, key, options).await;
-    same!("one", query("k", KvQueryOptions::default()).await?.items, [json!({"v": 1})]);
+    same!("one", query("k", KvQueryOptions::default()).await?.items, [keyed("k", json!({"v": 1}))]);
     same!("none", query("l", KvQueryOptions::default()).await?.items, Vec::<Value>::new());
     let filter = Some(Condition::Equals(String::from("v"), json!(2)));
     let options = KvQueryOptions { filter, ..KvQueryOptions::default() };
@@ -67,7 +67,7 @@ pub(super) async fn a_query_gives_the_order_of_the_sort_key(
 ) -> Shown {
     let table = sorted(service, subject).await?;
     let page = service.query::<Value>(&table, "p", KvQueryOptions::default()).await?;
-    let wanted: Vec<Value> = (0..12).map(|n| json!({"at": format!("{n:02}"), "n": n})).collect();
+    let wanted: Vec<Value> = (0..12).map(|n| keyed("p", json!({"at": format!("{n:02}"), "n": n}))).collect();
     same!("forward", page.items, wanted);
     let backward = KvQueryOptions { scan_forward: false, consistent_read: true, ..KvQueryOptions::default() };
     let page = service.query::<Value>(&table, "p", backward).await?;
@@ -133,7 +133,8 @@ pub(super) async fn a_key_may_lie_in_any_attribute(
 ) -> Shown {
     let table = table_of(service, subject, CreateTableOptions::new().key_name("name")).await?;
     service.put(&table, "k", &json!({"id": 7})).await?;
-    same!("the item", service.get::<Value>(&table, "k").await?, Some(json!({"id": 7})));
+    same!("the item", service.get::<Value>(&table, "k").await?, Some(json!({"id": 7, "name": "k"})));
+    refused("another key", service.put(&table, "k", &json!({"name": "l"})).await, "Validation")?;
     let condition = Condition::Equals(String::from("name"), json!("k"));
     same!("by its key", service.delete_with_condition(&table, "k", condition).await?, true);
     Ok(())
@@ -159,9 +160,9 @@ pub(super) async fn a_transaction_does_all_or_nothing(
     same!("nothing is done", service.get::<Value>(&one, "new").await?, None);
     same!("nothing is gone", service.exists(&one, "old").await?, true);
     service.transact(parts(absent())?).await?;
-    same!("the first", service.get::<Value>(&one, "new").await?, Some(json!({"v": 2})));
+    same!("the first", service.get::<Value>(&one, "new").await?, Some(keyed("new", json!({"v": 2}))));
     same!("the second", service.exists(&one, "old").await?, false);
-    same!("the third", service.get::<Value>(&two, "new").await?, Some(json!({"v": 3})));
+    same!("the third", service.get::<Value>(&two, "new").await?, Some(keyed("new", json!({"v": 3}))));
     refused("again", service.transact(parts(absent())?).await, "PreconditionFailed")
 }
 
@@ -176,6 +177,8 @@ pub(super) async fn a_transaction_that_breaks_a_rule_is_refused(
     let many = (0..101).map(|index| put(&index.to_string())).collect::<Result<Vec<_>, _>>()?;
     refused("101 parts", service.transact(many).await, "Validation")?;
     refused("an empty key", service.transact(vec![put("k")?, put("")?]).await, "Validation")?;
+    let other = TransactItem::put(&table, "l", &json!({"id": "k"}))?;
+    refused("another key", service.transact(vec![put("k")?, other]).await, "Validation")?;
     let none = TransactItem::delete(subject.fresh("none"), "k");
     refused("a missing table", service.transact(vec![put("k")?, none]).await, "NotFound Table")?;
     same!("the item", service.exists(&table, "k").await?, false);
@@ -192,6 +195,8 @@ pub(super) async fn a_scan_gives_all_items_once(
     for (index, item) in items.iter().enumerate() {
         service.put(&table, &format!("key {index}"), item).await?;
     }
+    let items: Vec<Value> =
+        items.into_iter().enumerate().map(|(index, item)| keyed(&format!("key {index}"), item)).collect();
     let scan = async |options: ScanOptions| -> Result<Vec<Value>, Wrong> {
         let mut found = service.scan_stream::<Value>(&table, options).collect(1000).await?;
         found.sort_by_key(|item| item["n"].as_u64());
@@ -220,10 +225,58 @@ pub(super) async fn increments_add_up_whoever_makes_them(
     let mut sums = [a?, b?, c?];
     sums.sort_unstable();
     same!("three at once", sums, [-1, 0, 1]);
-    same!("the item", service.get::<Value>(&table, "k").await?, Some(json!({"count": 1})));
+    same!("the item", service.get::<Value>(&table, "k").await?, Some(keyed("k", json!({"count": 1}))));
     same!("the greatest", add("max", i64::MAX).await?, i64::MAX);
     service.put(&table, "text", &json!({"count": "5"})).await?;
     refused("of a text", add("text", 1).await, "Validation")?;
-    same!("the text", service.get::<Value>(&table, "text").await?, Some(json!({"count": "5"})));
+    same!(
+        "the text",
+        service.get::<Value>(&table, "text").await?,
+        Some(keyed("text", json!({"count": "5"})))
+    );
+    Ok(())
+}
+
+pub(super) async fn a_sum_beyond_64_bits_is_refused(
+    service: &(impl KeyValueStore + ?Sized),
+    subject: &impl Subject,
+) -> Shown {
+    let table = table(service, subject).await?;
+    for (key, end, by) in [("max", i64::MAX, 1), ("min", i64::MIN, -1)] {
+        service.put(&table, key, &json!({"n": end})).await?;
+        refused(key, service.increment(&table, key, "n", by).await, "Validation")?;
+        same!(key, service.get::<Value>(&table, key).await?, Some(keyed(key, json!({"n": end}))));
+        same!(key, service.increment(&table, key, "n", -by).await?, end - by);
+        refused(key, service.increment(&table, key, "n", i64::MAX.wrapping_mul(by)).await, "Validation")?;
+    }
+    for item in [json!({"n": u64::MAX}), json!({"n": null})] {
+        service.put(&table, "k", &item).await?;
+        let what = item.to_string();
+        refused(&what, service.increment(&table, "k", "n", -1).await, "Validation")?;
+        same!(what, service.get::<Value>(&table, "k").await?, Some(keyed("k", item)));
+    }
+    service.put(&table, "k", &json!({"a": {"b": 1}})).await?;
+    same!("a literal name", service.increment(&table, "k", "a.b", 5).await?, 5);
+    let item = keyed("k", json!({"a": {"b": 1}, "a.b": 5}));
+    same!("beside the map", service.get::<Value>(&table, "k").await?, Some(item));
+    Ok(())
+}
+
+pub(super) async fn items_of_two_keys_hold_both(
+    service: &(impl KeyValueStore + ?Sized),
+    subject: &impl Subject,
+) -> Shown {
+    let table = table_of(service, subject, CreateTableOptions::new().sort_key_name("at")).await?;
+    service.put(&table, "p", &json!({"id": "p", "at": "1", "v": 1})).await?;
+    let page = service.query::<Value>(&table, "p", KvQueryOptions::default()).await?;
+    same!("both", page.items, [json!({"id": "p", "at": "1", "v": 1})]);
+    for item in [json!({"id": "q", "at": "1"}), json!({"v": 1}), json!({"at": 1}), json!({"at": ""})] {
+        refused(&item.to_string(), service.put(&table, "p", &item).await, "Validation")?;
+    }
+    let (one, two) = (json!({"at": "2", "v": 2}), json!({"at": "2", "v": 3}));
+    service.batch_write(&table, &[("p", &one), ("q", &one), ("p", &two)]).await?;
+    let page = service.query::<Value>(&table, "p", KvQueryOptions::default()).await?;
+    let values: Vec<u64> = page.items.iter().filter_map(|item| item["v"].as_u64()).collect();
+    same!("of one place the last", values, [1, 3]);
     Ok(())
 }

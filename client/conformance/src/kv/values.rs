@@ -1,6 +1,6 @@
 //! Values: what comes back of what was put.
 
-use super::table;
+use super::{keyed, table};
 use crate::case::{Shown, refused};
 use crate::subject::Subject;
 use cloudkit_core::api::KeyValueStore;
@@ -65,7 +65,7 @@ pub(super) async fn hostile_numbers_come_back_in_full(
         5e-130
     ]);
     service.put(&table, "k", &json!({"n": kept})).await?;
-    same!("the numbers", service.get::<Value>(&table, "k").await?, Some(json!({"n": kept})));
+    same!("the numbers", service.get::<Value>(&table, "k").await?, Some(keyed("k", json!({"n": kept}))));
     // Numbers that have a shorter form come back in it, and are the same numbers.
     service.put(&table, "k", &json!({"a": 1.0, "b": -0.0, "c": 1e3, "d": 100.50})).await?;
     let item = service.get::<Value>(&table, "k").await?.unwrap_or_default();
@@ -102,7 +102,7 @@ pub(super) async fn nested_and_empty_values_come_back(
         "text": "line\nend\t\"quoted\" \\ \u{1}\u{7f}\u{2028} 🦀", "deep": deep,
     });
     service.put(&table, "k", &item).await?;
-    same!("the item", service.get::<Value>(&table, "k").await?, Some(item));
+    same!("the item", service.get::<Value>(&table, "k").await?, Some(keyed("k", item)));
     let mut deeper = json!(1);
     for _ in 0..40 {
         deeper = json!([deeper]);
@@ -118,7 +118,7 @@ pub(super) async fn an_item_at_the_limit_is_kept_and_one_above_refused(
     // "id" + "k" + "a" + the text: 400 KiB to the byte.
     let item = json!({"a": "x".repeat(400 * 1024 - 4)});
     service.put(&table, "k", &item).await?;
-    same!("the item", service.get::<Value>(&table, "k").await?, Some(item));
+    same!("the item", service.get::<Value>(&table, "k").await?, Some(keyed("k", item)));
     let above = json!({"a": "y".repeat(400 * 1024 - 3)});
     refused("a byte more", service.put(&table, "k", &above).await, "Validation")?;
     refused("in a batch", service.batch_write(&table, &[("k", &above)]).await, "Validation")

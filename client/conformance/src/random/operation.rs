@@ -149,7 +149,8 @@ fn table(chance: &mut Chance) -> Operation {
     match chance.below(26) {
         0 => Operation::CreateTable(TABLES - 1),
         1 => Operation::DeleteTable(TABLES - 1),
-        2..=5 => Operation::PutItem { table, key, item: item(chance) },
+        2..=4 => Operation::PutItem { table, key, item: item(chance) },
+        5 => Operation::PutItem { table, key, item: item_with_key(chance, table, key) },
         6..=8 => Operation::PutItemIf {
             table,
             key,
@@ -171,16 +172,16 @@ fn table(chance: &mut Chance) -> Operation {
         13 | 14 => Operation::DeleteItemIf { table, key, condition: condition(chance, 2) },
         15 => Operation::ItemExists { table, key },
         16 | 17 => {
-            let name = ["n", "s", "x y", "id"][chance.below(4) as usize].to_owned();
+            let name = ["n", "s", "x y", "id", "m.k"][chance.below(5) as usize].to_owned();
             Operation::UpdateItem { table, key, name, value: value(chance, 2) }
         }
         18 => Operation::QueryItems { table, key, filter: maybe(chance) },
         19 => {
-            let keys = (0..1 + chance.below(ITEM_KEYS.len() as u64 - 1) as usize).collect();
+            let keys = keys(chance, ITEM_KEYS.len());
             Operation::BatchGet { table, keys }
         }
         20 => {
-            let items = (0..1 + chance.below(4) as usize).map(|key| (key, item(chance))).collect();
+            let items = keys(chance, 4).into_iter().map(|key| (key, item(chance))).collect();
             Operation::BatchWrite { table, items }
         }
         21 | 22 => {
@@ -191,7 +192,9 @@ fn table(chance: &mut Chance) -> Operation {
             };
             Operation::Transact { parts: vec![part(key), part((key + 1) % 4), part(4)] }
         }
-        23 | 24 => Operation::Increment { table, key, by: chance.below(2_000) as i64 - 1_000 },
+        23 => Operation::Increment { table, key, by: chance.below(2_000) as i64 - 1_000 },
+        // Two of them leave the 64 bits.
+        24 => Operation::Increment { table, key, by: i64::MAX },
         _ => Operation::Scan { table, filter: maybe(chance) },
     }
 }
@@ -244,6 +247,18 @@ fn item(chance: &mut Chance) -> Value {
             "count": chance.below(10),
         }),
     }
+}
+
+/// An item that brings its key along, or another text in the key's place. The latter only in a table that stays: of one that
+/// is gone a provider may know the key's name or not.
+fn item_with_key(chance: &mut Chance, table: usize, key: usize) -> Value {
+    let own = table == TABLES - 1 || chance.below(2) == 0;
+    json!({"n": value(chance, 0), "id": if own { ITEM_KEYS[key] } else { "another" }})
+}
+
+/// Up to so many keys, some of them twice.
+fn keys(chance: &mut Chance, count_max: usize) -> Vec<usize> {
+    (0..1 + chance.below(count_max as u64)).map(|_| chance.below(ITEM_KEYS.len() as u64) as usize).collect()
 }
 
 /// A value; with a depth of 0, a number.

@@ -35,6 +35,10 @@ impl Subject for Memory {
         Time::Virtual
     }
 
+    fn endpoint(&self, queue_name: &str, _: &str) -> String {
+        format!("arn:aws:sqs:memory:000000000000:{queue_name}")
+    }
+
     async fn open(&self, url: &str) -> Option<Result<Bytes, String>> {
         Some(self.cloud.open(url).map_err(|error| error.to_string()))
     }
