@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cloudkit_core::api::{
     Capabilities, Condition, CreateTableOptions, GetOptions, GetStreamOptions, KeyValueStore, KvGetOptions,
-    KvPutOptions, KvQueryOptions, ListOptions, Message, MessageQueue, ObjectStorage, ObjectStream,
+    KvPutOptions, KvQueryOptions, Level, ListOptions, Message, MessageQueue, ObjectStorage, ObjectStream,
     ObjectVersion, PubSub, PutOptions, PutResult, PutStreamOptions, ReceiveOptions, ScanOptions, SendOptions,
     SubscriptionConfig, TransactItem,
 };
@@ -64,6 +64,7 @@ forward! {
         presigned_put_url(bucket: &str, key: &str, expires_in: Duration) -> CloudResult<String>;
         put_stream(bucket: &str, key: &str, body: ByteStream, options: PutStreamOptions)
             -> Result<PutResult, Failure>;
+        list_level(bucket: &str, options: ListOptions) -> Result<Level, Failure>;
         list_versions(bucket: &str, options: ListOptions) -> Result<ListResult<ObjectVersion>, Failure>;
         delete_version(bucket: &str, key: &str, version_id: &str) -> Result<(), Failure>;
         set_versioning(bucket: &str, enabled: bool) -> Result<(), Failure>;

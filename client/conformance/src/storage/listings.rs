@@ -1,7 +1,7 @@
 //! Listings: order, pages, prefixes and delimiters.
 
 use super::{bucket, keys};
-use crate::case::Shown;
+use crate::case::{Shown, Wrong, refused, wrong};
 use crate::subject::Subject;
 use cloudkit_core::api::{ListOptions, ObjectStorage};
 
@@ -102,4 +102,43 @@ pub(super) async fn list_stream_gives_all_pages<S: ObjectStorage + ?Sized, U: Su
         stream.next().await.is_some_and(|one| one.is_err_and(|error| error.kind.is_not_found()))
     );
     Ok(())
+}
+
+pub(super) async fn a_level_has_its_objects_and_each_folder_once<S: ObjectStorage + ?Sized, U: Subject>(
+    service: &S,
+    subject: &U,
+) -> Shown {
+    let name = bucket(service, subject).await?;
+    for key in ["a", "b/", "b/1", "b/2/3", "b/2/4", "b/5/6", "b+/x", "c", "d/e", "é/日/1", "é/日/2"] {
+        service.put_object(&name, key, b"").await?;
+    }
+    let level = async |prefix: &str, delimiter: Option<&str>, max| -> Result<_, Wrong> {
+        let mut options = ListOptions::new().prefix(prefix).max_results(max);
+        options.delimiter = delimiter.map(String::from);
+        let (mut objects, mut folders) = (Vec::new(), Vec::new());
+        // More pages than there are keys would be a listing without an end.
+        for _ in 0..100 {
+            let page = service.list_level(&name, options.clone()).await?;
+            objects.extend(page.objects.into_iter().map(|object| object.key));
+            folders.extend(page.folders);
+            match page.next_token.0 {
+                None => return Ok(objects.join(" ") + " | " + &folders.join(" ")),
+                Some(token) => options = options.continuation_token(token),
+            }
+        }
+        Err(wrong("the level has no end"))
+    };
+    for max in [1, 2, 3, 1000] {
+        same!(format!("the root by {max}"), level("", Some("/"), max).await?, "a c | b+/ b/ d/ é/");
+        same!(format!("without delimiter by {max}"), level("", None, max).await?, "a c | b+/ b/ d/ é/");
+        same!(format!("b/ by {max}"), level("b/", Some("/"), max).await?, "b/ b/1 | b/2/ b/5/");
+        same!(format!("b by {max}"), level("b", Some("/"), max).await?, " | b+/ b/");
+        same!(format!("another delimiter by {max}"), level("é", Some("日/"), max).await?, " | é/日/");
+        same!(format!("nothing by {max}"), level("none/", Some("/"), max).await?, " | ");
+    }
+    refused(
+        "no bucket",
+        service.list_level(&subject.fresh("none"), ListOptions::new()).await,
+        "NotFound Bucket",
+    )
 }

@@ -40,6 +40,7 @@ suite! {
     a_delimiter_leaves_grouped_keys_out;
     a_prefix_may_be_any_text;
     list_stream_gives_all_pages ["list_stream"];
+    a_level_has_its_objects_and_each_folder_once ["list_level"];
     a_signed_address_reads_without_credentials ["presigned_get_url"];
     a_signed_address_writes_without_credentials ["presigned_put_url"];
     a_signed_address_for_more_than_a_week_is_refused ["presigned_get_url"];
