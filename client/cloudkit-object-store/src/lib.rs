@@ -1,4 +1,4 @@
-//! A bucket of any CloudKit provider as an [`ObjectStore`], for programs and libraries that are written against the
+//! A bucket of any CloudKit provider as an [`ObjectStore`](object_store::ObjectStore), for programs and libraries that are written against the
 //! `object_store` crate.
 //!
 //! ```
@@ -26,7 +26,7 @@
 //! | `CopyMode::Create` | a read and a create-only put, through this program: content type, storage class, metadata and tags go along |
 //! | cache control and content encoding | written, and not told by a read, since `ObjectMetadata` has no place for them |
 //! | content disposition and language | `NotImplemented` |
-//! | keys that no [`Path`] spells, such as `a//b` and `folder/` | left out of listings |
+//! | keys that no [`Path`](object_store::path::Path) spells, such as `a//b` and `folder/` | left out of listings |
 #![forbid(unsafe_code)]
 
 mod convert;
