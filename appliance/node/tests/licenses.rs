@@ -78,38 +78,13 @@ fn linked_crates() -> Vec<Crate> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    let nodes: BTreeMap<String, &Value> = metadata["resolve"]["nodes"]
-        .as_array()
-        .expect("nodes")
-        .iter()
-        .map(|node| (text(&node["id"]), node))
-        .collect();
-    let packages: BTreeMap<String, &Value> = metadata["packages"]
+    let linked = linked_names();
+    let mut crates: Vec<Crate> = metadata["packages"]
         .as_array()
         .expect("packages")
         .iter()
-        .map(|one| (text(&one["id"]), one))
-        .collect();
-    let root = packages.iter().find(|(_, one)| one["name"] == "zerocloud").expect("this package").0.clone();
-    let mut seen = BTreeSet::new();
-    let mut waiting = vec![root];
-    while let Some(id) = waiting.pop() {
-        if !seen.insert(id.clone()) {
-            continue;
-        }
-        for dependency in nodes[&id]["deps"].as_array().expect("deps") {
-            // Only what is linked: build scripts and tests do not travel in the binary.
-            let is_linked =
-                dependency["dep_kinds"].as_array().expect("kinds").iter().any(|kind| kind["kind"].is_null());
-            if is_linked {
-                waiting.push(text(&dependency["pkg"]));
-            }
-        }
-    }
-    let mut crates: Vec<Crate> = seen
-        .iter()
-        .map(|id| packages[id])
         .filter(|one| !one["source"].is_null())
+        .filter(|one| linked.contains(&(text(&one["name"]), text(&one["version"]))))
         .map(|one| Crate {
             name: text(&one["name"]),
             version: text(&one["version"]),
@@ -119,6 +94,25 @@ fn linked_crates() -> Vec<Crate> {
         .collect();
     crates.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     crates
+}
+
+/// Names and versions of what a build of this package alone links: `cargo metadata` joins the features that all members of the
+/// workspace ask for. Build scripts and tests do not travel in the binary.
+fn linked_names() -> BTreeSet<(String, String)> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "zerocloud", "--edges", "normal", "--prefix", "none", "--offline"])
+        .args(["--target", "x86_64-unknown-linux-gnu", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    let names = lines.lines().map(|line| {
+        let (name, rest) = line.split_once(" v").expect("a name and a version");
+        let version = rest.split_whitespace().next().expect("a version");
+        (name.to_owned(), version.to_owned())
+    });
+    names.collect()
 }
 
 /// Libraries in C that a crate brings along, with a licence text of their own.
