@@ -193,6 +193,20 @@ async fn conditions_that_providers_do_not_know_are_looked_at_here() {
 }
 
 #[tokio::test]
+async fn what_changes_between_a_look_and_the_read_is_looked_at_again() {
+    let store = BucketStore::new(Recorder::new(memory().await), "bucket");
+    let path = Path::from("k");
+    let old = store.put(&path, "old".into()).await.unwrap().e_tag.unwrap();
+    let get = async |options| store.get_opts(&path, options).await;
+    store.storage().change_after_head("new");
+    let none = get(GetOptions::new().with_if_match(Some(format!("{old}, \"x\"")))).await;
+    assert!(matches!(none, Err(Error::Precondition { .. })), "{none:?}");
+    store.storage().change_after_head("newest");
+    let read = get(GetOptions::new().with_if_match(Some("*"))).await.unwrap();
+    assert_eq!(read.bytes().await.unwrap(), "newest");
+}
+
+#[tokio::test]
 async fn each_failed_deletion_is_told_of_its_object() {
     let storage = memory().await;
     for key in ["a", "b", "c"] {

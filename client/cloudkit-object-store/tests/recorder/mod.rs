@@ -1,4 +1,5 @@
-//! A store that keeps what its puts of streams were given and how they ended; a plain one overrides no other new method.
+//! A store that keeps what its puts of streams were given and how their bodies ended, and whose objects can change right after
+//! a look at them. It overrides no other new method.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,12 +16,13 @@ pub struct Recorder {
     bodies: Mutex<Vec<(Option<u64>, bool)>>,
     ended: Mutex<Vec<String>>,
     end: Notify,
+    change: Mutex<Option<&'static str>>,
 }
 
 impl Recorder {
     pub fn new(inner: MemoryStore) -> Self {
         let (bodies, ended) = (Mutex::default(), Mutex::default());
-        Self { inner, plain: false, bodies, ended, end: Notify::new() }
+        Self { inner, plain: false, bodies, ended, end: Notify::new(), change: Mutex::default() }
     }
 
     /// One that can do what the default bodies can.
@@ -33,14 +35,24 @@ impl Recorder {
         self.bodies.lock().unwrap().clone()
     }
 
-    /// What each put of a stream that failed was told by its body.
+    /// How the body of each put of a stream ended: its error, or `well`.
     pub fn ended(&self) -> Vec<String> {
         self.ended.lock().unwrap().clone()
     }
 
-    /// Waits until a put of a stream has failed.
+    /// Waits until the body of a put has ended.
     pub async fn wait_for_end(&self) {
         self.end.notified().await;
+    }
+
+    /// The next object that is looked at becomes this right after.
+    pub fn change_after_head(&self, data: &'static str) {
+        *self.change.lock().unwrap() = Some(data);
+    }
+
+    fn note(&self, end: String) {
+        self.ended.lock().unwrap().push(end);
+        self.end.notify_one();
     }
 }
 
@@ -82,7 +94,12 @@ impl ObjectStorage for Recorder {
         self.inner.get_object_with_options(bucket, key, options).await
     }
     async fn head_object(&self, bucket: &str, key: &str) -> CloudResult<ObjectMetadata> {
-        self.inner.head_object(bucket, key).await
+        let facts = self.inner.head_object(bucket, key).await;
+        let change = self.change.lock().unwrap().take();
+        if let Some(data) = change {
+            self.inner.put_object(bucket, key, data.as_bytes()).await?;
+        }
+        facts
     }
     async fn delete_object(&self, bucket: &str, key: &str) -> CloudResult<()> {
         self.inner.delete_object(bucket, key).await
@@ -125,12 +142,12 @@ impl ObjectStorage for Recorder {
             match piece {
                 Ok(piece) => bytes.extend_from_slice(&piece),
                 Err(error) => {
-                    self.ended.lock().unwrap().push(error.to_string());
-                    self.end.notify_one();
+                    self.note(error.to_string());
                     return Err(error.into());
                 }
             }
         }
+        self.note(String::from("well"));
         self.inner.put_stream(bucket, key, bytes.into(), options).await
     }
 }
