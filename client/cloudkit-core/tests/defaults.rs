@@ -300,6 +300,27 @@ async fn a_listing_goes_through_all_pages() {
     assert_eq!(old.list_stream("b", from).collect(9).await.unwrap().len(), 1, "a stream begins at its token");
 }
 
+#[tokio::test]
+async fn a_level_is_made_of_all_keys_below_and_gives_each_folder_once() {
+    let old = Old::default();
+    for key in ["a/1", "a/2", "a/b/3", "a/b/4", "c", "d/5"] {
+        old.put_object("b", key, b"x").await.unwrap();
+    }
+    // Two keys make a page, so that `a/` and `a/b/` lie on two.
+    let (mut objects, mut folders, mut options, mut pages) = (vec![], vec![], ListOptions::new(), 0);
+    loop {
+        let page = old.list_level("b", options.clone()).await.unwrap();
+        pages += 1;
+        objects.extend(page.objects.into_iter().map(|object| object.key));
+        folders.extend(page.folders);
+        let Some(token) = page.next_token.0 else { break };
+        options = options.continuation_token(token);
+    }
+    assert_eq!((pages, objects, folders), (3, vec![String::from("c")], vec!["a/".into(), "d/".into()]));
+    let refused = old.list_level("b", ListOptions::new().continuation_token("2")).await.unwrap_err();
+    assert!(matches!(refused.kind, CloudError::Validation(_)), "{refused}");
+}
+
 /// The outcome of each method that is a "no", by its name.
 async fn refusals<S: ObjectStorage + ?Sized>(s: &S) -> Vec<(&'static str, Failure)> {
     let body = || ByteStream::from("x");

@@ -104,6 +104,9 @@ fn errors_are_taken_apart_and_converted() {
     assert_eq!(text(Err(std::io::Error::other("disk").into())), "IO error: disk");
     let no_json = serde_json::from_str::<u8>("x").unwrap_err();
     assert!(matches!(CloudError::from(no_json), CloudError::Serialization(_)));
+    assert!(matches!(CloudError::from(AuthError::ExpiredCredentials), CloudError::Auth(_)));
+    let no_name = NetworkError::DnsResolution(String::from("x"));
+    assert!(matches!(CloudError::from(no_name), CloudError::Network(_)));
     let error: Box<dyn Error> = CloudError::Config("c".into()).into();
     assert_eq!(error.to_string(), "Configuration error: c");
     for method in [

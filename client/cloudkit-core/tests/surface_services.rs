@@ -80,6 +80,7 @@ async fn objects<S: ObjectStorage + ?Sized>(s: &S) -> CloudResult<()> {
     // New: `?` turns a failure into a `CloudError`.
     let _: PutResult = s.put_stream("b", "k", ByteStream::from("x"), PutStreamOptions::new()).await?;
     let _: ObjectStream = s.get_stream("b", "k", GetStreamOptions::new()).await?;
+    let _: Level = s.list_level("b", ListOptions::new()).await?;
     let _: Option<Result<ObjectMetadata, Failure>> = s.list_stream("b", ListOptions::new()).next().await;
     let _: Capabilities = s.capabilities();
     Ok(())

@@ -23,6 +23,13 @@
 //! | [`api`] | one trait per service |
 //! | [`core`](mod@core) | context, executor, a cloud chosen at run time |
 //! | [`facade`] | where a program begins |
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `fs`, by default | `ByteStream::from_path` |
+//! | `testing` | `CloudKit::memory()`, addresses of `memory://`, and `testing`: clocks, `Faulty` |
+//! | `object-store` | `object_store::BucketStore`: a bucket for programs of the `object_store` crate |
+//! | `reqwest` | `From<reqwest::Error>` for `CloudError` |
 #![forbid(unsafe_code)]
 
 pub mod facade;
@@ -31,5 +38,9 @@ pub mod prelude;
 pub use cloudkit_api;
 pub use cloudkit_core;
 pub use cloudkit_core::{api, common, core, spi};
+#[cfg(feature = "object-store")]
+pub use cloudkit_object_store as object_store;
 pub use cloudkit_spi;
+#[cfg(feature = "testing")]
+pub use cloudkit_testing as testing;
 pub use facade::*;

@@ -167,6 +167,7 @@ services! {
             "put_object_with_options" "", "get_object" "", "get_object_with_options" "", "head_object" "",
             "delete_object" "", "delete_objects" "", "copy_object" "", "object_exists" "", "list_objects" "",
             "presigned_get_url" "", "presigned_put_url" "", "list_stream" "by list_objects, page by page",
+            "list_level" "by list_objects, which reads all keys below",
         }
         Difference {
             "put_stream" "collected in memory up to 64 MiB, then one put_object_with_options",

@@ -59,6 +59,7 @@ forward! {
         put_stream(bucket: &str, key: &str, body: ByteStream, options: PutStreamOptions)
             -> Result<PutResult, Failure>;
         get_stream(bucket: &str, key: &str, options: GetStreamOptions) -> Result<ObjectStream, Failure>;
+        list_level(bucket: &str, options: ListOptions) -> Result<Level, Failure>;
         list_versions(bucket: &str, options: ListOptions) -> Result<ListResult<ObjectVersion>, Failure>;
         delete_version(bucket: &str, key: &str, version_id: &str) -> Result<(), Failure>;
         set_versioning(bucket: &str, enabled: bool) -> Result<(), Failure>;

@@ -93,8 +93,13 @@ impl Default for KvQueryOptions {
     }
 }
 
-/// Tables and items. An item is a value that serializes to a JSON object; its key is a text, in an attribute that the table
-/// names and that the methods add and take away.
+/// Tables and items. An item is a value that serializes to a JSON object; its key is a text.
+///
+/// The key is part of the item, in the attribute that the table names (`id` unless the table was made with another one). An
+/// item that comes without the attribute gets it; one in which it has another value than the key is a
+/// [`Validation`](crate::common::CloudError::Validation), with the hint to make the table with another name for its key. What
+/// comes back has it, so that a type with such a field finds its key there, and one without it passes it over. The attribute
+/// of a sort key must be in the item, a text.
 ///
 /// A condition that does not hold is a [failed precondition](crate::common::CloudError::is_precondition_failed); a table
 /// that is missing is [`NotFound`](crate::common::CloudError::NotFound) with the `resource_type` `Table`.
@@ -134,7 +139,8 @@ pub trait KeyValueStore: Send + Sync {
     /// Whether there is an item of this key.
     async fn exists(&self, table: &str, key: &str) -> CloudResult<bool>;
 
-    /// Sets these attributes, and leaves the others; makes the item if there is none.
+    /// Sets these attributes, and leaves the others; makes the item if there is none. Names are those of attributes, literally:
+    /// `a.b` is the attribute of this name and leads into no map. The attributes of the key cannot be set.
     async fn update(&self, table: &str, key: &str, updates: HashMap<String, Value>) -> CloudResult<()>;
 
     /// One page of the items of a partition.
@@ -145,10 +151,10 @@ pub trait KeyValueStore: Send + Sync {
         options: KvQueryOptions,
     ) -> CloudResult<ListResult<T>>;
 
-    /// The items of these keys that are there, in no order.
+    /// The items of these keys that are there, in no order. A key that is named twice gives its item once.
     async fn batch_get<T: DeserializeOwned + Send>(&self, table: &str, keys: &[&str]) -> CloudResult<Vec<T>>;
 
-    /// Writes any number of items, each on its own.
+    /// Writes any number of items, each on its own. Of several items with one key the last is kept.
     async fn batch_write<T: Serialize + Send + Sync>(
         &self,
         table: &str,
@@ -195,7 +201,13 @@ pub trait KeyValueStore: Send + Sync {
         ItemStream::failed(self.capabilities().unsupported("scan_stream"))
     }
 
-    /// Adds to a number in one step and gives the sum. An item or attribute that is missing counts as 0.
+    /// Adds to a number in one step and gives the sum. An item or attribute that is missing counts as 0; the attribute's name is
+    /// literal, as in [`update`](Self::update).
+    ///
+    /// # Errors
+    /// A [`Validation`](crate::common::CloudError::Validation), and nothing changes, when the attribute holds no number, or the
+    /// sum lies outside of the integers of 64 bits with a sign; also when the sum has a fraction, which some providers see after
+    /// the addition only.
     async fn increment(&self, table: &str, key: &str, attribute: &str, by: i64) -> Result<i64, Failure> {
         let _ = (table, key, attribute, by);
         Err(self.capabilities().unsupported("increment"))

@@ -17,6 +17,7 @@ mod functions;
 mod identity;
 mod keys;
 mod kv;
+mod level;
 mod logs;
 mod metrics;
 mod networking;
@@ -44,6 +45,7 @@ pub use keys::{
     KeySpec, KeyState, KeyUsage, SigningAlgorithm,
 };
 pub use kv::{Condition, KeyValueStore, KvGetOptions, KvPutOptions, KvQueryOptions};
+pub use level::Level;
 pub use logs::{LogEvent, LogLevel, LoggingService};
 pub use metrics::{
     AlarmConfig, AlarmState, ComparisonOperator, MetricDataPoint, MetricDatum, MetricQuery, MetricResult,

@@ -52,7 +52,8 @@ pub trait PubSub: Send + Sync {
     /// The identity of the topic of this name.
     async fn get_topic_arn(&self, name: &str) -> CloudResult<String>;
 
-    /// Subscribes an endpoint by a protocol, such as a queue by `sqs`, and gives the subscription's identity.
+    /// Subscribes an endpoint by a protocol, and gives the subscription's identity. With `sqs` the endpoint is a queue: its
+    /// address as [`create_queue`](super::MessageQueue::create_queue) gives it, or its ARN.
     async fn subscribe(&self, topic_arn: &str, protocol: &str, endpoint: &str) -> CloudResult<String>;
 
     /// As [`subscribe`](Self::subscribe), with a filter and a place for what cannot be delivered.

@@ -1,6 +1,7 @@
 //! Buckets and objects.
 
 use super::capability::{Capabilities, Service};
+use super::level::{Grouping, Level};
 use super::object_stream::{
     ByteRange, GetStreamOptions, ObjectStream, ObjectVersion, PutCondition, PutResult, PutStreamOptions,
 };
@@ -195,7 +196,7 @@ pub trait ObjectStorage: Send + Sync {
         dest_key: &str,
     ) -> CloudResult<()>;
 
-    /// Whether there is such an object.
+    /// Whether there is such an object; in a bucket that is missing there is none.
     async fn object_exists(&self, bucket: &str, key: &str) -> CloudResult<bool>;
 
     /// One page of a bucket's objects, ordered by the bytes of their keys.
@@ -295,6 +296,19 @@ pub trait ObjectStorage: Send + Sync {
                 Ok((page.items, page.next_token.0))
             }
         })
+    }
+
+    /// One page of one level of a bucket's tree: the objects under the prefix that the delimiter does not group, and the folders
+    /// that group the others, each once. The delimiter is `/` unless the options say otherwise.
+    ///
+    /// By default: one page of [`list_objects`](Self::list_objects) without the delimiter, so that all keys below are read.
+    ///
+    /// # Errors
+    /// [`CloudError::Validation`](crate::common::CloudError::Validation) when the token is none of such a listing.
+    async fn list_level(&self, bucket: &str, options: ListOptions) -> Result<Level, Failure> {
+        let (grouping, options) = Grouping::new(options)?;
+        let page = self.list_objects(bucket, options).await?;
+        Ok(grouping.level(page))
     }
 
     /// One page of all versions of a bucket's objects, ordered by key, the newest of each first.

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CreateTableOptions {
-    /// The attribute that holds the key; `id` unless set.
+    /// The attribute that holds the key, as a part of each item; `id` unless set.
     pub key_name: String,
     /// The attribute by which the items of a partition are ordered, a text; without it, a partition is one item.
     pub sort_key_name: Option<String>,

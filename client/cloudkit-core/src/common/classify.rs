@@ -153,7 +153,9 @@ const PASSING: [&str; 9] = [
     "ServerBusy",
     "TransactionInProgressException",
 ];
-const ALL: [&[&str]; 5] = [&NOT_FOUND, &CONFLICT, &PRECONDITION, &THROTTLED, &PASSING];
+/// Codes of a wrong argument that come with a status which says something else.
+const ARGUMENT: [&str; 2] = ["ReceiptHandleIsInvalid", "InvalidParameterValue"];
+const ALL: [&[&str]; 6] = [&NOT_FOUND, &CONFLICT, &PRECONDITION, &THROTTLED, &PASSING, &ARGUMENT];
 const TRANSIENT: [ErrorKind; 9] = [
     ErrorKind::ConnectionRefused,
     ErrorKind::ConnectionReset,
@@ -209,6 +211,8 @@ mod tests {
             // The code is more exact than the status: this one is a conflict although S3 answers it with 412's sibling.
             (provider("ResourceInUseException", Some(404)), [false, true, false, false, false]),
             (provider("ValidationException", Some(400)), [false; 5]),
+            // SQS says so of a text that never was a receipt, with a status of 404: the argument is wrong, and nothing is gone.
+            (provider("ReceiptHandleIsInvalid", Some(404)), [false; 5]),
         ];
         for (error, expected) in cases {
             assert_eq!(meaning(&error), expected, "{error}");

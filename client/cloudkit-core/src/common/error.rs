@@ -273,6 +273,18 @@ impl std::error::Error for AuthError {}
 
 impl std::error::Error for NetworkError {}
 
+impl From<AuthError> for CloudError {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<NetworkError> for CloudError {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(error)
+    }
+}
+
 impl From<std::io::Error> for CloudError {
     fn from(error: std::io::Error) -> Self {
         Self::Io(error)

@@ -2,6 +2,7 @@
 
 mod address;
 mod cloudkit;
+mod memory;
 mod providers;
 
 pub use address::CloudUrl;
