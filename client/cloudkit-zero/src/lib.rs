@@ -22,6 +22,7 @@ pub mod pool;
 mod profile;
 pub mod reply;
 pub mod retry;
+pub mod service;
 pub mod sign;
 #[cfg(test)]
 mod trial;
