@@ -18,15 +18,15 @@ use crate::wire::{self, Head};
 use http_types::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// A running appliance with a data directory of its own; both go when it is dropped.
-struct Appliance {
+pub(super) struct Appliance {
     child: Child,
     directory: PathBuf,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Appliance {
     /// None without the binary.
-    fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Option<Appliance> {
+    pub(super) fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Option<Appliance> {
         let Some(binary) = std::env::var_os("ZEROCLOUD_BIN") else {
             eprintln!("ZEROCLOUD_BIN is not set: nothing is shown about {name}");
             return None;
@@ -63,7 +63,7 @@ impl Appliance {
         Some(Appliance { child, directory, url })
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         struct Found(PathBuf);
         impl Surroundings for Found {
             fn variable(&self, name: &str) -> Option<String> {
@@ -78,15 +78,15 @@ impl Appliance {
         Settings { connect: patient(), attempt: PATIENCE, stall: PATIENCE, ..settings }
     }
 
-    fn caller(&self) -> Caller {
+    pub(super) fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
 }
 
 /// A machine that stands still for a while makes no test fail.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
-fn patient() -> ConnectOptions {
+pub(super) fn patient() -> ConnectOptions {
     ConnectOptions { timeout: PATIENCE, ..ConnectOptions::default() }
 }
 
