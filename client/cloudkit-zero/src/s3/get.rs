@@ -85,7 +85,9 @@ impl ZeroStore {
         let mut request = wanted.request(Method::GET, range).map_err(refuse)?;
         set_none_match(&mut request, options.if_none_match.as_deref()).map_err(refuse)?;
         let whole = self.client.whole(&operation, request, usize::MAX).await?;
-        self.opened(&operation, whole.status, &whole.headers, key, range)?;
+        if range.is_some() {
+            self.placed(&operation, whole.status, &whole.headers, range)?;
+        }
         Ok(whole.body)
     }
 
@@ -202,15 +204,14 @@ impl ZeroStore {
         Ok(Some(opened.into_stream(ByteStream::from_stream(ranges, Some(length)))))
     }
 
-    /// Reads the head of an answer, and that it is the part which was asked for.
-    fn opened(
+    /// Where the body begins and how large the object is; and that this is the part which was asked for.
+    fn placed(
         &self,
         operation: &Operation<'_>,
         status: StatusCode,
         headers: &HeaderMap,
-        key: &str,
         range: Option<ByteRange>,
-    ) -> Result<Opened, Failure> {
+    ) -> Result<(u64, u64), Failure> {
         let bad = |what: &str| self.client.malformed(operation, what);
         let (offset, size) = if status == StatusCode::PARTIAL_CONTENT {
             read::content_range(headers).ok_or_else(|| bad("Content-Range is missing"))?
@@ -223,7 +224,21 @@ impl ZeroStore {
                 return Err(bad("the range is not the one that was asked for"));
             }
         }
-        let meta = read::object(headers, key, size).map_err(|what| bad(&what))?;
+        Ok((offset, size))
+    }
+
+    /// Reads the head of an answer.
+    fn opened(
+        &self,
+        operation: &Operation<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        key: &str,
+        range: Option<ByteRange>,
+    ) -> Result<Opened, Failure> {
+        let (offset, size) = self.placed(operation, status, headers, range)?;
+        let meta =
+            read::object(headers, key, size).map_err(|what| self.client.malformed(operation, &what))?;
         Ok(Opened { meta, offset, version_id: text_of(headers, VERSION_ID) })
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::ZeroClient;
 use async_trait::async_trait;
 use cloudkit_core::api::{ObjectStorage, PutStreamOptions};
-use cloudkit_core::common::{CloudError, NetworkError};
+use cloudkit_core::common::{AuthError, CloudError, NetworkError};
 use cloudkit_core::spi::{LogEntry, LogLevel, Logger, MetricsCollector, OperationMetrics, OperationOutcome};
 use std::sync::Mutex;
 
@@ -124,6 +124,47 @@ async fn a_body_with_another_checksum_than_its_head_says_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_whose_completion_was_lost_finds_its_own_object() {
+    // Both parts by the same tag, that of "hello", as their real one is of no interest here.
+    let tags =
+        [0x5d, 0x41, 0x40, 0x2a, 0xbc, 0x4b, 0x2a, 0x76, 0xb9, 0x71, 0x9d, 0x91, 0x10, 0x17, 0xc5, 0x92];
+    let whole = <md5::Md5 as md5::Digest>::digest([tags, tags].concat());
+    let hex: String = whole.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (etag, is_found) in [(format!("\"{hex}-2\""), true), ("\"other-2\"".to_string(), false)] {
+        let (caller, mut incoming) = single();
+        let storage = ZeroClient::over(caller, None, None).storage();
+        let bytes = vec![7; 5 * 1024 * 1024 + 1];
+        let checksum = crate::checksum::crc64nvme_of(&bytes);
+        let options = PutStreamOptions::new().part_bytes(1).parallel_parts(1);
+        let put =
+            tokio::spawn(async move { storage.put_stream("bucket", "key", bytes.into(), options).await });
+        let mut peer = incoming.framed().await;
+        peer.open_window(0, 64 * 1024 * 1024).await;
+        let stream = peer.request().await;
+        peer.answer(stream, b"<R><UploadId>u1</UploadId></R>").await;
+        for _ in 0..2 {
+            let stream = peer.request().await;
+            peer.open_window(stream, 64 * 1024 * 1024).await;
+            while peer.next(DATA).await.flags & END_STREAM == 0 {}
+            peer.head(stream, 200, &[("etag", HELLO_MD5)]).await;
+            peer.send(DATA, END_STREAM, stream, b"").await;
+        }
+        // The completion, three times, and the look at what is there.
+        for _ in 0..3 {
+            lose(&mut peer).await;
+        }
+        show(&mut peer, &etag, &checksum).await;
+        if !is_found {
+            let stream = peer.request().await;
+            peer.head(stream, 204, &[]).await;
+            peer.send(DATA, END_STREAM, stream, b"").await;
+        }
+        let outcome = put.await.unwrap();
+        assert_eq!(outcome.is_ok(), is_found, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_behind_a_status_of_success_is_one() {
     let (caller, mut incoming) = single();
     let storage = ZeroClient::over(caller, None, None).storage();
@@ -133,6 +174,23 @@ async fn an_error_behind_a_status_of_success_is_one() {
     peer.answer(stream, b"<Error><Code>InternalError</Code><Message>late</Message></Error>").await;
     let error = copy.await.unwrap().expect_err("it is not copied");
     assert!(matches!(&error, CloudError::Provider { code, .. } if code == "InternalError"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_credentials_nothing_is_sent_and_the_failure_says_so() {
+    struct Nobody;
+    impl crate::credentials::KeySource for Nobody {
+        fn lease(&self) -> crate::credentials::LeaseFuture<'_> {
+            Box::pin(async { Err(crate::error::WireError::credentials("none to be had")) })
+        }
+    }
+    let (caller, mut incoming) = client(Settings { keys: Arc::new(Nobody), ..settings() });
+    let storage = ZeroClient::over(caller, None, None).storage();
+    let error = storage.list_buckets().await.expect_err("nobody signs");
+    let detail = error.detail().expect("it carries its facts");
+    assert!(matches!(error, CloudError::Auth(AuthError::MissingCredentials(_))), "{error:?}");
+    assert_eq!((detail.attempts, incoming.has_next()), (0, false));
+    assert!(error.to_string().contains("[not sent]. Hint: set CLOUD_ACCESS_KEY"), "{error}");
 }
 
 /// Keeps what it hears.
@@ -200,5 +258,6 @@ async fn metrics_and_log_hear_of_every_operation_once() {
         entries.iter().map(|entry| (entry.level, entry.fields["attempts"].as_str())).collect();
     assert_eq!(words, [(LogLevel::Warn, "2"), (LogLevel::Warn, "1")]);
     assert!(entries[1].message.contains("zero PutObject bucket/key: AccessDenied (403): no"), "{entries:?}");
+    assert_eq!(entries[0].message, "PutObject bucket/key succeeded");
     assert_eq!(entries[1].fields["resource"], "bucket/key");
 }
