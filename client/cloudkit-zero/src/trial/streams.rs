@@ -107,6 +107,39 @@ async fn streams_of_every_length_go_up_and_come_back() {
 }
 
 #[tokio::test]
+async fn of_a_stream_that_was_read_in_part_the_rest_is_put() {
+    let Some(appliance) = Appliance::start("rests", &[], &[]) else { return };
+    let (_, storage) = with_bucket(&appliance).await;
+    let body = data(300_000);
+    for length in [None, Some(300_000)] {
+        let mut rest = stream(&body, 100_000, Last::End, length);
+        rest.next().await.expect("there is one").expect("it does not fail");
+        storage.put_stream("bucket", "k", rest, PutStreamOptions::new()).await.expect("it is put");
+        assert!(read(&storage, "k", GetStreamOptions::new()).await == body[100_000..]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uploads_that_are_dropped_on_several_threads_leave_nothing_behind() {
+    let Some(appliance) = Appliance::start("threads", &[], &[]) else { return };
+    let (client, storage) = with_bucket(&appliance).await;
+    let body = data(12 * MIB);
+    let mut puts = tokio::task::JoinSet::new();
+    for number in 0..24_u64 {
+        let (storage, body) = (storage.clone(), body.clone());
+        puts.spawn(async move {
+            let endless = stream(&body, 999_983, Last::Never, None);
+            let options = PutStreamOptions::new().part_bytes(5 * MIB as u64);
+            let put = storage.put_stream("bucket", "k", endless, options);
+            // Wherever the machine has come to by then: no outcome depends on it.
+            tokio::time::timeout(Duration::from_millis(number * 3), put).await.expect_err("it never ends");
+        });
+    }
+    puts.join_all().await;
+    until_uploads(&client, 0).await;
+}
+
+#[tokio::test]
 async fn conditions_hold_for_small_and_large_bodies() {
     let Some(appliance) = Appliance::start("conditions", &[], &[]) else { return };
     let (client, storage) = with_bucket(&appliance).await;
