@@ -3,11 +3,13 @@
 
 mod answers;
 mod appliance;
+mod between;
 mod calls;
 mod downloads;
 mod http1;
 mod http2;
 mod pool;
+mod restarts;
 mod storage;
 mod streams;
 mod waits;
