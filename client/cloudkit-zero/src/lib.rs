@@ -12,6 +12,7 @@ pub mod connect;
 pub mod credentials;
 pub mod date;
 pub mod download;
+pub mod dynamodb;
 pub mod encode;
 pub mod error;
 mod failure;

@@ -18,7 +18,7 @@ use crate::wire::{self, Head};
 use http_types::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// A running appliance with a data directory of its own; both go when it is dropped.
-struct Appliance {
+pub(crate) struct Appliance {
     child: Child,
     directory: PathBuf,
     url: String,
@@ -26,7 +26,7 @@ struct Appliance {
 
 impl Appliance {
     /// None without the binary.
-    fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Option<Appliance> {
+    pub(crate) fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Option<Appliance> {
         let Some(binary) = std::env::var_os("ZEROCLOUD_BIN") else {
             eprintln!("ZEROCLOUD_BIN is not set: nothing is shown about {name}");
             return None;
@@ -63,7 +63,7 @@ impl Appliance {
         Some(Appliance { child, directory, url })
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         struct Found(PathBuf);
         impl Surroundings for Found {
             fn variable(&self, name: &str) -> Option<String> {
@@ -78,7 +78,7 @@ impl Appliance {
         Settings { connect: patient(), attempt: PATIENCE, stall: PATIENCE, ..settings }
     }
 
-    fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
 }
