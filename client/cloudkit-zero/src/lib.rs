@@ -23,8 +23,11 @@ pub mod pool;
 mod profile;
 pub mod reply;
 pub mod retry;
+mod rounds;
 pub mod service;
 pub mod sign;
+pub mod sns;
+pub mod sqs;
 #[cfg(test)]
 mod trial;
 pub mod wire;

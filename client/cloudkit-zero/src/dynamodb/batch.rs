@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use cloudkit_core::common::{CloudError, Failure};
-use cloudkit_core::spi::RetryDecision;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,6 +13,7 @@ use super::schema::KeyNames;
 use super::value::{Item, TaggedKey, TaggedMap};
 use super::wire::{ask, ask_bytes};
 use crate::retry::Idempotency;
+use crate::rounds::Rounds;
 use crate::service::{Operation, ServiceClient};
 
 #[derive(Serialize)]
@@ -64,7 +64,7 @@ pub(super) async fn get(
                 break;
             }
             let count = left.get(table).and_then(|keys| keys.get("Keys")).map_or(0, length);
-            rounds.pause(client, &operation, count).await?;
+            pause(client, &operation, &mut rounds, count).await?;
             reply = ask(client, &operation, &GetRequest { request_items: left }, Idempotency::Always).await?;
         }
     }
@@ -97,7 +97,7 @@ pub(super) async fn write(
         let mut rounds = Rounds::default();
         while !reply.unprocessed_items.is_empty() {
             let left = reply.unprocessed_items;
-            rounds.pause(client, &operation, left.get(table).map_or(0, length)).await?;
+            pause(client, &operation, &mut rounds, left.get(table).map_or(0, length)).await?;
             reply = ask(client, &operation, &GetRequest { request_items: left }, Idempotency::Always).await?;
         }
     }
@@ -151,37 +151,21 @@ impl Requests {
     }
 }
 
-/// Rounds over what was left, with the pauses of the retry policy. One that got something done begins anew.
-#[derive(Default)]
-struct Rounds {
-    attempt: u32,
-    left_before: Option<usize>,
-}
-
-impl Rounds {
-    async fn pause(
-        &mut self,
-        client: &ServiceClient,
-        operation: &Operation<'_>,
-        left: usize,
-    ) -> Result<(), Failure> {
-        let is_progress = self.left_before.is_some_and(|before| left < before);
-        self.attempt = if is_progress { 1 } else { self.attempt + 1 };
-        self.left_before = Some(left);
-        let throttled = CloudError::RateLimited { retry_after: None };
-        match client.caller().settings().policy.should_retry(&throttled, self.attempt) {
-            RetryDecision::Retry(wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            RetryDecision::DoNotRetry => {
-                let mut failure = client.refusal(operation, throttled);
-                failure.detail.message = format!("the service left {left} items over, again and again");
-                failure.detail.attempts = self.attempt;
-                Err(failure)
-            }
-        }
+/// Waits before what was left is asked for again. Errors: RateLimited, when that was done often enough.
+async fn pause(
+    client: &ServiceClient,
+    operation: &Operation<'_>,
+    rounds: &mut Rounds,
+    left: usize,
+) -> Result<(), Failure> {
+    if let Some(wait) = rounds.wait(client, left) {
+        tokio::time::sleep(wait).await;
+        return Ok(());
     }
+    let mut failure = client.refusal(operation, CloudError::RateLimited { retry_after: None });
+    failure.detail.message = format!("the service left {left} items over, again and again");
+    failure.detail.attempts = rounds.attempts();
+    Err(failure)
 }
 
 /// Keys of one BatchGetItem.

@@ -78,6 +78,10 @@ impl Appliance {
         Settings { connect: patient(), attempt: PATIENCE, stall: PATIENCE, ..settings }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
