@@ -13,7 +13,7 @@ use http_types::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::{Body, Outgoing};
-use crate::checksum::CRC64NVME_NAME;
+use crate::checksum::{CRC64NVME_NAME, Check};
 use crate::chunked::Chunked;
 use crate::connect::{ConnectOptions, Connector, Target};
 use crate::credentials::{KeyCache, KeySource, Keys};
@@ -258,8 +258,8 @@ impl Caller {
         self.run(request, None).await.map(|(answered, _)| answered)
     }
 
-    /// Calls and takes the body, too: one that breaks off is a failed attempt as any other. Errors: as `call`, and a body of more
-    /// than `bytes_max`.
+    /// Calls and takes the body, too: one that breaks off, or has another checksum than its head says, is a failed attempt as any
+    /// other. Errors: as `call`, and a body of more than `bytes_max`.
     pub async fn call_whole(&self, request: Request, bytes_max: usize) -> Result<Whole, CallError> {
         let (answered, body) = self.run(request, Some(bytes_max)).await?;
         let Answered { reply, attempts } = answered;
@@ -283,11 +283,13 @@ impl Caller {
             stall: inner.settings.stall,
             deadline: request.deadline,
         };
+        // A checksum is that of the whole object: not of the answer to a PUT, and not of a range.
+        let is_checked = request.service == "s3" && request.method == Method::GET;
         let mut tries = Tries::default();
         loop {
             tries.attempts += 1;
             let attempt = inner.attempt(&mut request, &query, &path_and_query, &waits).await;
-            let (cause, failed) = match inner.judge(attempt, bytes_max).await {
+            let (cause, failed) = match inner.judge(attempt, bytes_max, is_checked).await {
                 Ok((reply, body)) => {
                     inner.settings.budget.succeeded();
                     return Ok((Answered { reply, attempts: tries.attempts }, body));
@@ -404,6 +406,7 @@ impl Inner {
         &self,
         attempt: Result<Reply, WireError>,
         bytes_max: Option<usize>,
+        is_checked: bool,
     ) -> Result<(Reply, Bytes), (Cause, Failed)> {
         let of_wire = |error: WireError| {
             let failed = Failed::of_wire(&error);
@@ -414,7 +417,12 @@ impl Inner {
             return Err(self.refusal(reply).await);
         }
         let body = match bytes_max {
-            Some(bytes_max) => reply.body.collect(bytes_max).await.map_err(of_wire)?,
+            Some(bytes_max) => {
+                if is_checked && reply.status == StatusCode::OK {
+                    reply.body.verify(Check::from_headers(&reply.headers));
+                }
+                reply.body.collect(bytes_max).await.map_err(of_wire)?
+            }
             None => Bytes::new(),
         };
         Ok((reply, body))

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::call::{Answered, CallError, Caller, Cause, Request, Whole};
-use crate::error::WireError;
+use crate::error::{WireError, WireKind};
 use crate::failure::PROVIDER;
 
 /// What is done, and to what. The resource becomes text only when something is told of it.
@@ -157,7 +157,12 @@ impl ServiceClient {
     /// The failure of a call.
     pub fn failure(&self, operation: &Operation<'_>, error: CallError) -> Failure {
         let hint = hint_of(&error, &self.shared);
+        let is_unsent = matches!(&error.cause, Cause::Wire(wire)
+            if matches!(wire.kind(), WireKind::Config | WireKind::Credentials));
         let mut failure = error.into_failure(operation.name, operation.resource_text(), None);
+        if is_unsent {
+            failure.detail.attempts = 0;
+        }
         (self.explain)(operation, &mut failure);
         if failure.detail.hint.is_none() {
             failure.detail.hint = hint;
@@ -237,11 +242,9 @@ impl ServiceClient {
             metrics.record(figures).await;
         }
         // A call that took several attempts is what an operator wants to see; the others are for a search.
-        let (level, words) = match attempts {
-            0 | 1 => (LogLevel::Debug, "an operation succeeded"),
-            _ => (LogLevel::Warn, "an operation succeeded after further attempts"),
-        };
+        let level = if attempts > 1 { LogLevel::Warn } else { LogLevel::Debug };
         if let Some(logger) = self.logger(level) {
+            let words = format!("{operation} succeeded");
             let entry = self.entry(level, words, operation, duration, attempts);
             logger.log(entry.with_field("status", status.to_string())).await;
         }
@@ -263,8 +266,7 @@ impl ServiceClient {
             || failure.kind.is_not_modified();
         let level = if is_expected { LogLevel::Debug } else { LogLevel::Warn };
         if let Some(logger) = self.logger(level) {
-            let words = format!("an operation failed: {failure}");
-            let entry = self.entry(level, words, operation, duration, detail.attempts);
+            let entry = self.entry(level, failure.to_string(), operation, duration, detail.attempts);
             logger.log(entry).await;
         }
     }

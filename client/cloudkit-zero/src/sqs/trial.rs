@@ -79,7 +79,7 @@ async fn queues_are_made_found_listed_and_deleted() {
 #[tokio::test]
 async fn a_missing_queue_is_named_with_a_hint() {
     let Some((appliance, queue)) = started("mq-missing").await else { return };
-    let url = format!("{}/000000000000/none", appliance.url());
+    let url = format!("{}/000000000000/none", appliance.url);
     let message = {
         let real = queue.create_queue("real").await.unwrap();
         queue.send(&real, "x").await.unwrap();

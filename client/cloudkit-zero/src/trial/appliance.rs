@@ -21,7 +21,7 @@ use http_types::{HeaderMap, HeaderName, HeaderValue, header};
 pub(crate) struct Appliance {
     child: Child,
     directory: PathBuf,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Appliance {
@@ -78,19 +78,15 @@ impl Appliance {
         Settings { connect: patient(), attempt: PATIENCE, stall: PATIENCE, ..settings }
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     pub(crate) fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
 }
 
 /// A machine that stands still for a while makes no test fail.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
-fn patient() -> ConnectOptions {
+pub(super) fn patient() -> ConnectOptions {
     ConnectOptions { timeout: PATIENCE, ..ConnectOptions::default() }
 }
 

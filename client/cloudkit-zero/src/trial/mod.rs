@@ -1,6 +1,7 @@
 //! The transport against peers within the process, whose every frame is written by the test.
 //! Time stands still and moves on when nobody has anything to do, so no test depends on how fast the machine is.
 
+mod answers;
 pub(crate) mod appliance;
 mod calls;
 mod downloads;
@@ -8,6 +9,8 @@ mod http1;
 mod http2;
 mod pool;
 pub(crate) mod services;
+mod storage;
+mod streams;
 mod waits;
 
 use std::sync::Arc;
