@@ -3,8 +3,8 @@
 use super::{started, with_table};
 use crate::dynamodb::ZeroDb;
 use cloudkit_core::api::{
-    Condition, CreateTableOptions, KeyValueStore, KvGetOptions, KvPutOptions, KvQueryOptions, Support,
-    TransactItem,
+    Condition, CreateTableOptions, KeyValueStore, KvGetOptions, KvPutOptions, KvQueryOptions, MessageQueue,
+    PubSub, Support, TransactItem,
 };
 use cloudkit_core::common::CloudError;
 use serde_json::{Value, json};
@@ -318,4 +318,22 @@ async fn tables_come_go_and_come_again_with_another_key() {
     for name in ["get", "create_table", "delete_table", "transact", "scan_stream", "increment", "query"] {
         assert_ne!(db.capabilities().get(name).unwrap().support, Support::No, "{name}");
     }
+}
+
+#[tokio::test]
+async fn all_services_are_had_of_one_client_and_of_its_cloud() {
+    let Some((appliance, _db)) = with_table("kv-client").await else { return };
+    let client = crate::ZeroClient::over(appliance.caller(), None, None);
+    client.kv_store().put("things", "k", &json!({"a": 1})).await.expect("it is put");
+    assert!(client.kv_store().schemas.get("things").is_some(), "what one handle learned the next one knows");
+    let url = client.queue().create_queue("jobs").await.expect("it is made");
+    let topic = client.pubsub().create_topic("news").await.expect("it is made");
+    let cloud = client.into_cloud();
+    let found = cloud.kv_store().expect("it has tables").get::<Value>("things", "k").await;
+    assert_eq!(found.expect("it is answered"), Some(json!({"a": 1})));
+    assert_eq!(cloud.queue().expect("it has queues").get_queue_url("jobs").await.expect("it is there"), url);
+    assert_eq!(
+        cloud.pubsub().expect("it has topics").get_topic_arn("news").await.expect("it is there"),
+        topic
+    );
 }
