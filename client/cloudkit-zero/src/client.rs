@@ -20,6 +20,7 @@ use http_types::{Method, StatusCode};
 use crate::call::{Caller, Request, Settings};
 use crate::connect::ConnectOptions;
 use crate::credentials::{self, ProcessSurroundings, ProvidedKeys, ZeroAuthProvider};
+use crate::dynamodb::ZeroDb;
 use crate::iam::ZeroId;
 use crate::lambda::ZeroFunc;
 use crate::net::ZeroNet;
@@ -27,6 +28,8 @@ use crate::pool::PoolOptions;
 use crate::retry::Idempotency;
 use crate::s3::ZeroStore;
 use crate::service::{ANSWER_BYTES_MAX, Operation, ServiceClient, Shared};
+use crate::sns::ZeroTopics;
+use crate::sqs::ZeroQueue;
 
 /// Builds a [`ZeroClient`]. What is not set is looked for in the environment, then has a default.
 ///
@@ -145,6 +148,8 @@ impl fmt::Debug for ZeroBuilder {
 #[derive(Clone)]
 pub struct ZeroClient {
     shared: Arc<Shared>,
+    /// One for all handles: it keeps what it knows of tables.
+    tables: ZeroDb,
 }
 
 impl ZeroClient {
@@ -182,7 +187,7 @@ impl ZeroClient {
         };
         let caller =
             Caller::new(settings).map_err(|error| CloudError::Config(error.message().to_string()))?;
-        Ok(ZeroClient { shared: Arc::new(Shared { caller, context, metrics, logger }) })
+        Ok(ZeroClient::sharing(Shared { caller, context, metrics, logger }))
     }
 
     /// A client over a transport that a test made.
@@ -199,7 +204,12 @@ impl ZeroClient {
             metrics: metrics.clone().unwrap_or_else(|| Arc::new(NoopMetrics)),
             config: CloudConfig { enable_tracing: true, ..CloudConfig::default() },
         };
-        ZeroClient { shared: Arc::new(Shared { caller, context, metrics, logger }) }
+        ZeroClient::sharing(Shared { caller, context, metrics, logger })
+    }
+
+    fn sharing(shared: Shared) -> ZeroClient {
+        let shared = Arc::new(shared);
+        ZeroClient { tables: ZeroDb::new(shared.clone()), shared }
     }
 
     /// What the client was built of, the endpoint that was found included.
@@ -210,6 +220,21 @@ impl ZeroClient {
     /// Buckets and objects.
     pub fn storage(&self) -> ZeroStore {
         ZeroStore::new(self.shared.clone())
+    }
+
+    /// Tables and items.
+    pub fn kv_store(&self) -> ZeroDb {
+        self.tables.clone()
+    }
+
+    /// Queues and messages.
+    pub fn queue(&self) -> ZeroQueue {
+        ZeroQueue::new(self.shared.clone())
+    }
+
+    /// Topics and subscriptions.
+    pub fn pubsub(&self) -> ZeroTopics {
+        ZeroTopics::new(self.shared.clone())
     }
 
     /// Functions: not there yet, as its `capabilities()` say.
@@ -231,6 +256,9 @@ impl ZeroClient {
     pub fn into_cloud(self) -> DynCloud {
         DynCloud::new(self.context().clone())
             .with_storage(self.storage())
+            .with_kv_store(self.kv_store())
+            .with_queue(self.queue())
+            .with_pubsub(self.pubsub())
             .with_functions(self.functions())
             .with_identity(self.identity())
             .with_networking(self.networking())

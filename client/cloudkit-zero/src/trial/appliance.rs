@@ -19,15 +19,15 @@ use crate::wire::{self, Head};
 use http_types::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// A running appliance with a data directory of its own; both go when it is dropped.
-pub(super) struct Appliance {
+pub(crate) struct Appliance {
     child: Child,
     directory: PathBuf,
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 impl Appliance {
     /// None without the binary.
-    pub(super) fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Option<Appliance> {
+    pub(crate) fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Option<Appliance> {
         let Some(binary) = std::env::var_os("ZEROCLOUD_BIN") else {
             eprintln!("ZEROCLOUD_BIN is not set: nothing is shown about {name}");
             return None;
@@ -51,7 +51,7 @@ impl Appliance {
         (self.child, self.url) = launch(&binary, &self.directory, &[]);
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         struct Found(PathBuf);
         impl Surroundings for Found {
             fn variable(&self, name: &str) -> Option<String> {
@@ -66,7 +66,7 @@ impl Appliance {
         Settings { connect: patient(), attempt: PATIENCE, stall: PATIENCE, ..settings }
     }
 
-    pub(super) fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
 }

@@ -2,7 +2,7 @@
 //! Time stands still and moves on when nobody has anything to do, so no test depends on how fast the machine is.
 
 mod answers;
-mod appliance;
+pub(crate) mod appliance;
 mod between;
 mod calls;
 mod downloads;
@@ -10,6 +10,7 @@ mod http1;
 mod http2;
 mod pool;
 mod restarts;
+pub(crate) mod services;
 mod storage;
 mod streams;
 mod waits;
