@@ -3,6 +3,7 @@
 //! Invariant: a body is as long as it said, or the request fails and its stream is reset.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -46,19 +47,49 @@ impl From<Bytes> for Body {
 pub struct StreamBody {
     stream: ByteStream,
     is_started: bool,
+    witness: Option<ChecksumWitness>,
+}
+
+/// Learns the checksum of a stream once all of it was sent; of the last time, if it was sent several times.
+#[derive(Clone, Debug, Default)]
+pub struct ChecksumWitness(Arc<Mutex<Option<String>>>);
+
+impl ChecksumWitness {
+    /// CRC64NVME in base64; None until the stream ended.
+    pub fn value(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, value: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value.to_string());
+    }
 }
 
 impl StreamBody {
     /// Of a stream of which nothing was read.
     pub fn new(stream: ByteStream) -> StreamBody {
-        StreamBody { stream, is_started: false }
+        StreamBody { stream, is_started: false, witness: None }
+    }
+
+    /// The same, and somebody who learns its checksum.
+    pub fn with_witness(mut self, witness: ChecksumWitness) -> StreamBody {
+        self.witness = Some(witness);
+        self
+    }
+
+    /// Tells the witness.
+    pub(crate) fn note_checksum(&self, value: &str) {
+        if let Some(witness) = &self.witness {
+            witness.note(value);
+        }
     }
 
     /// What stays behind while this one is sent: the same stream from its start, or one that cannot be sent.
     pub(crate) fn spare(&self) -> StreamBody {
+        let witness = self.witness.clone();
         match self.stream.replay() {
-            Some(stream) => StreamBody::new(stream),
-            None => StreamBody { stream: ByteStream::empty(), is_started: true },
+            Some(stream) => StreamBody { stream, is_started: false, witness },
+            None => StreamBody { stream: ByteStream::empty(), is_started: true, witness },
         }
     }
 

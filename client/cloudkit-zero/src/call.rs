@@ -13,7 +13,7 @@ use http_types::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::body::{Body, Outgoing};
-use crate::checksum::CRC64NVME_NAME;
+use crate::checksum::{CRC64NVME_NAME, Check};
 use crate::chunked::Chunked;
 use crate::connect::{ConnectOptions, Connector, Target};
 use crate::credentials::{KeyCache, KeySource, Keys};
@@ -185,6 +185,19 @@ pub struct Answered {
     pub attempts: u32,
 }
 
+/// An answer of which all is there.
+#[derive(Debug)]
+pub struct Whole {
+    /// A success.
+    pub status: StatusCode,
+    /// Of its head.
+    pub headers: HeaderMap,
+    /// All of it.
+    pub body: Bytes,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("cloudkit-zero/", env!("CARGO_PKG_VERSION")));
 /// Sent again at once this often when the peer says that it did not begin.
@@ -241,7 +254,23 @@ impl Caller {
     }
 
     /// Calls. The answer's body may still be on its way. Errors: the last attempt's; a status below 200 or from 300 on is one.
-    pub async fn call(&self, mut request: Request) -> Result<Answered, CallError> {
+    pub async fn call(&self, request: Request) -> Result<Answered, CallError> {
+        self.run(request, None).await.map(|(answered, _)| answered)
+    }
+
+    /// Calls and takes the body, too: one that breaks off, or has another checksum than its head says, is a failed attempt as any
+    /// other. Errors: as `call`, and a body of more than `bytes_max`.
+    pub async fn call_whole(&self, request: Request, bytes_max: usize) -> Result<Whole, CallError> {
+        let (answered, body) = self.run(request, Some(bytes_max)).await?;
+        let Answered { reply, attempts } = answered;
+        Ok(Whole { status: reply.status, headers: reply.headers, body, attempts })
+    }
+
+    async fn run(
+        &self,
+        mut request: Request,
+        bytes_max: Option<usize>,
+    ) -> Result<(Answered, Bytes), CallError> {
         let inner = &*self.0;
         let query = request.query.encode();
         let path_and_query = if query.is_empty() {
@@ -254,19 +283,18 @@ impl Caller {
             stall: inner.settings.stall,
             deadline: request.deadline,
         };
+        // A checksum is that of the whole object: not of the answer to a PUT, and not of a range.
+        let is_checked = request.service == "s3" && request.method == Method::GET;
         let mut tries = Tries::default();
         loop {
             tries.attempts += 1;
-            let (cause, failed) = match inner.attempt(&mut request, &query, &path_and_query, &waits).await {
-                Ok(reply) if reply.status.is_success() => {
+            let attempt = inner.attempt(&mut request, &query, &path_and_query, &waits).await;
+            let (cause, failed) = match inner.judge(attempt, bytes_max, is_checked).await {
+                Ok((reply, body)) => {
                     inner.settings.budget.succeeded();
-                    return Ok(Answered { reply, attempts: tries.attempts });
+                    return Ok((Answered { reply, attempts: tries.attempts }, body));
                 }
-                Ok(reply) => inner.refusal(reply).await,
-                Err(error) => {
-                    let failed = Failed::of_wire(&error);
-                    (Cause::Wire(error), failed)
-                }
+                Err(failure) => failure,
             };
             let is_replayable = !matches!(&request.body, Body::Stream(stream) if stream.is_started());
             let wait = if failed.may_repeat(request.idempotency, is_replayable) {
@@ -371,6 +399,33 @@ impl Inner {
                 Ok(Outgoing::Chunked(Box::new(Chunked::new(stream, signer))))
             }
         }
+    }
+
+    /// The answer, with its body if it is wanted here; otherwise what went wrong.
+    async fn judge(
+        &self,
+        attempt: Result<Reply, WireError>,
+        bytes_max: Option<usize>,
+        is_checked: bool,
+    ) -> Result<(Reply, Bytes), (Cause, Failed)> {
+        let of_wire = |error: WireError| {
+            let failed = Failed::of_wire(&error);
+            (Cause::Wire(error), failed)
+        };
+        let mut reply = attempt.map_err(of_wire)?;
+        if !reply.status.is_success() {
+            return Err(self.refusal(reply).await);
+        }
+        let body = match bytes_max {
+            Some(bytes_max) => {
+                if is_checked && reply.status == StatusCode::OK {
+                    reply.body.verify(Check::from_headers(&reply.headers));
+                }
+                reply.body.collect(bytes_max).await.map_err(of_wire)?
+            }
+            None => Bytes::new(),
+        };
+        Ok((reply, body))
     }
 
     /// Reads what the service says when it refuses.

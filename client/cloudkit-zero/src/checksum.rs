@@ -43,7 +43,28 @@ impl Checksum {
 
 /// CRC64NVME of bytes that are all there, in base64.
 pub fn crc64nvme_of(bytes: &[u8]) -> String {
-    STANDARD.encode(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
+    Crc64::of(bytes).value()
+}
+
+/// A CRC64NVME as a number, so that those of parts give that of the whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Crc64(u64);
+
+impl Crc64 {
+    /// Of bytes that are all there. That of no bytes is the default.
+    pub fn of(bytes: &[u8]) -> Crc64 {
+        Crc64(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes))
+    }
+
+    /// Of these bytes with others behind them, of which checksum and length are known.
+    pub fn followed_by(self, next: Crc64, next_bytes: u64) -> Crc64 {
+        Crc64(crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, self.0, next.0, next_bytes))
+    }
+
+    /// In base64, as S3 writes it.
+    pub fn value(self) -> String {
+        STANDARD.encode(self.0.to_be_bytes())
+    }
 }
 
 /// A checksum together with the value that it shall have in the end.
@@ -117,6 +138,17 @@ mod tests {
             assert!(check.finish().is_err(), "{name}");
         }
         assert_eq!(crc64nvme_of(b"123456789"), VALUES[0].1);
+    }
+
+    #[test]
+    fn checksums_of_parts_give_that_of_the_whole() {
+        let whole = b"123456789";
+        for cut in 0..=whole.len() {
+            let (first, last) = whole.split_at(cut);
+            let both = Crc64::of(first).followed_by(Crc64::of(last), last.len() as u64);
+            assert_eq!(both.value(), VALUES[0].1, "{cut}");
+        }
+        assert_eq!(Crc64::default(), Crc64::of(b""));
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Chunked {
         }
         self.emit();
         let value = self.checksum.value();
+        self.source.note_checksum(&value);
         let mut trailer = format!("{CRC64NVME_NAME}:{value}\r\n").into_bytes();
         if let Some(signer) = &mut self.signer {
             trailer.extend_from_slice(b"x-amz-trailer-signature:");

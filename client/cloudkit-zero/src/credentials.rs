@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use cloudkit_core::common::{CloudResult, Credentials};
-use cloudkit_core::spi::BoxedAuthProvider;
+use async_trait::async_trait;
+use cloudkit_core::common::{AuthError, CloudError, CloudResult, Credentials};
+use cloudkit_core::spi::{AuthProvider, BoxedAuthProvider};
 
 use crate::error::WireError;
 use crate::profile;
@@ -70,7 +71,11 @@ const SESSION_LIFE: Duration = Duration::from_secs(900);
 
 impl ProvidedKeys {
     fn lease_of(&self, keys: CloudResult<Keys>) -> Result<Lease, WireError> {
-        let keys = keys.map_err(|error| WireError::credentials(error.to_string()))?;
+        let keys = keys.map_err(|error| match error {
+            // Its words alone: what is wrong is said again by the kind.
+            CloudError::Auth(AuthError::MissingCredentials(words)) => WireError::credentials(words),
+            other => WireError::credentials(other.to_string()),
+        })?;
         let expires = keys.session_token.is_some().then(|| (self.clock)() + SESSION_LIFE);
         Ok(Lease { keys: Arc::new(keys), expires })
     }
@@ -121,6 +126,18 @@ impl<S: Surroundings> KeySource for Chain<S> {
         // The files are small, local, and read once in a client's life.
         let found = resolve(&self.0);
         Box::pin(async move { Ok(Lease { keys: Arc::new(found?), expires: None }) })
+    }
+}
+
+/// The search as a provider of credentials, for a context that names none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ZeroAuthProvider;
+
+#[async_trait]
+impl AuthProvider for ZeroAuthProvider {
+    async fn get_credentials(&self) -> CloudResult<Credentials> {
+        resolve(&ProcessSurroundings)
+            .map_err(|error| CloudError::Auth(AuthError::MissingCredentials(error.message().to_string())))
     }
 }
 

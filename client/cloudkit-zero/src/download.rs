@@ -28,6 +28,7 @@ pub struct Download {
     reopen: Box<dyn Reopen>,
     reopening: Option<Reopening>,
     given: u64,
+    length: Option<u64>,
     breaks_left: u32,
     is_ended: bool,
 }
@@ -38,7 +39,16 @@ const BREAKS_MAX: u32 = 3;
 impl Download {
     /// Of a body whose whole is compared with `check`.
     pub fn new(body: ReplyBody, check: Option<Check>, reopen: Box<dyn Reopen>) -> Download {
-        Download { body, check, reopen, reopening: None, given: 0, breaks_left: BREAKS_MAX, is_ended: false }
+        Download {
+            length: body.expected(),
+            body,
+            check,
+            reopen,
+            reopening: None,
+            given: 0,
+            breaks_left: BREAKS_MAX,
+            is_ended: false,
+        }
     }
 
     /// Bytes that came so far.
@@ -91,6 +101,8 @@ impl Stream for Download {
                     }
                     return Poll::Ready(Some(Ok(bytes)));
                 }
+                // All bytes are here; only the end of the stream was not said any more.
+                Some(Err(error)) if is_break(&error) && this.length == Some(this.given) => return this.end(),
                 Some(Err(error)) if is_break(&error) && this.breaks_left > 0 => {
                     this.breaks_left -= 1;
                     this.reopening = Some(this.reopen.reopen(this.given));

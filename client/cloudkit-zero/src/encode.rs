@@ -94,6 +94,32 @@ impl Query {
     }
 }
 
+/// The text behind percent signs, where `+` is a space, as names stand in encoded listings. None when a percent sign has no two
+/// digits behind it or the bytes are no UTF-8.
+pub fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = match first {
+            b'%' => {
+                let [high, low, after @ ..] = after else { return None };
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                bytes.push((digit(high)? * 16 + digit(low)?) as u8);
+                after
+            }
+            b'+' => {
+                bytes.push(b' ');
+                after
+            }
+            other => {
+                bytes.push(*other);
+                after
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// Lower-case hex of a digest.
 pub fn append_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     for byte in bytes {
@@ -185,6 +211,17 @@ mod tests {
             Query::new().with("uploads", "").with("a", "2").with("a", "1/").with("B", "x y").with("é", "");
         assert_eq!(query.encode(), "%C3%A9=&B=x%20y&a=1%2F&a=2&uploads=");
         assert_eq!(Query::new().encode(), "");
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        for key in test_keys() {
+            let mut encoded = String::new();
+            append_path(&mut encoded, &key);
+            assert_eq!(decode(&encoded).as_deref(), Some(key.as_str()));
+        }
+        assert_eq!(decode("a+b%2B").as_deref(), Some("a b+"));
+        assert_eq!([decode("%"), decode("%4"), decode("%zz"), decode("%ff")], [None, None, None, None]);
     }
 
     #[test]

@@ -85,7 +85,9 @@ fn request_of(pool: &Pool, head: Head, body: &Outgoing, is_http2: bool) -> Resul
         *request.uri_mut() =
             Uri::from_parts(parts).map_err(|_| WireError::config("the path cannot be sent"))?;
         *request.version_mut() = http_types::Version::HTTP_2;
-        if !body.is_empty()
+        // RFC 9110 8.6: where a body is expected, that there is none is said, too. S3 refuses a PUT that does not.
+        let expects_body = matches!(*request.method(), Method::PUT | Method::POST);
+        if (expects_body || !body.is_empty())
             && let Some(length) = body.length()
         {
             request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -73,6 +73,11 @@ impl Element {
         self.children.iter().filter(move |child| *child.name == *name)
     }
 
+    /// All children in their order.
+    pub fn elements(&self) -> &[Element] {
+        &self.children
+    }
+
     /// The text of the first child of that name.
     pub fn text_of(&self, name: &str) -> Option<&str> {
         self.child(name).map(|child| child.text.as_str())
@@ -146,6 +151,30 @@ fn resolve(name: &str) -> Option<char> {
     plain.then(|| u32::from_str_radix(digits, radix).ok()).flatten().and_then(char::from_u32)
 }
 
+/// Appends text so that a reader gets it back byte for byte: what has a meaning in XML, and line ends and tabs, which a parser
+/// would change, as character references.
+pub fn append_text(out: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\t' => out.push_str("&#9;"),
+            '\n' => out.push_str("&#10;"),
+            '\r' => out.push_str("&#13;"),
+            other => out.push(other),
+        }
+    }
+}
+
+/// Whether a document can hold the text at all: XML 1.0 2.2 has no place for most control characters.
+pub fn can_hold(text: &str) -> bool {
+    text.chars().all(|character| {
+        !matches!(character, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
+    })
+}
+
 fn bad(what: &str) -> WireError {
     WireError::new(WireKind::Answer, Sent::Maybe, format!("the answer's XML {what}"))
 }
@@ -167,6 +196,18 @@ mod tests {
         assert_eq!(root.at(&["Contents", "Size"]).map(Element::text), Some("3"));
         assert_eq!(root.text_of("Empty"), Some(""));
         assert_eq!(root.at(&["Contents", "None"]), None);
+    }
+
+    #[test]
+    fn text_comes_back_as_it_was_written() {
+        for text in ["", "a & b", "<x>\"'", " \t\r\n ", "]]>", "&amp;", "é🦀"] {
+            let mut document = String::from("<a>");
+            append_text(&mut document, text);
+            document.push_str("</a>");
+            assert_eq!(Element::parse(document.as_bytes()).unwrap().text(), text);
+            assert!(can_hold(text));
+        }
+        assert!(!can_hold("a\0") && !can_hold("\u{1f}") && !can_hold("\u{fffe}"));
     }
 
     #[test]

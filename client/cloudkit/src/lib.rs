@@ -13,6 +13,23 @@
 //! }
 //! ```
 //!
+//! ```
+//! use cloudkit::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> CloudResult<()> {
+//! # // Runs against the appliance that this variable names.
+//! # if std::env::var("ZERO_URL").unwrap_or_default().is_empty() { return Ok(()) }
+//! let zero = CloudKit::zero().build().await?;
+//! let storage = zero.storage();
+//!
+//! storage.create_bucket("quick-start").await?;
+//! storage.put_object("quick-start", "hello.txt", b"Hello, world!").await?;
+//! assert_eq!(storage.get_object("quick-start", "hello.txt").await?, "Hello, world!");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What a provider lacks, its `capabilities()` say before anyone calls it. Errors name provider, operation, resource, code
 //! and request, and what would help.
 //!
@@ -43,4 +60,6 @@ pub use cloudkit_object_store as object_store;
 pub use cloudkit_spi;
 #[cfg(feature = "testing")]
 pub use cloudkit_testing as testing;
+#[cfg(feature = "zero")]
+pub use cloudkit_zero;
 pub use facade::*;

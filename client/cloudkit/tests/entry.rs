@@ -9,7 +9,6 @@ async fn every_constructor_builds_without_a_server() {
         (CloudKit::azure(), ProviderType::Azure, None),
         (CloudKit::gcp(), ProviderType::Gcp, None),
         (CloudKit::oracle(), ProviderType::Oracle, None),
-        (CloudKit::zero(), ProviderType::Zero, Some("http://localhost:8080")),
         (CloudKit::cloudemu(ProviderType::Aws), ProviderType::Aws, Some("http://localhost:4566")),
         (CloudKit::cloudemu(ProviderType::Azure), ProviderType::Azure, Some("http://localhost:4567")),
         (CloudKit::cloudemu(ProviderType::Gcp), ProviderType::Gcp, Some("http://localhost:4568")),
@@ -21,6 +20,50 @@ async fn every_constructor_builds_without_a_server() {
         assert_eq!(context.provider(), provider);
         assert_eq!(context.config.endpoint.as_deref(), endpoint);
     }
+}
+
+#[cfg(feature = "zero")]
+#[tokio::test]
+async fn the_builder_of_zero_has_all_setters_and_gives_services() {
+    let client = CloudKit::zero()
+        .config(CloudConfig::default())
+        .region(Region::zero_local())
+        .endpoint("http://127.0.0.1:1")
+        .auth_provider(StaticAuthProvider::new(Credentials::new("a", "b")))
+        .retry_policy(NoRetry)
+        .metrics(NoopMetrics)
+        .logger(NoopLogger)
+        .connections(1)
+        .build()
+        .await
+        .unwrap();
+    assert_eq!(client.context().provider(), ProviderType::Zero);
+    assert_eq!(client.region().code(), "local");
+    assert!(client.storage().capabilities().supports("put_stream"));
+    assert!(!client.functions().capabilities().supports("invoke"));
+    assert!(!client.identity().capabilities().supports("get_user"));
+    assert!(!client.networking().capabilities().supports("create_vpc"));
+    let refused = client.storage().get_object("b", "k").await.unwrap_err();
+    assert!(matches!(refused, CloudError::Network(_)), "{refused}");
+    assert!(
+        refused.to_string().contains("Hint: is an appliance listening at http://127.0.0.1:1?"),
+        "{refused}"
+    );
+}
+
+#[cfg(feature = "zero")]
+#[tokio::test]
+async fn a_cloud_that_is_chosen_at_run_time_has_the_same_services() {
+    let by_url = CloudKit::from_url("zero://127.0.0.1:1?region=local&connections=1").await.unwrap();
+    assert_eq!(by_url.config.endpoint.as_deref(), Some("http://127.0.0.1:1"));
+    let by_config = CloudKit::from_config(ProviderType::Zero, by_url.config.clone()).connect().await.unwrap();
+    let by_emulator = CloudKit::cloudemu(ProviderType::Zero).connect().await.unwrap();
+    for cloud in [&by_url, &by_config, &by_emulator] {
+        assert!(cloud.storage().unwrap().capabilities().supports("list_versions"));
+        assert_eq!(cloud.provider(), ProviderType::Zero);
+    }
+    let refused = CloudKit::from_url("zero://127.0.0.1:1?connections=none").await.unwrap_err();
+    assert!(matches!(refused, CloudError::Config(_)), "{refused}");
 }
 
 #[tokio::test]

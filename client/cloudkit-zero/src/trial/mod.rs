@@ -1,12 +1,18 @@
 //! The transport against peers within the process, whose every frame is written by the test.
 //! Time stands still and moves on when nobody has anything to do, so no test depends on how fast the machine is.
 
-mod appliance;
+mod answers;
+pub(crate) mod appliance;
+mod between;
 mod calls;
 mod downloads;
 mod http1;
 mod http2;
 mod pool;
+mod restarts;
+pub(crate) mod services;
+mod storage;
+mod streams;
 mod waits;
 
 use std::sync::Arc;

@@ -43,7 +43,14 @@ impl CloudKit {
         context(ProviderType::Oracle)
     }
 
+    /// ZeroCloud, at `ZERO_URL`, else `AWS_ENDPOINT_URL`, else `http://localhost:8080`, unless told otherwise.
+    #[cfg(feature = "zero")]
+    pub fn zero() -> cloudkit_zero::ZeroBuilder {
+        cloudkit_zero::ZeroBuilder::new()
+    }
+
     /// ZeroCloud, at `http://localhost:8080` unless told otherwise.
+    #[cfg(not(feature = "zero"))]
     pub fn zero() -> CloudContextBuilder {
         context(ProviderType::Zero).endpoint(local(ProviderType::Zero))
     }
@@ -74,7 +81,13 @@ impl CloudKit {
 
 /// The builder of a context that the providers of this program can make a cloud of.
 fn context(provider: ProviderType) -> CloudContextBuilder {
-    CloudContextBuilder::new(provider).connector(Providers)
+    let builder = CloudContextBuilder::new(provider).connector(Providers);
+    #[cfg(feature = "zero")]
+    if provider == ProviderType::Zero {
+        // The environment first, as everywhere, then the appliance's own file.
+        return builder.auth_provider(cloudkit_zero::ZeroAuthProvider);
+    }
+    builder
 }
 
 /// Where a cloud's double usually listens.

@@ -7,4 +7,6 @@ mod providers;
 
 pub use address::CloudUrl;
 pub use cloudkit::CloudKit;
+#[cfg(feature = "zero")]
+pub use cloudkit_zero::{ZeroBuilder, ZeroClient};
 pub use providers::Providers;

@@ -13,7 +13,10 @@ impl Connector for Providers {
     /// # Errors
     /// [`CloudError::Config`] when the provider's feature is off, with its name.
     async fn connect(&self, context: CloudContext) -> CloudResult<DynCloud> {
-        // One arm per provider crate, under its feature, above this line: `Zero => ZeroClient::from_context(context)`.
+        #[cfg(feature = "zero")]
+        if context.provider == cloudkit_core::common::ProviderType::Zero {
+            return Ok(cloudkit_zero::ZeroClient::from_context(context)?.into_cloud());
+        }
         Err(missing(&context.provider.to_string()))
     }
 }
