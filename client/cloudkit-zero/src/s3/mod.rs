@@ -32,7 +32,8 @@ use cloudkit_core::api::{
     PutOptions, PutResult, PutStreamOptions, Service,
 };
 use cloudkit_core::common::{
-    BucketMetadata, ByteStream, CloudError, CloudResult, Failure, ListResult, Metadata, ObjectMetadata,
+    BucketMetadata, ByteStream, CloudError, CloudResult, Failure, ItemStream, ListResult, Metadata,
+    ObjectMetadata,
 };
 use http_types::{HeaderMap, Method};
 
@@ -270,6 +271,19 @@ impl ObjectStorage for ZeroStore {
         options: GetStreamOptions,
     ) -> Result<ObjectStream, Failure> {
         self.open(bucket, key, options).await
+    }
+
+    fn list_stream<'a>(&'a self, bucket: &'a str, options: ListOptions) -> ItemStream<'a, ObjectMetadata> {
+        ItemStream::pages(move |token: Option<String>| {
+            let mut options = options.clone();
+            if token.is_some() {
+                options.continuation_token = token;
+            }
+            async move {
+                let page = self.page_of_objects(bucket, options).await?;
+                Ok((page.items, page.next_token.0))
+            }
+        })
     }
 
     async fn list_versions(

@@ -135,9 +135,9 @@ impl<'a> Cutter<'a> {
         Ok(self.is_ended && self.rest.is_empty())
     }
 
-    /// No more than what can still come, so that a small body takes no large buffer.
+    /// No more than what can still come, or where nobody knows, than what most parts have: a small body takes no large buffer.
     fn part_bytes_ahead(&self, bytes: usize) -> usize {
-        let ahead = self.source.length().map_or(u64::MAX, |length| length + self.rest.len() as u64);
+        let ahead = self.source.length().map_or(4 * PART_BYTES, |length| length + self.rest.len() as u64);
         usize::try_from(ahead).map_or(bytes, |ahead| ahead.min(bytes))
     }
 

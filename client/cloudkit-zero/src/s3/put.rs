@@ -49,7 +49,10 @@ impl ZeroStore {
                 let bytes = Bytes::copy_from_slice(bytes);
                 return self.put_bytes(bucket, key, bytes, options, deadline).await;
             }
-            Source::Stream(stream) if stream.length().is_some_and(|length| length <= first_bytes) => {
+            // One of which somebody has read a part is no longer as long as it says, so it is cut below.
+            Source::Stream(stream)
+                if stream.given() == 0 && stream.length().is_some_and(|length| length <= first_bytes) =>
+            {
                 if let Some(bytes) = stream.whole() {
                     let bytes = bytes.clone();
                     return self.put_bytes(bucket, key, bytes, options, deadline).await;

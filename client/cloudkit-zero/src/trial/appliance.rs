@@ -1,6 +1,7 @@
 //! The transport against the appliance itself: the binary that `ZEROCLOUD_BIN` names. Without that variable these tests say so and
 //! show nothing.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,29 +39,16 @@ impl Appliance {
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(directory.join(file), private).expect("it is ours");
         }
-        let mut child = Command::new(binary)
-            .args(["serve", "--data", "data", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .current_dir(&directory)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let url = loop {
-            let line = lines.next().expect("it becomes ready").expect("it is text");
-            if let Some((_, url)) = line.split_once("zerocloud ready on ") {
-                break url
-                    .split_whitespace()
-                    .next()
-                    .expect("it names its URL")
-                    .trim_end_matches('/')
-                    .to_string();
-            }
-        };
-        // Somebody has to read on, or the appliance waits for its log.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (child, url) = launch(&binary, &directory, arguments);
         Some(Appliance { child, directory, url })
+    }
+
+    /// Kills it, as a power loss would, and starts it again on its data, at another port.
+    pub(super) fn restart(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        let binary = std::env::var_os("ZEROCLOUD_BIN").expect("it was there before");
+        (self.child, self.url) = launch(&binary, &self.directory, &[]);
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -81,6 +69,29 @@ impl Appliance {
     pub(crate) fn caller(&self) -> Caller {
         Caller::new(self.settings()).expect("the URL is good")
     }
+}
+
+/// Starts the binary in a directory and waits until it is ready. Gives its URL.
+fn launch(binary: &OsStr, directory: &Path, arguments: &[&str]) -> (Child, String) {
+    let mut child = Command::new(binary)
+        .args(["serve", "--data", "data", "--listen", "127.0.0.1:0"])
+        .args(arguments)
+        .current_dir(directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let url = loop {
+        let line = lines.next().expect("it becomes ready").expect("it is text");
+        if let Some((_, url)) = line.split_once("zerocloud ready on ") {
+            let url = url.split_whitespace().next().expect("it names its URL");
+            break url.trim_end_matches('/').to_string();
+        }
+    };
+    // Somebody has to read on, or the appliance waits for its log.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, url)
 }
 
 /// A machine that stands still for a while makes no test fail.

@@ -3,11 +3,13 @@
 
 mod answers;
 pub(crate) mod appliance;
+mod between;
 mod calls;
 mod downloads;
 mod http1;
 mod http2;
 mod pool;
+mod restarts;
 pub(crate) mod services;
 mod storage;
 mod streams;

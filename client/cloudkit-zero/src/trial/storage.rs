@@ -235,6 +235,8 @@ async fn tags_are_set_with_a_put_and_by_themselves() {
 async fn refusals_name_everything_and_help() {
     let Some(appliance) = Appliance::start("refusals", &[], &[]) else { return };
     let (_, storage) = with_bucket(&appliance).await;
+    let listed = storage.list_stream("logs", ListOptions::new()).next().await.expect("there is an answer");
+    assert!(listed.expect_err("there is no such bucket").detail.request_id.is_some());
     let put = storage.put_stream("logs", "a.txt", "x".into(), PutStreamOptions::new()).await;
     let failure = put.expect_err("there is no such bucket");
     assert!(is_missing(&failure.kind, "Bucket", "logs"), "{failure:?}");

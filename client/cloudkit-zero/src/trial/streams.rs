@@ -1,6 +1,7 @@
 //! ZeroStore's streams against the appliance itself: parts, conditions, breaks, drops.
 
 use super::appliance::{Appliance, PATIENCE};
+use super::between::Between;
 use super::storage::with_bucket;
 use super::*;
 use crate::ZeroClient;
@@ -9,7 +10,6 @@ use cloudkit_core::api::{ByteRange, GetStreamOptions, ObjectStorage, PutStreamOp
 use cloudkit_core::common::{ByteStream, CloudError, CloudResult};
 use futures_core::Stream;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 const MIB: usize = 1024 * 1024;
@@ -104,6 +104,39 @@ async fn streams_of_every_length_go_up_and_come_back() {
         assert!(storage.get_object("bucket", "slice").await.expect("it is there") == body, "{bytes}");
     }
     assert_eq!(uploads(&client).await, 0);
+}
+
+#[tokio::test]
+async fn of_a_stream_that_was_read_in_part_the_rest_is_put() {
+    let Some(appliance) = Appliance::start("rests", &[], &[]) else { return };
+    let (_, storage) = with_bucket(&appliance).await;
+    let body = data(300_000);
+    for length in [None, Some(300_000)] {
+        let mut rest = stream(&body, 100_000, Last::End, length);
+        rest.next().await.expect("there is one").expect("it does not fail");
+        storage.put_stream("bucket", "k", rest, PutStreamOptions::new()).await.expect("it is put");
+        assert!(read(&storage, "k", GetStreamOptions::new()).await == body[100_000..]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uploads_that_are_dropped_on_several_threads_leave_nothing_behind() {
+    let Some(appliance) = Appliance::start("threads", &[], &[]) else { return };
+    let (client, storage) = with_bucket(&appliance).await;
+    let body = data(12 * MIB);
+    let mut puts = tokio::task::JoinSet::new();
+    for number in 0..24_u64 {
+        let (storage, body) = (storage.clone(), body.clone());
+        puts.spawn(async move {
+            let endless = stream(&body, 999_983, Last::Never, None);
+            let options = PutStreamOptions::new().part_bytes(5 * MIB as u64);
+            let put = storage.put_stream("bucket", "k", endless, options);
+            // Wherever the machine has come to by then: no outcome depends on it.
+            tokio::time::timeout(Duration::from_millis(number * 3), put).await.expect_err("it never ends");
+        });
+    }
+    puts.join_all().await;
+    until_uploads(&client, 0).await;
 }
 
 #[tokio::test]
@@ -251,58 +284,17 @@ async fn a_copy_in_parts_keeps_bytes_facts_and_tags() {
     assert_eq!(uploads(&client).await, 0);
 }
 
-/// Stands between a client and the appliance; each connection is cut after so many bytes of answers.
-struct Cutting {
-    url: String,
-    connections: Arc<AtomicU64>,
-}
-
-impl Cutting {
-    async fn start(appliance: &Appliance, bytes_max: usize, cuts: u64) -> Cutting {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it has one"));
-        let far = appliance.url.strip_prefix("http://").expect("it is plain").to_string();
-        let connections = Arc::new(AtomicU64::new(0));
-        let counted = connections.clone();
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let number = counted.fetch_add(1, Ordering::SeqCst);
-                let limit = if number < cuts { bytes_max } else { usize::MAX };
-                let far = tokio::net::TcpStream::connect(&far).await.expect("the appliance listens");
-                tokio::spawn(pass(near, far, limit));
-            }
-        });
-        Cutting { url, connections }
-    }
-}
-
-async fn pass(near: tokio::net::TcpStream, far: tokio::net::TcpStream, limit: usize) {
-    let (mut near_read, mut near_write) = near.into_split();
-    let (mut far_read, mut far_write) = far.into_split();
-    let up = tokio::spawn(async move { tokio::io::copy(&mut near_read, &mut far_write).await });
-    let mut buffer = vec![0; 64 * 1024];
-    let mut passed = 0;
-    while passed < limit {
-        let read = far_read.read(&mut buffer).await.unwrap_or(0);
-        if read == 0 || near_write.write_all(&buffer[..read]).await.is_err() {
-            break;
-        }
-        passed += read;
-    }
-    up.abort();
-}
-
 #[tokio::test]
 async fn a_download_that_breaks_goes_on_where_it_was() {
     let Some(appliance) = Appliance::start("breaks", &[], &[]) else { return };
     let (_, storage) = with_bucket(&appliance).await;
     let body = data(10 * MIB);
     storage.put_object("bucket", "k", &body).await.expect("it is put");
-    let cutting = Cutting::start(&appliance, 3 * MIB, 3).await;
-    let settings = Settings { url: cutting.url.clone(), ..appliance.settings() };
+    let between = Between::start(&appliance.url, 3 * MIB, 3).await;
+    let settings = Settings { url: between.url.clone(), ..appliance.settings() };
     let client = ZeroClient::over(Caller::new(settings).expect("the URL is good"), None, None);
     assert!(read(&client.storage(), "k", GetStreamOptions::new()).await == body);
-    assert!(cutting.connections.load(Ordering::SeqCst) >= 4, "each cut needs a further connection");
+    assert!(between.connections() >= 4, "each cut needs a further connection");
 }
 
 #[tokio::test]
@@ -310,8 +302,8 @@ async fn a_download_whose_object_changed_meanwhile_ends_with_an_error() {
     let Some(appliance) = Appliance::start("changes", &[], &[]) else { return };
     let (_, storage) = with_bucket(&appliance).await;
     storage.put_object("bucket", "k", &data(10 * MIB)).await.expect("it is put");
-    let cutting = Cutting::start(&appliance, 3 * MIB, 1).await;
-    let settings = Settings { url: cutting.url.clone(), ..appliance.settings() };
+    let between = Between::start(&appliance.url, 3 * MIB, 1).await;
+    let settings = Settings { url: between.url.clone(), ..appliance.settings() };
     let client = ZeroClient::over(Caller::new(settings).expect("the URL is good"), None, None);
     let object = client.storage().get_stream("bucket", "k", GetStreamOptions::new()).await;
     let object = object.expect("it is there");
