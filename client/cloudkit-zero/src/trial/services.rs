@@ -21,6 +21,8 @@ pub(crate) async fn shared(caller: Caller) -> Arc<Shared> {
 pub(crate) enum Answer {
     /// This status and body.
     Status(u16, &'static str),
+    /// Status 200 with a header, and this body.
+    With(&'static str, &'static str, &'static str),
     /// Nothing: the stream is reset after the request.
     Lost,
 }
@@ -36,6 +38,10 @@ pub(crate) fn script(mut peer: Peer, answers: Vec<Answer>) -> JoinHandle<(Peer, 
             match answer {
                 Answer::Status(status, body) => {
                     peer.head(stream, status, &[]).await;
+                    peer.send(DATA, super::END_STREAM, stream, body.as_bytes()).await;
+                }
+                Answer::With(name, value, body) => {
+                    peer.head(stream, 200, &[(name, value)]).await;
                     peer.send(DATA, super::END_STREAM, stream, body.as_bytes()).await;
                 }
                 Answer::Lost => peer.reset(stream, super::CANCEL).await,

@@ -1,7 +1,7 @@
 //! What becomes of calls whose answers are lost, against a peer whose every answer the test writes.
 
 use crate::dynamodb::ZeroDb;
-use crate::trial::services::Answer::{self, Lost, Status};
+use crate::trial::services::Answer::{self, Lost, Status, With};
 use crate::trial::services::{script, shared};
 use crate::trial::single;
 use cloudkit_core::api::{Condition, KeyValueStore, KvPutOptions, TransactItem};
@@ -126,4 +126,22 @@ async fn what_is_left_over_is_sent_again_until_there_is_nothing() {
     // A service that never gets on is given up.
     let (outcome, _) = answered(vec![DESCRIBED, left(), left(), left()], read).await;
     assert!(outcome.expect_err("it is given up").is_throttled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_another_checksum_is_none() {
+    let body = "{\"Item\":{\"id\":{\"S\":\"k\"},\"n\":{\"N\":\"1\"}}}";
+    let wrong = With("x-amz-crc32", "1", body);
+    let right = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, body.as_bytes()).to_string();
+    let right = With("x-amz-crc32", right.leak(), body);
+    let get = async |db: ZeroDb| db.get::<Value>("t", "k").await;
+    let (outcome, _) = answered(vec![DESCRIBED, wrong, wrong, right], get).await;
+    assert_eq!(outcome.expect("the third one is whole"), Some(json!({"n": 1})));
+    let (outcome, _) = answered(vec![DESCRIBED, wrong, wrong, wrong], get).await;
+    let error = outcome.expect_err("none is whole");
+    assert!(matches!(error, CloudError::Network(_)), "{error}");
+    // A sum that was added is not added again.
+    let (outcome, _) =
+        answered(vec![DESCRIBED, wrong], async |db| db.increment("t", "k", "n", 1).await).await;
+    assert!(matches!(outcome.expect_err("it is not whole").kind, CloudError::Network(_)));
 }
