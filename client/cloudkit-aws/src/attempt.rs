@@ -33,15 +33,26 @@ tokio::task_local! {
 struct Call {
     attempts: Cell<u32>,
     repeat: Repeat,
+    /// Of a key that the SDK takes for none: what it is in an address.
+    blank_key: Option<String>,
+}
+
+/// The key of the call under way, as it stands in an address, if the SDK takes it for none.
+pub(crate) fn blank_key() -> Option<String> {
+    CALL.try_with(|call| call.blank_key.clone()).ok().flatten()
 }
 
 /// Runs a call; gives its outcome, and how many requests were sent for it.
-pub(crate) async fn counted<T>(repeat: Repeat, call: impl Future<Output = T>) -> (T, u32) {
+pub(crate) async fn counted<T>(
+    repeat: Repeat,
+    blank_key: Option<String>,
+    call: impl Future<Output = T>,
+) -> (T, u32) {
     let scope = async {
         let outcome = call.await;
         (outcome, CALL.with(|call| call.attempts.get()))
     };
-    CALL.scope(Call { attempts: Cell::new(0), repeat }, scope).await
+    CALL.scope(Call { attempts: Cell::new(0), repeat, blank_key }, scope).await
 }
 
 /// Counts what is sent.
@@ -176,7 +187,7 @@ mod tests {
             CALL.with(|call| call.attempts.set(call.attempts.get() + 2));
             5
         };
-        assert_eq!(counted(Repeat::Harmless, sent).await, (5, 2));
-        assert_eq!(counted(Repeat::Harmless, async {}).await, ((), 0));
+        assert_eq!(counted(Repeat::Harmless, None, sent).await, (5, 2));
+        assert_eq!(counted(Repeat::Harmless, None, async {}).await, ((), 0));
     }
 }

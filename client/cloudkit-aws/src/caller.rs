@@ -69,7 +69,7 @@ impl Caller {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         let started = Instant::now();
-        let counted = counted(operation.repeat, call);
+        let counted = counted(operation.repeat, crate::s3::blank_key_of(operation), call);
         let (outcome, attempts) = if self.shared.context.config.enable_tracing {
             let span = tracing::info_span!("aws", service = self.service, about = %operation);
             counted.instrument(span).await

@@ -21,7 +21,7 @@ use crate::attempt::{Count, Judge};
 use crate::caller::Shared;
 use crate::credentials::{AwsAuthProvider, Provided};
 use crate::dynamodb::DynamoDbStore;
-use crate::s3::S3Storage;
+use crate::s3::{BlankKeys, S3Storage};
 use crate::sns::SnsPubSub;
 use crate::sqs::SqsQueue;
 
@@ -112,7 +112,7 @@ impl AwsBuilder {
         {
             config.region = Region::find("aws", &code);
         }
-        let own = profile.map_or_else(AwsAuthProvider::new, AwsAuthProvider::profile);
+        let own = profile.clone().map_or_else(AwsAuthProvider::new, AwsAuthProvider::profile);
         let credentials = match &auth_provider {
             Some(provider) => SharedCredentialsProvider::new(Provided(provider.clone())),
             None => SharedCredentialsProvider::new(own.clone()),
@@ -125,7 +125,8 @@ impl AwsBuilder {
             metrics: metrics.clone().unwrap_or_else(|| Arc::new(NoopMetrics)),
             config,
         };
-        AwsClient::of(context, credentials, retry_policy, metrics, logger)
+        let client = AwsClient::of(context, credentials, retry_policy, metrics, logger)?;
+        Ok(AwsClient { profile, ..client })
     }
 }
 
@@ -141,6 +142,7 @@ pub struct AwsClient {
     shared: Arc<Shared>,
     /// One for all handles: it keeps what it knows of tables.
     tables: DynamoDbStore,
+    profile: Option<String>,
 }
 
 /// The settings of one service, from those of all.
@@ -193,7 +195,7 @@ impl AwsClient {
             all = all.endpoint_url(endpoint);
         }
         let (all, judge) = (all.build(), Judge { policy });
-        let mut s3 = settings!(aws_sdk_s3, &all, judge);
+        let mut s3 = settings!(aws_sdk_s3, &all, judge).interceptor(BlankKeys);
         if endpoint.is_some() {
             // What is not AWS has no address for each bucket, and may not know the checksums that AWS asks for.
             s3 = s3
@@ -209,12 +211,17 @@ impl AwsClient {
             metrics,
             logger,
         });
-        Ok(AwsClient { tables: DynamoDbStore::new(shared.clone()), shared })
+        Ok(AwsClient { tables: DynamoDbStore::new(shared.clone()), shared, profile: None })
     }
 
     /// What the client was built of, the endpoint that was found included.
     pub fn context(&self) -> &CloudContext {
         &self.shared.context
+    }
+
+    /// The profile that the builder was given.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
 
     /// Buckets and objects.

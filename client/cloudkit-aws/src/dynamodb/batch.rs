@@ -49,13 +49,11 @@ pub(super) async fn get(
 pub(super) async fn write(
     caller: &Caller,
     table: &str,
-    items: Vec<(&str, Attributes)>,
+    names: &KeyNames,
+    items: Vec<Attributes>,
 ) -> Result<(), Failure> {
     let operation = Operation::on("BatchWriteItem", table);
-    let mut seen = HashSet::new();
-    // The last one of a key counts, so they are looked at from behind.
-    let mut last: Vec<Attributes> =
-        items.into_iter().rev().filter(|(key, _)| seen.insert(*key)).map(|(_, item)| item).collect();
+    let mut last = last_of_each(names, items);
     while !last.is_empty() {
         let chunk = last.split_off(last.len().saturating_sub(WRITE_COUNT_MAX));
         let put = |item| {
@@ -79,6 +77,16 @@ pub(super) async fn write(
     Ok(())
 }
 
+/// The last item of each place, in the reverse of their order. One that lacks a key is left to the service to refuse.
+fn last_of_each(names: &KeyNames, items: Vec<Attributes>) -> Vec<Attributes> {
+    let mut seen = HashSet::new();
+    let place = |item: &Attributes| {
+        let text = |name: &String| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        (text(&names.key), names.sort.as_ref().and_then(text))
+    };
+    items.into_iter().rev().filter(|item| seen.insert(place(item))).collect()
+}
+
 /// Waits before what was left is asked for again. Errors: RateLimited, when that was done often enough.
 async fn pause(
     caller: &Caller,
@@ -100,3 +108,26 @@ async fn pause(
 const GET_COUNT_MAX: usize = 100;
 /// Items of one BatchWriteItem; as large as items may be, they fit into its 16 MiB.
 const WRITE_COUNT_MAX: usize = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_place_the_last_item_is_written() {
+        let item = |key: &str, sort: &str, value: &str| {
+            let pairs = [("id", key), ("at", sort), ("v", value)];
+            let pairs = pairs.map(|(name, text)| (name.to_string(), AttributeValue::S(text.into())));
+            Attributes::from(pairs)
+        };
+        let values = |names: &KeyNames| -> Vec<String> {
+            let items =
+                vec![item("k", "1", "a"), item("k", "2", "b"), item("k", "1", "c"), item("l", "1", "d")];
+            let last = last_of_each(names, items);
+            last.iter().map(|item| item["v"].as_s().unwrap().clone()).collect()
+        };
+        let key = || String::from("id");
+        assert_eq!(values(&KeyNames { key: key(), sort: None }), ["d", "c"]);
+        assert_eq!(values(&KeyNames { key: key(), sort: Some("at".into()) }), ["d", "c", "b"]);
+    }
+}

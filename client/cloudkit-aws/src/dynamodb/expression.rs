@@ -349,18 +349,6 @@ pub(super) fn projection<'a>(
     Ok(out)
 }
 
-/// Whether a condition names this attribute, or something in it.
-pub(super) fn names(condition: &Condition, attribute: &str) -> bool {
-    match condition {
-        Condition::Not(inner) => names(inner, attribute),
-        Condition::And(all) | Condition::Or(all) => all.iter().any(|one| names(one, attribute)),
-        test => {
-            let rest = parts(test).0.strip_prefix(attribute);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        }
-    }
-}
-
 fn check_depth(value: &Value) -> Result<(), String> {
     if is_too_deep(value) { Err("a value has more than 32 levels".into()) } else { Ok(()) }
 }

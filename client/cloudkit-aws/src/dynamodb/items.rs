@@ -208,8 +208,7 @@ impl DynamoDbStore {
         let after = &after;
         let act = |names: Arc<KeyNames>| async move {
             // The service refuses it too, but not what of it was folded away.
-            let names_it =
-                |name: &str| options.filter.as_ref().is_some_and(|one| expression::names(one, name));
+            let names_it = |name: &str| options.filter.as_ref().is_some_and(|one| one.names(name));
             if names_it(&names.key) || names.sort.as_deref().is_some_and(names_it) {
                 return Err(invalid("the filter of a query names an attribute of the key"));
             }

@@ -221,9 +221,9 @@ impl KeyValueStore for DynamoDbStore {
             // All are looked at before the first is sent.
             let mut keyed = Vec::with_capacity(items.len());
             for (key, item) in items {
-                keyed.push((*key, self.keyed(operation, &names, key, item)?));
+                keyed.push(self.keyed(operation, &names, key, item)?);
             }
-            batch::write(&self.caller, table, keyed).await
+            batch::write(&self.caller, table, &names, keyed).await
         };
         Ok(self.with_names(table, act).await?)
     }

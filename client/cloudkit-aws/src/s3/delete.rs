@@ -4,6 +4,7 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use cloudkit_core::common::{CloudError, Failure};
 
 use super::S3Storage;
+use super::blank::taken;
 use super::text::{can_stand_in_xml, check_bucket, check_object};
 use crate::fault::PROVIDER;
 use crate::operation::Operation;
@@ -26,7 +27,7 @@ impl S3Storage {
     ) -> Result<(), Failure> {
         let operation = Operation::inside("DeleteObject", bucket, key);
         check_object(bucket, key).map_err(|kind| self.caller.refusal(&operation, kind))?;
-        let call = self.s3().delete_object().bucket(bucket).key(key);
+        let call = self.s3().delete_object().bucket(bucket).key(taken(key));
         self.caller.run(&operation, call.set_version_id(version_id.map(String::from)).send()).await.map(drop)
     }
 

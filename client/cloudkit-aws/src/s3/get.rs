@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cloudkit_core::api::{ByteRange, GetOptions, GetStreamOptions, ObjectStream};
 use cloudkit_core::common::{ByteStream, CloudError, Failure, NetworkError, ObjectMetadata, within};
 
+use super::blank::taken;
 use super::text::{check_object, copy_source, quoted};
 use super::{S3Storage, read};
 use crate::fault::PROVIDER;
@@ -44,7 +45,7 @@ impl S3Storage {
             .s3()
             .get_object()
             .bucket(bucket)
-            .key(key)
+            .key(taken(key))
             .set_range(options.range.as_ref().map(ByteRange::to_string))
             .set_if_match(options.if_match.as_deref().map(quoted))
             .set_if_none_match(options.if_none_match.as_deref().map(quoted))
@@ -71,20 +72,21 @@ impl S3Storage {
             None => (0, length),
         };
         let meta = read::get(&output, key, size).ok_or_else(|| malformed("Last-Modified is missing"))?;
-        let version_id = output.version_id().map(String::from);
+        let text = |text: Option<&str>| text.map(String::from);
+        let (version_id, cache_control) = (text(output.version_id()), text(output.cache_control()));
+        let content_encoding = text(output.content_encoding());
         let body = ByteStream::from_reader(output.body.into_async_read(), Some(length));
-        let stream = ObjectStream::new(meta, body).with_offset(offset);
-        Ok(match version_id {
-            Some(id) => stream.with_version_id(id),
-            None => stream,
-        })
+        let mut stream = ObjectStream::new(meta, body).with_offset(offset);
+        (stream.version_id, stream.cache_control, stream.content_encoding) =
+            (version_id, cache_control, content_encoding);
+        Ok(stream)
     }
 
     /// An object's facts.
     pub(super) async fn head(&self, bucket: &str, key: &str) -> Result<ObjectMetadata, Failure> {
         let operation = Operation::inside("HeadObject", bucket, key);
         check_object(bucket, key).map_err(|kind| self.caller.refusal(&operation, kind))?;
-        let call = self.s3().head_object().bucket(bucket).key(key).send();
+        let call = self.s3().head_object().bucket(bucket).key(taken(key)).send();
         let output = self.caller.run(&operation, call).await?;
         let malformed = |what: &str| self.caller.malformed(&operation, what);
         let size =
@@ -103,7 +105,7 @@ impl S3Storage {
         check_object(source_bucket, source_key).map_err(refuse)?;
         check_object(bucket, key).map_err(refuse)?;
         let source = copy_source(source_bucket, source_key);
-        let call = self.s3().copy_object().bucket(bucket).key(key).copy_source(source).send();
+        let call = self.s3().copy_object().bucket(bucket).key(taken(key)).copy_source(source).send();
         let Err(failure) = self.caller.run(&operation, call).await else { return Ok(()) };
         Err(match failure.detail.code.as_deref() {
             // The key that is missing can only be the source's.
@@ -137,10 +139,10 @@ impl S3Storage {
             let settings = aws_sdk_s3::config::Builder::new()
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
             let request =
-                self.s3().put_object().bucket(bucket).key(key).customize().config_override(settings);
+                self.s3().put_object().bucket(bucket).key(taken(key)).customize().config_override(settings);
             self.caller.run(&operation, request.presigned(lifetime)).await?
         } else {
-            let request = self.s3().get_object().bucket(bucket).key(key);
+            let request = self.s3().get_object().bucket(bucket).key(taken(key));
             self.caller.run(&operation, request.presigned(lifetime)).await?
         };
         Ok(signed.uri().to_string())

@@ -3,6 +3,7 @@
 //! | File | Holds |
 //! |---|---|
 //! | `text.rs`, `read.rs` | what is sent, what comes back |
+//! | `blank.rs` | keys of white space |
 //! | `explain.rs` | what a refusal means |
 //! | `put.rs`, `parts.rs` | writing, at once and in parts |
 //! | `get.rs` | reading, copies, addresses |
@@ -10,6 +11,7 @@
 //!
 //! Invariant: no method needs more memory than its parts under way, but those that take or give all bytes at once.
 
+mod blank;
 mod delete;
 mod explain;
 mod get;
@@ -39,6 +41,8 @@ use cloudkit_core::common::{
 use crate::caller::{Caller, Shared};
 use crate::fault::PROVIDER;
 use crate::operation::{Operation, Resource};
+use blank::taken;
+pub(crate) use blank::{BlankKeys, blank_key_of};
 use text::{check_bucket, check_object};
 
 /// Buckets and objects. Clones share everything.
@@ -211,6 +215,7 @@ impl ObjectStorage for S3Storage {
             "set_tags",
             "delete_tags",
             "multipart",
+            "stream_headers",
         ] {
             capabilities = capabilities.yes(name, "");
         }
@@ -265,7 +270,7 @@ impl ObjectStorage for S3Storage {
     async fn get_tags(&self, bucket: &str, key: &str) -> Result<Metadata, Failure> {
         let operation = Operation::inside("GetObjectTagging", bucket, key);
         check_object(bucket, key).map_err(|kind| self.caller.refusal(&operation, kind))?;
-        let call = self.s3().get_object_tagging().bucket(bucket).key(key).send();
+        let call = self.s3().get_object_tagging().bucket(bucket).key(taken(key)).send();
         let output = self.caller.run(&operation, call).await?;
         Ok(output.tag_set().iter().map(|tag| (tag.key().into(), tag.value().into())).collect())
     }
@@ -277,14 +282,14 @@ impl ObjectStorage for S3Storage {
         let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
         let tags = Tagging::builder().set_tag_set(Some(tags)).build().map_err(malformed)?;
-        let call = self.s3().put_object_tagging().bucket(bucket).key(key).tagging(tags).send();
+        let call = self.s3().put_object_tagging().bucket(bucket).key(taken(key)).tagging(tags).send();
         self.caller.run(&operation, call).await.map(drop)
     }
 
     async fn delete_tags(&self, bucket: &str, key: &str) -> Result<(), Failure> {
         let operation = Operation::inside("DeleteObjectTagging", bucket, key);
         check_object(bucket, key).map_err(|kind| self.caller.refusal(&operation, kind))?;
-        let call = self.s3().delete_object_tagging().bucket(bucket).key(key).send();
+        let call = self.s3().delete_object_tagging().bucket(bucket).key(taken(key)).send();
         self.caller.run(&operation, call).await.map(drop)
     }
 }

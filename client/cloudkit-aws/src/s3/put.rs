@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
+use super::blank::taken;
 use super::parts::{Cutter, PART_COUNT_MAX, PartPlan};
 use super::text::{check_metadata, check_object, check_value, quoted, tag_form};
 use super::{S3Storage, read};
@@ -86,7 +87,7 @@ impl S3Storage {
     ) -> Result<PutResult, Failure> {
         let (bucket, key) = self.names(operation);
         let (if_match, if_none_match) = conditions(options.condition.as_ref());
-        let request = self.s3().put_object().bucket(bucket).key(key).body(bytes.into());
+        let request = self.s3().put_object().bucket(bucket).key(taken(key)).body(bytes.into());
         let call =
             described!(request, options).set_if_match(if_match).set_if_none_match(if_none_match).send();
         let output = self.caller.run(&operation.once_if(options.condition.is_some()), call).await?;
@@ -118,7 +119,7 @@ impl S3Storage {
         runtime: Handle,
     ) -> Result<Upload, Failure> {
         let operation = Operation::inside("CreateMultipartUpload", &bucket, &key);
-        let request = self.s3().create_multipart_upload().bucket(&bucket).key(&key);
+        let request = self.s3().create_multipart_upload().bucket(&bucket).key(taken(&key));
         let output = self.caller.run(&operation, described!(request, options).send()).await?;
         let id =
             output.upload_id().ok_or_else(|| self.caller.malformed(&operation, "UploadId is missing"))?;
@@ -144,7 +145,7 @@ impl S3Storage {
             .s3()
             .complete_multipart_upload()
             .bucket(&target.bucket)
-            .key(&target.key)
+            .key(taken(&target.key))
             .upload_id(&target.id)
             .multipart_upload(parts)
             .set_if_match(if_match)
@@ -297,7 +298,7 @@ impl Target {
             .s3()
             .upload_part()
             .bucket(&self.bucket)
-            .key(&self.key)
+            .key(taken(&self.key))
             .upload_id(&self.id)
             .part_number(part_number)
             .body(bytes.into())
@@ -314,7 +315,7 @@ impl Target {
 
     async fn abort(&self) {
         let operation = self.operation("AbortMultipartUpload");
-        let call = self.store.s3().abort_multipart_upload().bucket(&self.bucket).key(&self.key);
+        let call = self.store.s3().abort_multipart_upload().bucket(&self.bucket).key(taken(&self.key));
         match self.store.caller.run(&operation, call.upload_id(&self.id).send()).await {
             Ok(_) => {}
             Err(failure) if failure.kind.is_not_found() => {}
