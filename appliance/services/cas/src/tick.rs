@@ -11,7 +11,9 @@ use ::store::{Fault, ShardId, Timestamp};
 use plan::{Context, MORE_IS_DUE, Plan, Reply};
 
 use crate::evict::Rules;
-use crate::room::{self, DYING_PERCENT, HIGH_PERCENT, LOW_PERCENT, Part, SHORT_PERCENT, percent, slice_in_turn};
+use crate::room::{
+    self, DYING_PERCENT, HIGH_PERCENT, LOW_PERCENT, Part, SHORT_PERCENT, percent, slice_in_turn,
+};
 use crate::shared::Shared;
 use crate::stats::{self, STATS_SHARD};
 use crate::store::minute_of;
