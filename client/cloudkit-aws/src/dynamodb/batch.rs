@@ -127,7 +127,10 @@ mod tests {
             last.iter().map(|item| item["v"].as_s().unwrap().clone()).collect()
         };
         let key = || String::from("id");
-        assert_eq!(values(&KeyNames { key: key(), sort: None }), ["d", "c"]);
-        assert_eq!(values(&KeyNames { key: key(), sort: Some("at".into()) }), ["d", "c", "b"]);
+        assert_eq!(values(&KeyNames { key: key(), sort: None, is_guess: false }), ["d", "c"]);
+        assert_eq!(
+            values(&KeyNames { key: key(), sort: Some("at".into()), is_guess: false }),
+            ["d", "c", "b"]
+        );
     }
 }

@@ -209,7 +209,8 @@ impl DynamoDbStore {
         let act = |names: Arc<KeyNames>| async move {
             // The service refuses it too, but not what of it was folded away.
             let names_it = |name: &str| options.filter.as_ref().is_some_and(|one| one.names(name));
-            if names_it(&names.key) || names.sort.as_deref().is_some_and(names_it) {
+            let names_a_key = names_it(&names.key) || names.sort.as_deref().is_some_and(names_it);
+            if names_a_key && !names.is_guess {
                 return Err(invalid("the filter of a query names an attribute of the key"));
             }
             let mut places = Places::default();
@@ -307,6 +308,7 @@ impl DynamoDbStore {
 pub(super) fn keyed(names: &KeyNames, key: &str, item: &Map<String, Value>) -> Result<Attributes, String> {
     match item.get(&names.key) {
         Some(Value::String(own)) if own == key => Ok(outgoing_item(item)),
+        Some(_) if names.is_guess => Ok(outgoing_item(item)),
         Some(_) => {
             Err(format!("the item's attribute {:?} is the table's key and has another value", names.key))
         }

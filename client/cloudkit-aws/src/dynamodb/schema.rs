@@ -23,6 +23,15 @@ use crate::operation::Operation;
 pub(super) struct KeyNames {
     pub key: String,
     pub sort: Option<String>,
+    /// Nobody knows them, since there is no such table. What is asked of it is asked all the same: the service looks at the form of a
+    /// request first, and so says the same of a wrong one whatever was asked before.
+    pub is_guess: bool,
+}
+
+impl KeyNames {
+    fn guess() -> KeyNames {
+        KeyNames { key: CreateTableOptions::new().key_name, sort: None, is_guess: true }
+    }
 }
 
 /// What was asked so far.
@@ -40,13 +49,18 @@ impl Schemas {
         self.locked().remove(table);
     }
 
-    /// The names of a table, and whether they had to be asked for. Errors: those of DescribeTable.
+    /// The names of a table, and whether they are those that the service just told. Errors: those of DescribeTable, but for a table
+    /// that is not there.
     pub async fn names(&self, caller: &Caller, table: &str) -> Result<(Arc<KeyNames>, bool), Failure> {
         if let Some(names) = self.locked().get(table).cloned() {
             return Ok((names, false));
         }
         let operation = Operation::on("DescribeTable", table);
-        let described = describe(caller, table).await?;
+        let described = match describe(caller, table).await {
+            Ok(described) => described,
+            Err(failure) if failure.kind.is_not_found() => return Ok((Arc::new(KeyNames::guess()), false)),
+            Err(failure) => return Err(failure),
+        };
         let of = |kind: KeyType| {
             let mut elements = described.key_schema().iter();
             elements
@@ -54,7 +68,7 @@ impl Schemas {
                 .map(|element| element.attribute_name().into())
         };
         let key = of(KeyType::Hash).ok_or_else(|| caller.malformed(&operation, "the table has no key"))?;
-        let names = Arc::new(KeyNames { key, sort: of(KeyType::Range) });
+        let names = Arc::new(KeyNames { key, sort: of(KeyType::Range), is_guess: false });
         let mut kept = self.locked();
         if kept.len() >= TABLE_COUNT_MAX {
             kept.clear();

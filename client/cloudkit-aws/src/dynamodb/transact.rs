@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, Trans
 use cloudkit_core::api::{Condition, TransactItem};
 use cloudkit_core::common::{CloudError, Failure};
 
+use super::explain::explain;
 use super::expression::{Holds, Places};
 use super::items::{KEY_HINT, keyed};
 use super::schema::KeyNames;
@@ -46,9 +47,15 @@ pub(super) async fn run(db: &DynamoDbStore, items: &[TransactItem]) -> Result<()
         match db.caller.run(&operation, call).await {
             Ok(_) => return Ok(()),
             // Refused whole: perhaps because a table was made anew with another key.
-            Err(failure) if matches!(failure.kind, CloudError::Validation(_)) && !is_fresh => is_stale = true,
-            Err(failure) => {
+            Err(failure) if matches!(failure.kind, CloudError::Validation(_)) && !is_fresh && !is_stale => {
+                is_stale = true;
+            }
+            Err(mut failure) => {
                 if failure.kind.is_not_found() {
+                    // The service does not say which of them; the one whose keys nobody knows is.
+                    if let Some(table) = texts.iter().find(|table| tables[**table].is_guess) {
+                        explain(&Operation::on(operation.name, table), &mut failure);
+                    }
                     texts.iter().for_each(|table| db.schemas.forget(table));
                 }
                 return Err(failure);
@@ -120,7 +127,8 @@ mod tests {
 
     #[test]
     fn parts_have_the_protocols_shape() {
-        let tables = Tables::from([("t", Arc::new(KeyNames { key: "id".into(), sort: None }))]);
+        let tables =
+            Tables::from([("t", Arc::new(KeyNames { key: "id".into(), sort: None, is_guess: false }))]);
         let put =
             TransactItem::put("t", "k", &json!({"a": 1})).unwrap().when(Condition::NotExists("id".into()));
         let put = part(&put, &tables).unwrap().put.expect("it is a put");
