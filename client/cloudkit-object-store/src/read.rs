@@ -23,7 +23,6 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
                 meta,
                 range,
                 attributes: attributes(facts),
-                extensions: Default::default(),
             });
         }
         if !is_local(&options) {
@@ -93,7 +92,6 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
             meta,
             range,
             attributes: attributes(object.meta),
-            extensions: Default::default(),
         })
     }
 }

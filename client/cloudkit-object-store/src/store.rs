@@ -64,7 +64,6 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
         Ok(PutResult {
             e_tag: written.etag.as_deref().map(quoted),
             version: written.version_id,
-            extensions: Default::default(),
         })
     }
 
@@ -178,7 +177,7 @@ impl<S: ObjectStorage + 'static> ObjectStore for BucketStore<S> {
             common_prefixes.extend(names.filter_map(path_of));
             match page.next_token.0 {
                 None => {
-                    return Ok(ListResult { common_prefixes, objects: all, extensions: Default::default() });
+                    return Ok(ListResult { common_prefixes, objects: all });
                 }
                 Some(token) => options = options.continuation_token(token),
             }

@@ -106,7 +106,6 @@ impl MultipartUpload for Upload {
         Ok(PutResult {
             e_tag: etag.as_deref().map(quoted),
             version: version_id,
-            extensions: Default::default(),
         })
     }
 
