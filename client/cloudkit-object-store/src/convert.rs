@@ -35,6 +35,7 @@ pub(crate) fn bare(etag: &str) -> String {
     etag.trim().trim_matches('"').to_owned()
 }
 
+/// Of an object's facts, which lack what only a stream tells.
 pub(crate) fn attributes(facts: ObjectMetadata) -> Attributes {
     let ObjectMetadata { content_type, storage_class, metadata, .. } = facts;
     let named = [(Attribute::ContentType, content_type), (Attribute::StorageClass, storage_class)];

@@ -24,7 +24,7 @@
 //! | an upload in parts | one `put_stream` whose body is the parts in their order; it needs a runtime of tokio |
 //! | conditions on dates, `*`, lists of entity tags | looked at here, then the version that was looked at is read |
 //! | `CopyMode::Create` | a read and a create-only put, through this program: content type, storage class, metadata and tags go along |
-//! | cache control and content encoding | written, and not told by a read, since `ObjectMetadata` has no place for them |
+//! | cache control and content encoding | told by a read, but not by a HEAD, since `ObjectMetadata` has no place for them |
 //! | content disposition and language | `NotImplemented` |
 //! | keys that no [`Path`](object_store::path::Path) spells, such as `a//b` and `folder/` | left out of listings |
 #![forbid(unsafe_code)]

@@ -8,7 +8,7 @@ use cloudkit_core::api::{GetStreamOptions, ObjectStorage};
 use cloudkit_core::common::ObjectMetadata;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetResult, GetResultPayload, Result};
+use object_store::{Attribute, Error, GetOptions, GetResult, GetResultPayload, Result};
 
 impl<S: ObjectStorage + 'static> BucketStore<S> {
     pub(crate) async fn read(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -85,13 +85,23 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
             None => 0..meta.size,
             Some(range) => range.as_range(meta.size).map_err(generic)?,
         };
+        let mut attributes = attributes(object.meta);
+        let told = [
+            (Attribute::CacheControl, object.cache_control),
+            (Attribute::ContentEncoding, object.content_encoding),
+        ];
+        for (name, value) in told {
+            if let Some(value) = value {
+                attributes.insert(name, value.into());
+            }
+        }
         let place = location.clone();
         let body = object.body.map_err(move |failed| error(failed, &place));
         Ok(GetResult {
             payload: GetResultPayload::Stream(body.boxed()),
             meta,
             range,
-            attributes: attributes(object.meta),
+            attributes,
         })
     }
 }

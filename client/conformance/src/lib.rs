@@ -5,8 +5,9 @@
 //! - [`random`]: sequences of operations over all four services, run on several subjects side by side, whose answers must be
 //!   the same after each operation.
 //!
-//! Invariant: nothing here names a provider. What differs between them by nature (addresses, identities, times, how to wait)
-//! comes from a [`Subject`].
+//! Invariant: no case names a provider. What differs between them by nature (addresses, identities, times, how to wait)
+//! comes from a [`Subject`]. Providers that speak to a server are run
+//! against an [`Appliance`], the one binary that a variable names.
 //!
 //! ```ignore
 //! let report = cloudkit_conformance::storage(&store, &subject).await;
@@ -14,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod appliance;
 #[macro_use]
 mod case;
 mod kv;
@@ -24,6 +26,7 @@ mod report;
 mod storage;
 mod subject;
 
+pub use appliance::{Appliance, OverAppliance};
 pub use kv::kv;
 pub use pubsub::pubsub;
 pub use queue::queue;

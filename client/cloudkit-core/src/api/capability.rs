@@ -176,6 +176,7 @@ services! {
         No {
             "put_if_absent" "the trait's old methods have no condition",
             "put_if_match" "the trait's old methods have no condition",
+            "stream_headers" "the trait's old methods tell neither Cache-Control nor Content-Encoding",
             "put_tags" "the trait's old methods have no tags",
             "get_version" "the trait's old methods have no versions",
             "list_versions" "the trait's old methods have no versions",

@@ -31,7 +31,7 @@ pub enum Condition {
     GreaterThan(String, Value),
     /// It is greater or equal.
     GreaterThanOrEqual(String, Value),
-    /// It equals one of the values.
+    /// It equals one of the values, of which there are 1 to 100.
     In(String, Vec<Value>),
     /// It lies between both values, or equals one of them.
     Between(String, Value, Value),
@@ -45,6 +45,36 @@ pub enum Condition {
     And(Vec<Condition>),
     /// One of them holds; none at all does not.
     Or(Vec<Condition>),
+}
+
+impl Condition {
+    /// The names of attributes in it, with the dots and brackets behind them, each as often as it stands there.
+    pub fn paths(&self) -> Vec<&str> {
+        match self {
+            Self::Exists(path)
+            | Self::NotExists(path)
+            | Self::Equals(path, _)
+            | Self::NotEquals(path, _)
+            | Self::LessThan(path, _)
+            | Self::LessThanOrEqual(path, _)
+            | Self::GreaterThan(path, _)
+            | Self::GreaterThanOrEqual(path, _)
+            | Self::In(path, _)
+            | Self::Between(path, _, _)
+            | Self::BeginsWith(path, _)
+            | Self::Contains(path, _) => vec![path],
+            Self::Not(inner) => inner.paths(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::paths).collect(),
+        }
+    }
+
+    /// Whether it names this attribute, or something in it.
+    pub fn names(&self, attribute: &str) -> bool {
+        let inside = |path: &str| {
+            path.strip_prefix(attribute).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.paths().into_iter().any(inside)
+    }
 }
 
 /// How an item is read.
@@ -68,7 +98,7 @@ pub struct KvPutOptions {
 /// How the items of a partition are read.
 #[derive(Debug, Clone)]
 pub struct KvQueryOptions {
-    /// What must hold of the items that come back.
+    /// What must hold of the items that come back. It names no attribute of the key.
     pub filter: Option<Condition>,
     /// The most items of one page, counted before the filter.
     pub limit: Option<u32>,
@@ -144,6 +174,9 @@ pub trait KeyValueStore: Send + Sync {
     async fn update(&self, table: &str, key: &str, updates: HashMap<String, Value>) -> CloudResult<()>;
 
     /// One page of the items of a partition.
+    ///
+    /// A filter that names an attribute of the key, or a limit of 0, is a
+    /// [`Validation`](crate::common::CloudError::Validation).
     async fn query<T: DeserializeOwned + Send>(
         &self,
         table: &str,
@@ -216,7 +249,22 @@ pub trait KeyValueStore: Send + Sync {
 
 #[cfg(test)]
 mod tests {
-    use super::KvQueryOptions;
+    use super::{Condition, KvQueryOptions};
+
+    #[test]
+    fn a_condition_tells_which_attributes_it_names() {
+        let text = String::from;
+        let condition = Condition::Or(vec![
+            Condition::Not(Box::new(Condition::Exists(text("id.x")))),
+            Condition::And(vec![
+                Condition::In(text("ids"), vec![]),
+                Condition::Contains(text("l[0]"), text("at")),
+            ]),
+        ]);
+        assert_eq!(condition.paths(), ["id.x", "ids", "l[0]"]);
+        assert!(condition.names("id") && condition.names("l") && condition.names("ids"));
+        assert!(!condition.names("at") && !condition.names("i") && !condition.names("x"));
+    }
 
     #[test]
     fn a_query_goes_forward_unless_told_otherwise() {

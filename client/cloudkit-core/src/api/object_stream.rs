@@ -326,12 +326,16 @@ pub struct ObjectStream {
     pub offset: u64,
     /// Which version it is, in a bucket that keeps versions.
     pub version_id: Option<String>,
+    /// The `Cache-Control` that it was put with, if the provider tells.
+    pub cache_control: Option<String>,
+    /// The `Content-Encoding` that the body has, if the provider tells.
+    pub content_encoding: Option<String>,
 }
 
 impl ObjectStream {
     /// An object from its first byte.
     pub fn new(meta: ObjectMetadata, body: ByteStream) -> Self {
-        Self { meta, body, offset: 0, version_id: None }
+        Self { meta, body, offset: 0, version_id: None, cache_control: None, content_encoding: None }
     }
 
     /// Sets where in the object the body begins.
@@ -343,6 +347,18 @@ impl ObjectStream {
     /// Sets which version it is.
     pub fn with_version_id(mut self, id: impl Into<String>) -> Self {
         self.version_id = Some(id.into());
+        self
+    }
+
+    /// Sets the `Cache-Control` that it was put with.
+    pub fn with_cache_control(mut self, cache_control: impl Into<String>) -> Self {
+        self.cache_control = Some(cache_control.into());
+        self
+    }
+
+    /// Sets the `Content-Encoding` that the body has.
+    pub fn with_content_encoding(mut self, encoding: impl Into<String>) -> Self {
+        self.content_encoding = Some(encoding.into());
         self
     }
 }

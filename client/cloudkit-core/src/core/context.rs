@@ -127,7 +127,7 @@ impl CloudContextBuilder {
     /// The cloud behind the context, as trait objects.
     ///
     /// # Errors
-    /// [`CloudError::Config`] when the provider is not part of this program, with the feature that brings it.
+    /// [`CloudError::Config`] when the provider is not part of this program.
     pub async fn connect(mut self) -> CloudResult<DynCloud> {
         match self.connector.take() {
             Some(connector) => connector.connect(self.into_context()).await,
@@ -159,7 +159,7 @@ impl fmt::Debug for CloudContextBuilder {
 /// The refusal of a provider whose crate is not linked.
 fn not_linked(provider: ProviderType) -> CloudError {
     CloudError::Config(format!(
-        "the provider {provider} is not part of this program: enable the feature `{provider}` of cloudkit"
+        "no provider of {provider} is part of this context; a builder of the crate cloudkit brings those that it was built with"
     ))
 }
 
@@ -204,10 +204,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connecting_without_a_provider_names_the_missing_feature() {
+    async fn connecting_without_a_provider_names_it() {
         let refused = CloudContextBuilder::new(ProviderType::Azure).connect().await.unwrap_err();
         assert!(
-            matches!(&refused, CloudError::Config(text) if text.contains("feature `azure`")),
+            matches!(&refused, CloudError::Config(text) if text.contains("no provider of azure")),
             "{refused}"
         );
     }

@@ -243,11 +243,13 @@ impl Table {
         let place = self.place(key)?;
         let before = match self.items.get(&place).and_then(|item| item.get(attribute)) {
             None => 0,
-            Some(value) => value
-                .as_i64()
-                .ok_or_else(|| invalid(format!("{attribute} holds no whole number of 64 bits")))?,
+            Some(value) => {
+                let whole = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+                whole.ok_or_else(|| invalid(format!("{attribute} holds no whole number of 64 bits")))?
+            }
         };
-        let sum = before.checked_add(by).ok_or_else(|| invalid("the sum has more than 64 bits"))?;
+        let sum = i64::try_from(before + i128::from(by))
+            .map_err(|_| invalid("the sum has more than 64 bits with a sign"))?;
         self.update(key, HashMap::from([(attribute.to_owned(), Value::from(sum))]))?;
         Ok(sum)
     }
@@ -263,6 +265,10 @@ impl Table {
             return Err(invalid("the limit is at least 1"));
         }
         let filter = options.filter.as_ref().map(Checked::new).transpose()?;
+        let is_named = |name: &str| options.filter.as_ref().is_some_and(|filter| filter.names(name));
+        if is_named(&self.key_name) || self.sort_key_name.as_deref().is_some_and(is_named) {
+            return Err(invalid("the filter of a query names an attribute of the key"));
+        }
         let after = match options.continuation_token.as_deref() {
             None => None,
             Some(token) => {

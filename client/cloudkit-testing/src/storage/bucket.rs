@@ -51,6 +51,8 @@ pub(crate) struct Version {
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
     content_type: Option<String>,
+    cache_control: Option<String>,
+    content_encoding: Option<String>,
     storage_class: Option<String>,
     metadata: Metadata,
     pub(super) tags: Metadata,
@@ -77,6 +79,8 @@ impl Facts {
         let metadata = options.metadata.iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
         Ok(Self {
             content_type: options.content_type.clone(),
+            cache_control: options.cache_control.clone(),
+            content_encoding: options.content_encoding.clone(),
             storage_class: options.storage_class.clone().filter(|class| class != "STANDARD"),
             metadata: metadata.collect(),
             tags: options.tags.clone(),
@@ -192,7 +196,9 @@ impl Buckets {
         };
         // A body in memory is shorter than OBJECT_BYTES_MAX, so that its places fit.
         let part = body.slice(range.start as usize..range.end as usize);
-        let object = ObjectStream::new(meta, ByteStream::from(part)).with_offset(range.start);
+        let mut object = ObjectStream::new(meta, ByteStream::from(part)).with_offset(range.start);
+        object.cache_control = version.facts.cache_control.clone();
+        object.content_encoding = version.facts.content_encoding.clone();
         let kept = self.find(bucket)?.versioning != Versioning::Never;
         Ok(if kept { object.with_version_id(version.id.clone()) } else { object })
     }

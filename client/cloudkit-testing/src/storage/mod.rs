@@ -179,6 +179,7 @@ impl ObjectStorage for MemoryStore {
         for method in [
             "put_if_absent",
             "put_if_match",
+            "stream_headers",
             "put_tags",
             "get_version",
             "list_versions",

@@ -80,11 +80,7 @@ pub(super) async fn write(
 ) -> Result<(), Failure> {
     let operation = Operation::on("BatchWriteItem", table);
     let refused = |error: serde_json::Error| client.refusal(&operation, error.into());
-    let mut seen = HashSet::new();
-    // The last one of a key counts, so they are looked at from behind.
-    let mut last: Vec<&(&str, Map<String, Value>)> =
-        items.iter().rev().filter(|(key, _)| seen.insert(*key)).collect();
-    last.reverse();
+    let last = last_of_each(names, items);
     let mut requests = Requests::new(serde_json::to_string(table).map_err(refused)?);
     let mut bodies = Vec::new();
     for (key, item) in last {
@@ -102,6 +98,19 @@ pub(super) async fn write(
         }
     }
     Ok(())
+}
+
+/// The last item of each place, which two keys name where the table has a second one.
+fn last_of_each<'a, 'k>(
+    names: &KeyNames,
+    items: &'a [(&'k str, Map<String, Value>)],
+) -> Vec<&'a (&'k str, Map<String, Value>)> {
+    let mut seen = HashSet::new();
+    let sort = |item: &'a Map<String, Value>| names.sort.as_ref().and_then(|sort| item.get(sort)?.as_str());
+    // The last one counts, so they are looked at from behind.
+    let mut last: Vec<_> = items.iter().rev().filter(|(key, item)| seen.insert((*key, sort(item)))).collect();
+    last.reverse();
+    last
 }
 
 fn length(value: &Value) -> usize {
@@ -178,6 +187,21 @@ const WRITE_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_item_of_a_place_is_the_one_that_is_sent() {
+        let item = |at: &str, v: u32| {
+            let Value::Object(item) = serde_json::json!({"at": at, "v": v}) else { unreachable!() };
+            item
+        };
+        let items = [("p", item("1", 1)), ("p", item("2", 2)), ("q", item("1", 3)), ("p", item("1", 4))];
+        let values = |sort: Option<&str>| -> Vec<u64> {
+            let names = KeyNames { key: "id".into(), sort: sort.map(String::from) };
+            last_of_each(&names, &items).iter().filter_map(|(_, item)| item["v"].as_u64()).collect()
+        };
+        assert_eq!(values(None), [3, 4]);
+        assert_eq!(values(Some("at")), [2, 3, 4]);
+    }
 
     #[test]
     fn bodies_are_full_and_whole() {

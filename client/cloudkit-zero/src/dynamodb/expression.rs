@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::path::{Path, Step};
-use super::value::{Tagged, TaggedText, is_too_deep};
+use super::value::{Tagged, TaggedInteger, TaggedText, is_too_deep};
 
 /// The names of one request, in the order of their placeholders.
 #[derive(Default, Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Values<'a>(Vec<Operand<'a>>);
 pub(super) enum Operand<'a> {
     Value(&'a Value),
     Text(&'a str),
-    Integer(i64),
+    Integer(i128),
 }
 
 /// The names and values of one request.
@@ -104,7 +104,7 @@ impl Serialize for Values<'_> {
             match value {
                 Operand::Value(value) => map.serialize_entry(&name, &Tagged(value))?,
                 Operand::Text(text) => map.serialize_entry(&name, &TaggedText(text))?,
-                Operand::Integer(integer) => map.serialize_entry(&name, &Tagged(&Value::from(*integer)))?,
+                Operand::Integer(integer) => map.serialize_entry(&name, &TaggedInteger(*integer))?,
             }
         }
         map.end()
@@ -128,7 +128,7 @@ pub(super) enum Test<'a> {
     Exists,
     NotExists,
     Compare(&'static str, Operand<'a>),
-    /// One of up to `IN_COUNT_MAX` values.
+    /// One of 1 to `IN_COUNT_MAX` values.
     In(&'a [Value]),
     Between(&'a Value, &'a Value),
     Function(&'static str, &'a str),
@@ -178,14 +178,12 @@ impl<'a> Holds<'a> {
         }
     }
 
-    /// The protocol takes 100 values at a time.
     fn one_of(path: Path<'a>, values: &'a [Value]) -> Result<Holds<'a>, String> {
-        if values.is_empty() {
-            return Err("In takes one value at least".into());
+        if values.is_empty() || values.len() > IN_COUNT_MAX {
+            return Err(format!("In takes 1 to {IN_COUNT_MAX} values"));
         }
         values.iter().try_for_each(|value| checked(value).map(|_| ()))?;
-        let parts = values.chunks(IN_COUNT_MAX).map(|values| Holds::Test(path.clone(), Test::In(values)));
-        Ok(Holds::any(parts.collect()))
+        Ok(Holds::Test(path, Test::In(values)))
     }
 
     fn not(self) -> Holds<'a> {
@@ -460,14 +458,12 @@ mod tests {
     }
 
     #[test]
-    fn more_values_than_one_in_takes_are_several() {
-        let values: Vec<Value> = (0..250).map(Value::from).collect();
-        let (text, names, places) = text_of(&Condition::In("a".into(), values));
-        let text = text.unwrap();
-        assert_eq!(text.matches("#0 IN (").count(), 3);
-        assert_eq!(text.matches(" OR ").count(), 2);
-        assert_eq!((names, places.as_object().unwrap().len()), (json!({"#0": "a"}), 250));
-        assert!(text.len() <= 4096, "the protocol's bound");
+    fn one_in_takes_a_hundred_values() {
+        let values = |count: usize| Condition::In("a".into(), (0..count).map(Value::from).collect());
+        let (text, names, places) = text_of(&values(IN_COUNT_MAX));
+        assert_eq!(text.unwrap().matches("#0 IN (").count(), 1);
+        assert_eq!((names, places.as_object().unwrap().len()), (json!({"#0": "a"}), IN_COUNT_MAX));
+        assert!(Holds::of(&values(IN_COUNT_MAX + 1)).is_err());
     }
 
     #[test]

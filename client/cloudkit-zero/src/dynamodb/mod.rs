@@ -112,21 +112,32 @@ impl ZeroDb {
         }
     }
 
-    /// An item without its key, as the caller wants it.
-    fn read<T: DeserializeOwned>(
+    /// An item may bring its key along, but nothing else in its place. Errors: Validation.
+    fn check_key(
         &self,
         operation: &Operation<'_>,
         names: &KeyNames,
-        item: Item,
-    ) -> Result<T, Failure> {
-        let value = Value::Object(without_key(names, item));
-        serde_json::from_value(value).map_err(|error| self.client.refusal(operation, error.into()))
+        key: &str,
+        item: &Map<String, Value>,
+    ) -> Result<(), Failure> {
+        match item.get(&names.key) {
+            None => Ok(()),
+            Some(Value::String(own)) if own == key => Ok(()),
+            Some(_) => {
+                let words =
+                    format!("the item's attribute {:?} is the table's key and has another value", names.key);
+                let mut failure = self.invalid(operation, words);
+                failure.detail.hint = Some(KEY_HINT.into());
+                Err(failure)
+            }
+        }
     }
-}
 
-fn without_key(names: &KeyNames, Item(mut item): Item) -> Map<String, Value> {
-    item.remove(&names.key);
-    item
+    /// An item as the caller's type, the key among its attributes.
+    fn read<T: DeserializeOwned>(&self, operation: &Operation<'_>, Item(item): Item) -> Result<T, Failure> {
+        serde_json::from_value(Value::Object(item))
+            .map_err(|error| self.client.refusal(operation, error.into()))
+    }
 }
 
 /// The attributes of an item. Errors: words for a value that is none.
@@ -138,6 +149,7 @@ fn object_of(value: &Value) -> Result<&Map<String, Value>, String> {
     }
 }
 
+const KEY_HINT: &str = "create_table(.., CreateTableOptions::new().key_name(\"an attribute of its own\"))";
 const NO_OBJECT: &str = "an item is a value that serializes to a JSON object";
 
 impl fmt::Debug for ZeroDb {
@@ -160,7 +172,7 @@ impl KeyValueStore for ZeroDb {
     ) -> CloudResult<Option<T>> {
         let operation = Operation::inside("GetItem", table, key);
         let found = self.get_item(&operation, table, key, &options).await?;
-        Ok(found.map(|(names, item)| self.read(&operation, &names, item)).transpose()?)
+        Ok(found.map(|item| self.read(&operation, item)).transpose()?)
     }
 
     async fn put<T: Serialize + Send + Sync>(&self, table: &str, key: &str, item: &T) -> CloudResult<()> {
@@ -211,21 +223,18 @@ impl KeyValueStore for ZeroDb {
         options: KvQueryOptions,
     ) -> CloudResult<ListResult<T>> {
         let operation = Operation::inside("Query", table, partition_key);
-        let (names, page) = self.query_page(&operation, table, partition_key, &options).await?;
-        let items = page.items.into_iter().map(|item| self.read(&operation, &names, item));
+        let page = self.query_page(&operation, table, partition_key, &options).await?;
+        let items = page.items.into_iter().map(|item| self.read(&operation, item));
         let items = items.collect::<Result<_, _>>()?;
         let token = page.last_evaluated_key.as_ref().map(token::encode);
         Ok(ListResult::new(items, PaginationToken(token)))
     }
 
     async fn batch_get<T: DeserializeOwned + Send>(&self, table: &str, keys: &[&str]) -> CloudResult<Vec<T>> {
-        let act = |names: Arc<KeyNames>| async move {
-            let items = batch::get(&self.client, table, &names, keys).await?;
-            Ok((names, items))
-        };
-        let (names, items) = self.with_names(table, act).await?;
+        let act = |names: Arc<KeyNames>| async move { batch::get(&self.client, table, &names, keys).await };
+        let items = self.with_names(table, act).await?;
         let operation = Operation::on("BatchGetItem", table);
-        let items = items.into_iter().map(|item| self.read(&operation, &names, item));
+        let items = items.into_iter().map(|item| self.read(&operation, item));
         Ok(items.collect::<Result<_, _>>()?)
     }
 
@@ -237,9 +246,11 @@ impl KeyValueStore for ZeroDb {
         let operation = Operation::on("BatchWriteItem", table);
         let items = items.iter().map(|(key, item)| Ok((*key, self.item_of(&operation, *item)?)));
         let items = items.collect::<Result<Vec<_>, Failure>>()?;
-        let items = items.as_slice();
-        let act =
-            |names: Arc<KeyNames>| async move { batch::write(&self.client, table, &names, items).await };
+        let (items, operation) = (items.as_slice(), &operation);
+        let act = |names: Arc<KeyNames>| async move {
+            items.iter().try_for_each(|(key, item)| self.check_key(operation, &names, key, item))?;
+            batch::write(&self.client, table, &names, items).await
+        };
         Ok(self.with_names(table, act).await?)
     }
 
@@ -249,9 +260,6 @@ impl KeyValueStore for ZeroDb {
         Capabilities::defaults(PROVIDER, Service::KeyValueStore)
             .yes("get", two_keys)
             .yes("put_with_options", "an answer that is lost is replaced by a look: an item equal to the one put counts as written")
-            .yes("batch_get", "of keys that occur twice, the item comes once")
-            .yes("batch_write", "of items with one key, the last counts")
-            .differs("query", "a filter that names an attribute of the key is a Validation, as in DynamoDB")
             .yes("create_table", "returns when the table is active")
             .yes("delete_table", "returns when the table is gone")
             .yes("transact", "up to 100 parts; repeated by its token for 10 minutes without being done twice")
@@ -285,8 +293,8 @@ impl KeyValueStore for ZeroDb {
             let options = options.clone();
             async move {
                 let operation = Operation::on("Scan", table);
-                let (names, page) = self.scan_page(&operation, table, &options, after.as_ref()).await?;
-                let items = page.items.into_iter().map(|item| self.read(&operation, &names, item));
+                let page = self.scan_page(&operation, table, &options, after.as_ref()).await?;
+                let items = page.items.into_iter().map(|item| self.read(&operation, item));
                 Ok((items.collect::<Result<_, _>>()?, page.last_evaluated_key))
             }
         })

@@ -18,14 +18,14 @@ use crate::service::Operation;
 type After<'a> = Option<&'a LastKey>;
 
 impl ZeroDb {
-    /// An item with its key, and how that is named; None if there is none.
+    /// An item with its key; None if there is none.
     pub(super) async fn get_item(
         &self,
         operation: &Operation<'_>,
         table: &str,
         key: &str,
         options: &KvGetOptions,
-    ) -> Result<Option<(Arc<KeyNames>, Item)>, Failure> {
+    ) -> Result<Option<Item>, Failure> {
         let act = |names: Arc<KeyNames>| async move {
             let mut places = Places::default();
             let paths = options.projection.as_deref();
@@ -39,8 +39,9 @@ impl ZeroDb {
                 ..ItemRequest::default()
             };
             let reply: ItemReply = ask(&self.client, operation, &request, Idempotency::Always).await?;
-            drop(request);
-            Ok(reply.item.map(|item| (names, item)))
+            // Of no paths at all, the key is what was asked for, and only tells that there is an item.
+            let is_asked = options.projection.as_ref().is_none_or(|paths| !paths.is_empty());
+            Ok(reply.item.map(|item| if is_asked { item } else { Item::default() }))
         };
         self.with_names(table, act).await
     }
@@ -52,7 +53,7 @@ impl ZeroDb {
         table: &str,
         partition: &str,
         options: &KvQueryOptions,
-    ) -> Result<(Arc<KeyNames>, ItemReply), Failure> {
+    ) -> Result<ItemReply, Failure> {
         let after = match options.continuation_token.as_deref().map(token::decode) {
             None => None,
             Some(Some(after)) => Some(after),
@@ -60,6 +61,11 @@ impl ZeroDb {
         };
         let after = after.as_ref();
         let act = |names: Arc<KeyNames>| async move {
+            // The service refuses it too, but not what of it was folded away.
+            let is_named = |name: &str| options.filter.as_ref().is_some_and(|filter| filter.names(name));
+            if is_named(&names.key) || names.sort.as_deref().is_some_and(is_named) {
+                return Err(self.invalid(operation, "the filter of a query names an attribute of the key"));
+            }
             let mut places = Places::default();
             let mut of_partition = String::new();
             places.name(&mut of_partition, &names.key);
@@ -78,9 +84,7 @@ impl ZeroDb {
                 exclusive_start_key: after.cloned(),
                 ..ItemRequest::default()
             };
-            let reply = ask(&self.client, operation, &request, Idempotency::Always).await?;
-            drop(request);
-            Ok((names, reply))
+            ask(&self.client, operation, &request, Idempotency::Always).await
         };
         self.with_names(table, act).await
     }
@@ -92,7 +96,7 @@ impl ZeroDb {
         table: &str,
         options: &ScanOptions,
         after: After<'_>,
-    ) -> Result<(Arc<KeyNames>, ItemReply), Failure> {
+    ) -> Result<ItemReply, Failure> {
         let act = |names: Arc<KeyNames>| async move {
             let mut places = Places::default();
             let filter = self.filter(operation, options.filter.as_ref(), &names, &mut places)?;
@@ -106,9 +110,7 @@ impl ZeroDb {
                 exclusive_start_key: after.cloned(),
                 ..ItemRequest::default()
             };
-            let reply = ask(&self.client, operation, &request, Idempotency::Always).await?;
-            drop(request);
-            Ok((names, reply))
+            ask(&self.client, operation, &request, Idempotency::Always).await
         };
         self.with_names(table, act).await
     }

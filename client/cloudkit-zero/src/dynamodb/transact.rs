@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cloudkit_core::api::{Condition, TransactItem};
 use cloudkit_core::common::{CloudError, Failure};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::expression::{Holds, Places};
 use super::schema::KeyNames;
@@ -52,11 +53,17 @@ pub(super) async fn run(db: &ZeroDb, items: &[TransactItem]) -> Result<(), Failu
             is_fresh &= asked;
             tables.insert(table, names);
         }
-        let refused = |words| db.client.refusal(&operation, CloudError::Validation(words));
-        let parts =
-            items.iter().map(|item| part(item, &tables)).collect::<Result<_, _>>().map_err(refused)?;
-        let input = Transaction { transact_items: parts, client_request_token: request_token() };
-        let outcome: Result<Ignored, _> = ask(&db.client, &operation, &input, Idempotency::Always).await;
+        let parts = items.iter().map(|item| {
+            check_key(db, &operation, item, &tables)?;
+            part(item, &tables).map_err(|words| db.invalid(&operation, words))
+        });
+        let outcome: Result<Ignored, Failure> = match parts.collect() {
+            Ok(transact_items) => {
+                let input = Transaction { transact_items, client_request_token: request_token() };
+                ask(&db.client, &operation, &input, Idempotency::Always).await
+            }
+            Err(failure) => Err(failure),
+        };
         match outcome {
             Ok(_) => return Ok(()),
             // Refused whole: perhaps because a table was made anew with another key.
@@ -68,6 +75,21 @@ pub(super) async fn run(db: &ZeroDb, items: &[TransactItem]) -> Result<(), Failu
                 return Err(failure);
             }
         }
+    }
+}
+
+/// Errors: Validation for an item with another value where its key belongs.
+fn check_key(
+    db: &ZeroDb,
+    operation: &Operation<'_>,
+    item: &TransactItem,
+    tables: &Tables<'_>,
+) -> Result<(), Failure> {
+    match (item, tables.get(item.table())) {
+        (TransactItem::Put { key, item: Value::Object(item), .. }, Some(names)) => {
+            db.check_key(operation, names, key, item)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -117,7 +139,7 @@ fn conditional<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn parts_have_the_protocols_shape() {

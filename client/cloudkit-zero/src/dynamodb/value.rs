@@ -59,6 +59,17 @@ impl Serialize for TaggedText<'_> {
     }
 }
 
+/// A whole number in the tagged form, of more bits than those of JSON have here.
+pub(super) struct TaggedInteger(pub i128);
+
+impl Serialize for TaggedInteger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("N", &self.0.to_string())?;
+        map.end()
+    }
+}
+
 /// An object in the tagged form, and a key that takes the place of an attribute of its name.
 pub(super) struct TaggedMap<'a> {
     pub item: &'a Map<String, Value>,

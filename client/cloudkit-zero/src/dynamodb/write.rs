@@ -6,16 +6,16 @@ use cloudkit_core::api::{Condition, KvGetOptions, KvPutOptions};
 use cloudkit_core::common::{CloudError, Failure};
 use serde_json::{Map, Value};
 
+use super::ZeroDb;
 use super::expression::{Holds, Operand, Places, update};
 use super::schema::KeyNames;
 use super::value::{TaggedKey, TaggedMap, is_same_item};
 use super::wire::{Ignored, ItemReply, ItemRequest, ask, is_in_doubt};
-use super::{ZeroDb, without_key};
 use crate::retry::Idempotency;
 use crate::service::Operation;
 
 impl ZeroDb {
-    /// Writes an item; gives the one that was there without its key, if that was asked for.
+    /// Writes an item; gives the one that was there, if that was asked for.
     pub(super) async fn put_item(
         &self,
         operation: &Operation<'_>,
@@ -25,6 +25,7 @@ impl ZeroDb {
         options: &KvPutOptions,
     ) -> Result<Option<Value>, Failure> {
         let act = |names: Arc<KeyNames>| async move {
+            self.check_key(operation, &names, key, item)?;
             let mut places = Places::default();
             let condition = self.condition(operation, options.condition.as_ref(), &names, &mut places)?;
             let is_plain = condition.is_none() && !options.return_old;
@@ -42,10 +43,12 @@ impl ZeroDb {
             match outcome {
                 Ok(reply) => {
                     let old = reply.attributes.filter(|_| options.return_old);
-                    Ok(old.map(|old| Value::Object(without_key(&names, old))))
+                    Ok(old.map(|old| Value::Object(old.0)))
                 }
                 Err(failure) if !options.return_old && is_in_doubt(&failure) => {
-                    if self.is_there(table, key, item).await { Ok(None) } else { Err(failure) }
+                    let mut sent = item.clone();
+                    sent.insert(names.key.clone(), Value::from(key));
+                    if self.is_there(table, key, &sent).await { Ok(None) } else { Err(failure) }
                 }
                 Err(failure) => Err(failure),
             }
@@ -59,11 +62,7 @@ impl ZeroDb {
         let options = KvGetOptions { consistent_read: true, projection: None };
         // Without an answer nothing is known, and the write's own failure is told.
         match Box::pin(self.get_item(&operation, table, key, &options)).await {
-            Ok(Some((names, found))) => {
-                let mut sent = item.clone();
-                sent.remove(&names.key);
-                is_same_item(&sent, &without_key(&names, found))
-            }
+            Ok(Some(found)) => is_same_item(item, &found.0),
             Ok(None) | Err(_) => false,
         }
     }
@@ -128,16 +127,17 @@ impl ZeroDb {
             let mut sum = String::from("ADD ");
             places.name(&mut sum, attribute);
             sum.push(' ');
-            places.value(&mut sum, Operand::Integer(by));
+            places.value(&mut sum, Operand::Integer(i128::from(by)));
             // The service's numbers are larger than ours: what would leave 64 bits is refused before it is added.
             let mut fits = String::from("attribute_not_exists(");
             places.name(&mut fits, attribute);
             fits.push_str(") OR ");
             places.name(&mut fits, attribute);
             fits.push_str(" BETWEEN ");
-            places.value(&mut fits, Operand::Integer(i64::MIN.saturating_sub(by.min(0))));
+            // Both ends are exact: a stored number of more than 63 bits may have a sum that fits.
+            places.value(&mut fits, Operand::Integer(i128::from(i64::MIN) - i128::from(by)));
             fits.push_str(" AND ");
-            places.value(&mut fits, Operand::Integer(i64::MAX.saturating_sub(by.max(0))));
+            places.value(&mut fits, Operand::Integer(i128::from(i64::MAX) - i128::from(by)));
             let request = ItemRequest {
                 table_name: table,
                 key: Some(TaggedKey { name: &names.key, value: key }),

@@ -67,6 +67,8 @@ struct Opened {
     meta: ObjectMetadata,
     offset: u64,
     version_id: Option<String>,
+    cache_control: Option<String>,
+    content_encoding: Option<String>,
 }
 
 impl ZeroStore {
@@ -239,7 +241,14 @@ impl ZeroStore {
         let (offset, size) = self.placed(operation, status, headers, range)?;
         let meta =
             read::object(headers, key, size).map_err(|what| self.client.malformed(operation, &what))?;
-        Ok(Opened { meta, offset, version_id: text_of(headers, VERSION_ID) })
+        let text = |name| text_of(headers, name);
+        Ok(Opened {
+            meta,
+            offset,
+            version_id: text_of(headers, VERSION_ID),
+            cache_control: text(header::CACHE_CONTROL),
+            content_encoding: text(header::CONTENT_ENCODING),
+        })
     }
 }
 
@@ -247,6 +256,8 @@ impl Opened {
     fn into_stream(self, body: ByteStream) -> ObjectStream {
         let mut stream = ObjectStream::new(self.meta, body).with_offset(self.offset);
         stream.version_id = self.version_id;
+        stream.cache_control = self.cache_control;
+        stream.content_encoding = self.content_encoding;
         stream
     }
 }

@@ -1,6 +1,6 @@
 //! Listings: buckets, objects, versions.
 
-use cloudkit_core::api::{ListOptions, ObjectVersion};
+use cloudkit_core::api::{Level, ListOptions, ObjectVersion};
 use cloudkit_core::common::{
     BucketMetadata, CloudError, Failure, ListResult, ObjectMetadata, PaginationToken,
 };
@@ -65,6 +65,29 @@ impl ZeroStore {
                 return Ok(ListResult::new(items, PaginationToken(token)));
             }
         }
+    }
+
+    /// One page of a level, as the service groups it.
+    pub(super) async fn page_of_level(
+        &self,
+        bucket: &str,
+        mut options: ListOptions,
+    ) -> Result<Level, Failure> {
+        let operation = Operation::on("ListObjectsV2", bucket);
+        request::check_bucket(bucket).map_err(|kind| self.client.refusal(&operation, kind))?;
+        options.delimiter = options.delimiter.filter(|delimiter| !delimiter.is_empty());
+        options.delimiter.get_or_insert_with(|| DELIMITER.into());
+        let wanted = options.max_results.unwrap_or(PAGE_COUNT_MAX).min(PAGE_COUNT_MAX) as usize;
+        let mut request = filtered(bucket, &options, wanted);
+        request.query.push("list-type", "2");
+        if let Some(token) = &options.continuation_token {
+            request.query.push("continuation-token", token);
+        }
+        let root = self.document(&operation, request).await?;
+        let malformed = |what: String| self.client.malformed(&operation, &what);
+        let Page { items, next_token } = read::objects(&root).map_err(malformed)?;
+        let folders = read::folders(&root).map_err(malformed)?;
+        Ok(Level::new(items, folders, PaginationToken(next_token)))
     }
 
     /// One page of versions.
@@ -134,3 +157,5 @@ fn filtered(bucket: &str, options: &ListOptions, count_max: usize) -> Request {
 
 /// The most objects of one page, as S3 has it.
 const PAGE_COUNT_MAX: u32 = 1_000;
+/// What parts folders unless the listing says otherwise.
+const DELIMITER: &str = "/";

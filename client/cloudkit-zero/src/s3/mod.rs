@@ -28,8 +28,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudkit_core::api::{
-    Capabilities, GetOptions, GetStreamOptions, ListOptions, ObjectStorage, ObjectStream, ObjectVersion,
-    PutOptions, PutResult, PutStreamOptions, Service,
+    Capabilities, GetOptions, GetStreamOptions, Level, ListOptions, ObjectStorage, ObjectStream,
+    ObjectVersion, PutOptions, PutResult, PutStreamOptions, Service,
 };
 use cloudkit_core::common::{
     BucketMetadata, ByteStream, CloudError, CloudResult, Failure, ItemStream, ListResult, Metadata,
@@ -233,11 +233,13 @@ impl ObjectStorage for ZeroStore {
                 "one request up to 16 MiB, above that or of unknown length in parts, four at once",
             )
             .yes("get_stream", "goes on where it broke; above 64 MiB in several ranges at once if asked to")
+            .yes("list_level", "grouped by the service")
             .yes("presigned_get_url", "made here, for up to seven days")
             .yes("presigned_put_url", "made here, for up to seven days")
             .yes("put_if_absent", "looked at by HEAD when the answer was lost")
             .yes("put_if_match", "looked at by HEAD when the answer was lost");
         for name in [
+            "stream_headers",
             "put_tags",
             "get_version",
             "list_versions",
@@ -284,6 +286,10 @@ impl ObjectStorage for ZeroStore {
                 Ok((page.items, page.next_token.0))
             }
         })
+    }
+
+    async fn list_level(&self, bucket: &str, options: ListOptions) -> Result<Level, Failure> {
+        self.page_of_level(bucket, options).await
     }
 
     async fn list_versions(

@@ -65,6 +65,12 @@ pub fn objects(root: &Element) -> Read<Page<ObjectMetadata>> {
     Ok(Page { items, next_token })
 }
 
+/// What the delimiter groups on a page of objects.
+pub fn folders(root: &Element) -> Read<Vec<String>> {
+    let names = Names::of(root);
+    root.children("CommonPrefixes").map(|group| names.read(text(group, "Prefix")?)).collect()
+}
+
 /// A page of versions. Its token holds both markers of the next one.
 pub fn versions(root: &Element) -> Read<Page<ObjectVersion>> {
     let names = Names::of(root);

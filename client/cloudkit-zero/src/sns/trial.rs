@@ -12,10 +12,10 @@ use crate::sqs::ZeroQueue;
 use crate::trial::appliance::Appliance;
 use crate::trial::services::shared;
 
-async fn started(name: &str) -> Option<(Appliance, ZeroTopics, ZeroQueue)> {
-    let appliance = Appliance::start(name, &[], &[])?;
+async fn started(name: &str) -> (Appliance, ZeroTopics, ZeroQueue) {
+    let appliance = Appliance::start(name, &[], &[]);
     let shared = shared(appliance.caller()).await;
-    Some((appliance, ZeroTopics::new(shared.clone()), ZeroQueue::new(shared)))
+    (appliance, ZeroTopics::new(shared.clone()), ZeroQueue::new(shared))
 }
 
 fn is_validation<T: std::fmt::Debug>(outcome: CloudResult<T>) {
@@ -60,8 +60,9 @@ fn texts(envelopes: &[Value]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn topics_are_made_found_listed_and_deleted() {
-    let Some((_appliance, topics, _)) = started("ps-topics").await else { return };
+    let (_appliance, topics, _) = started("ps-topics").await;
     let arn = topics.create_topic("news").await.unwrap();
     assert_eq!(topics.create_topic("news").await.unwrap(), arn);
     assert_eq!(topics.get_topic_arn("news").await.unwrap(), arn);
@@ -98,8 +99,9 @@ async fn topics_are_made_found_listed_and_deleted() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn a_message_reaches_the_queues_whose_filters_let_it_through() {
-    let Some((_appliance, topics, queue)) = started("ps-fan-out").await else { return };
+    let (_appliance, topics, queue) = started("ps-fan-out").await;
     let arn = topics.create_topic("news").await.unwrap();
     let all = queue.create_queue("all").await.unwrap();
     let sport = queue.create_queue("sport").await.unwrap();
@@ -148,8 +150,9 @@ async fn a_message_reaches_the_queues_whose_filters_let_it_through() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn batches_of_any_size_are_published() {
-    let Some((_appliance, topics, queue)) = started("ps-batches").await else { return };
+    let (_appliance, topics, queue) = started("ps-batches").await;
     let arn = topics.create_topic("news").await.unwrap();
     let url = queue.create_queue("all").await.unwrap();
     topics.subscribe_with_config(&arn, to(&url)).await.unwrap();
@@ -170,8 +173,9 @@ async fn batches_of_any_size_are_published() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn what_no_topic_takes_is_a_validation() {
-    let Some((_appliance, topics, queue)) = started("ps-refused").await else { return };
+    let (_appliance, topics, queue) = started("ps-refused").await;
     let arn = topics.create_topic("news").await.unwrap();
     let ordered = topics.create_topic("news.fifo").await.unwrap();
     let fifo = queue.create_queue("q.fifo").await.unwrap();
@@ -213,8 +217,9 @@ async fn what_no_topic_takes_is_a_validation() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn a_web_hook_waits_for_its_confirmation() {
-    let Some((_appliance, topics, _)) = started("ps-hooks").await else { return };
+    let (_appliance, topics, _) = started("ps-hooks").await;
     let arn = topics.create_topic("news").await.unwrap();
     let config = SubscriptionConfig { max_delivery_attempts: Some(4), ..to("http://127.0.0.1:9/hook") };
     let subscription = topics.subscribe_with_config(&arn, config).await.unwrap();
@@ -223,8 +228,9 @@ async fn a_web_hook_waits_for_its_confirmation() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn the_three_services_say_who_they_are() {
-    let Some((appliance, topics, queue)) = started("ps-words").await else { return };
+    let (appliance, topics, queue) = started("ps-words").await;
     let db = crate::dynamodb::ZeroDb::new(shared(appliance.caller()).await);
     let all = [
         (topics.capabilities(), Service::PubSub),

@@ -12,10 +12,10 @@ use crate::trial::services::Answer::{Lost, Status};
 use crate::trial::services::{script, shared};
 use crate::trial::single;
 
-async fn started(name: &str) -> Option<(Appliance, ZeroQueue)> {
-    let appliance = Appliance::start(name, &[], &[])?;
+async fn started(name: &str) -> (Appliance, ZeroQueue) {
+    let appliance = Appliance::start(name, &[], &[]);
     let queue = ZeroQueue::new(shared(appliance.caller()).await);
-    Some((appliance, queue))
+    (appliance, queue)
 }
 
 /// As long as a message may be hidden, so that none comes back while a test runs.
@@ -46,8 +46,9 @@ fn is_validation<T: std::fmt::Debug>(outcome: CloudResult<T>) {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn queues_are_made_found_listed_and_deleted() {
-    let Some((_appliance, queue)) = started("mq-queues").await else { return };
+    let (_appliance, queue) = started("mq-queues").await;
     let url = queue.create_queue("jobs").await.unwrap();
     assert_eq!(queue.create_queue("jobs").await.unwrap(), url);
     assert_eq!(queue.get_queue_url("jobs").await.unwrap(), url);
@@ -77,8 +78,9 @@ async fn queues_are_made_found_listed_and_deleted() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn a_missing_queue_is_named_with_a_hint() {
-    let Some((appliance, queue)) = started("mq-missing").await else { return };
+    let (appliance, queue) = started("mq-missing").await;
     let url = format!("{}/000000000000/none", appliance.url);
     let message = {
         let real = queue.create_queue("real").await.unwrap();
@@ -112,8 +114,9 @@ async fn a_missing_queue_is_named_with_a_hint() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn messages_go_and_come_with_all_that_belongs_to_them() {
-    let Some((_appliance, queue)) = started("mq-messages").await else { return };
+    let (_appliance, queue) = started("mq-messages").await;
     let url = queue.create_queue("jobs").await.unwrap();
     let body = "ключ/鍵/🗝 & <b> \"q\" \\ \t\r\n";
     let options = SendOptions::new().attribute("kind", "a&b=ü").attribute("N.1", "2");
@@ -144,8 +147,9 @@ async fn messages_go_and_come_with_all_that_belongs_to_them() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn what_no_queue_takes_is_a_validation() {
-    let Some((_appliance, queue)) = started("mq-refused").await else { return };
+    let (_appliance, queue) = started("mq-refused").await;
     let url = queue.create_queue("jobs").await.unwrap();
     let ordered = queue.create_queue("jobs.fifo").await.unwrap();
     for body in ["", "a\u{0}b", "\u{ffff}"] {
@@ -193,8 +197,9 @@ async fn what_no_queue_takes_is_a_validation() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn batches_of_any_size_are_sent_received_and_deleted() {
-    let Some((_appliance, queue)) = started("mq-batches").await else { return };
+    let (_appliance, queue) = started("mq-batches").await;
     let url = queue.create_queue("jobs").await.unwrap();
     let bodies: Vec<String> = (0..250).map(|index| format!("{index} {}", "é".repeat(index * 10))).collect();
     let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
@@ -231,8 +236,9 @@ async fn batches_of_any_size_are_sent_received_and_deleted() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn groups_keep_their_order_and_what_was_sent_is_known_again() {
-    let Some((_appliance, queue)) = started("mq-fifo").await else { return };
+    let (_appliance, queue) = started("mq-fifo").await;
     let url = queue.create_queue("jobs.fifo").await.unwrap();
     let group = |name: &str| SendOptions::new().message_group_id(name);
     // Equal contents are different messages unless the caller says otherwise.
@@ -253,8 +259,9 @@ async fn groups_keep_their_order_and_what_was_sent_is_known_again() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn a_waiting_receive_gets_what_comes_meanwhile_and_holds_nobody_up() {
-    let Some((_appliance, queue)) = started("mq-waits").await else { return };
+    let (_appliance, queue) = started("mq-waits").await;
     let url = queue.create_queue("jobs").await.unwrap();
     let waiting = {
         let (queue, url) = (queue.clone(), url.clone());
@@ -274,8 +281,9 @@ async fn a_waiting_receive_gets_what_comes_meanwhile_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+#[ignore = "needs an appliance, which ZEROCLOUD_BINARY names"]
 async fn a_stream_gives_every_message_once() {
-    let Some((_appliance, queue)) = started("mq-stream").await else { return };
+    let (_appliance, queue) = started("mq-stream").await;
     let url = queue.create_queue("jobs").await.unwrap();
     let bodies: Vec<String> = (0..25).map(|index| index.to_string()).collect();
     queue.send_batch(&url, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();

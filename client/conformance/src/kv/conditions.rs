@@ -128,6 +128,7 @@ pub(super) async fn conditions_follow_the_types_of_values(
         (GreaterThanOrEqual(n(), json!(-1)), true),
         (In(n(), vec![json!("5"), json!(5)]), true),
         (In(n(), vec![json!(4)]), false),
+        (In(n(), (0..100).map(|n| json!(n)).collect()), true),
         (Between(n(), json!(5), json!(6)), true),
         (Between(n(), json!(5.1), json!(6)), false),
         (Between(text("s"), json!("a"), json!("b")), true),
@@ -177,6 +178,7 @@ pub(super) async fn conditions_that_break_a_rule_are_refused(
         Condition::Between(v(), json!(2), json!(1)),
         Condition::Between(v(), json!(1), json!("2")),
         Condition::In(v(), vec![]),
+        Condition::In(v(), (0..101).map(|n| json!(n)).collect()),
         Condition::Exists(text("")),
         Condition::Exists(text("a..b")),
     ] {

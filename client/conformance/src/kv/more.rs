@@ -106,6 +106,11 @@ pub(super) async fn a_filter_is_applied_after_the_limit(
     let first = service.query::<Value>(&table, "p", options.clone()).await?;
     same!("the first page", (first.items.len(), first.has_more()), (0, true));
     same!("all pages", pages(service, &table, options).await?, [7, 8, 9, 10, 11]);
+    for name in ["id", "at", "id.x"] {
+        let filter = Condition::Or(vec![Condition::NotExists(String::from(name)), Condition::And(vec![])]);
+        let options = KvQueryOptions { filter: Some(filter), ..KvQueryOptions::default() };
+        refused(name, service.query::<Value>(&table, "p", options).await, "Validation")?;
+    }
     Ok(())
 }
 
@@ -249,6 +254,9 @@ pub(super) async fn a_sum_beyond_64_bits_is_refused(
         same!(key, service.increment(&table, key, "n", -by).await?, end - by);
         refused(key, service.increment(&table, key, "n", i64::MAX.wrapping_mul(by)).await, "Validation")?;
     }
+    service.put(&table, "high", &json!({"n": i64::MAX as u64 + 5})).await?;
+    refused("4 less", service.increment(&table, "high", "n", -4).await, "Validation")?;
+    same!("a number that only a u64 holds", service.increment(&table, "high", "n", -5).await?, i64::MAX);
     for item in [json!({"n": u64::MAX}), json!({"n": null})] {
         service.put(&table, "k", &item).await?;
         let what = item.to_string();
@@ -278,5 +286,10 @@ pub(super) async fn items_of_two_keys_hold_both(
     let page = service.query::<Value>(&table, "p", KvQueryOptions::default()).await?;
     let values: Vec<u64> = page.items.iter().filter_map(|item| item["v"].as_u64()).collect();
     same!("of one place the last", values, [1, 3]);
+    let third = json!({"at": "3", "v": 4});
+    service.batch_write(&table, &[("r", &one), ("r", &third)]).await?;
+    let page = service.query::<Value>(&table, "r", KvQueryOptions::default()).await?;
+    let values: Vec<u64> = page.items.iter().filter_map(|item| item["v"].as_u64()).collect();
+    same!("of two places both", values, [2, 4]);
     Ok(())
 }

@@ -48,6 +48,7 @@ suite! {
     a_stream_of_unknown_length_is_put_and_read_whole ["put_stream", "get_stream"];
     a_stream_tells_facts_and_place_of_a_part ["get_stream"];
     a_stream_is_read_on_a_condition ["get_stream"];
+    a_stream_tells_the_headers_that_it_was_put_with ["put_stream", "get_stream", "stream_headers"];
     a_body_that_fails_writes_nothing ["put_stream"];
     put_if_absent_writes_once ["put_if_absent"];
     put_if_match_writes_over_the_known_object_only ["put_if_match"];

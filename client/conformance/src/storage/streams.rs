@@ -166,6 +166,28 @@ pub(super) async fn a_stream_is_read_on_a_condition<S: ObjectStorage + ?Sized, U
     Ok(())
 }
 
+pub(super) async fn a_stream_tells_the_headers_that_it_was_put_with<S: ObjectStorage + ?Sized, U: Subject>(
+    service: &S,
+    subject: &U,
+) -> Shown {
+    let name = bucket(service, subject).await?;
+    let options = PutStreamOptions::new().cache_control("max-age=60").content_encoding("x-own");
+    // Known and unknown lengths take different ways.
+    let known = ByteStream::from(Bytes::from_static(b"known"));
+    service.put_stream(&name, "known", known, options.clone()).await?;
+    service.put_stream(&name, "unknown", pieces(vec![Ok(Bytes::from_static(b"u"))]), options).await?;
+    service.copy_object(&name, "known", &name, "copied").await?;
+    for key in ["known", "unknown", "copied"] {
+        let object = service.get_stream(&name, key, GetStreamOptions::new()).await?;
+        let headers = (object.cache_control.as_deref(), object.content_encoding.as_deref());
+        same!(key, headers, (Some("max-age=60"), Some("x-own")));
+    }
+    service.put_object(&name, "plain", b"x").await?;
+    let object = service.get_stream(&name, "plain", GetStreamOptions::new()).await?;
+    same!("without any", (object.cache_control, object.content_encoding), (None, None));
+    Ok(())
+}
+
 pub(super) async fn a_body_that_fails_writes_nothing<S: ObjectStorage + ?Sized, U: Subject>(
     service: &S,
     subject: &U,

@@ -69,7 +69,7 @@ async fn what_changes_nothing_more_is_sent_again() {
     outcome.expect("it is answered");
     let (outcome, _) =
         answered(vec![BROKEN, DESCRIBED, Lost, OURS], async |db| db.get::<Value>("t", "k").await).await;
-    assert_eq!(outcome.expect("it is answered"), Some(json!({"n": 1})));
+    assert_eq!(outcome.expect("it is answered"), Some(json!({"id": "k", "n": 1})));
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn what_is_left_over_is_sent_again_until_there_is_nothing() {
     );
     let read = async |db: ZeroDb| db.batch_get::<Value>("t", &["a"]).await;
     let (outcome, bodies) = answered(vec![DESCRIBED, left(), got], read).await;
-    assert_eq!(outcome.expect("all is read"), [json!({"n": 1})]);
+    assert_eq!(outcome.expect("all is read"), [json!({"id": "a", "n": 1})]);
     assert_eq!(bodies[1], bodies[2]);
     // A service that never gets on is given up.
     let (outcome, _) = answered(vec![DESCRIBED, left(), left(), left()], read).await;
@@ -136,7 +136,7 @@ async fn an_answer_with_another_checksum_is_none() {
     let right = With("x-amz-crc32", right.leak(), body);
     let get = async |db: ZeroDb| db.get::<Value>("t", "k").await;
     let (outcome, _) = answered(vec![DESCRIBED, wrong, wrong, right], get).await;
-    assert_eq!(outcome.expect("the third one is whole"), Some(json!({"n": 1})));
+    assert_eq!(outcome.expect("the third one is whole"), Some(json!({"id": "k", "n": 1})));
     let (outcome, _) = answered(vec![DESCRIBED, wrong, wrong, wrong], get).await;
     let error = outcome.expect_err("none is whole");
     assert!(matches!(error, CloudError::Network(_)), "{error}");
