@@ -274,8 +274,11 @@ fn check_operation(protocol: Protocol, scenario: ScenarioName) -> Result<(), Str
     let (takes, is_taken) = match protocol {
         Protocol::Http => return Ok(()),
         Protocol::Redis => (
-            "put, get and mixed",
-            matches!(scenario, ScenarioName::Put | ScenarioName::Get | ScenarioName::Mixed),
+            "put, get, mixed and ddb-put",
+            matches!(
+                scenario,
+                ScenarioName::Put | ScenarioName::Get | ScenarioName::Mixed | ScenarioName::DdbPut
+            ),
         ),
         Protocol::Nats => ("put", matches!(scenario, ScenarioName::Put)),
         Protocol::Amqp { .. } => (
@@ -384,7 +387,7 @@ mod tests {
             assert_eq!(check_operation(protocol, scenario), Ok(()));
         }
         let refused = |protocol, scenario| check_operation(protocol, scenario).expect_err("refused");
-        let redis = "list is refused: over RESP 2 there is put, get and mixed only";
+        let redis = "list is refused: over RESP 2 there is put, get, mixed and ddb-put only";
         assert_eq!(refused(Protocol::Redis, ScenarioName::List), redis);
         let nats = "get is refused: over NATS JetStream there is put only";
         assert_eq!(refused(Protocol::Nats, ScenarioName::Get), nats);

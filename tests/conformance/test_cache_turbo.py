@@ -46,7 +46,8 @@ def test_a_clean_machine_runs_nothing(farm, signed):
 def test_a_wrong_token_is_a_warning(farm):
     for _ in range(2):
         ran, _, said = build(farm, team="wrong", token=WRONG_TOKEN)
-        assert ran == ALL and "Authentication failed" in said and UNREADABLE not in said, said
+        # Its first line says so where the answer to its question is there by then, the warning of a lookup in any case.
+        assert ran == ALL and ("Authentication failed" in said or "401 Unauthorized" in said) and UNREADABLE not in said, said
     # Nothing of it was stored.
     assert build(farm, team="wrong")[0] == ALL
 
@@ -85,7 +86,7 @@ def test_a_server_that_dies_in_mid_build_breaks_nothing(settings, tmp_path):
 def test_a_dead_server_is_a_warning(farm):
     with Dead() as dead:
         ran, _, said = build(farm, url=dead.url, team="dead")
-    assert ran == ALL and "Remote caching unavailable" in said, said
+    assert ran == ALL and ("Remote caching unavailable" in said or "failed to contact remote cache" in said), said
 
 
 PATH = "/v8/artifacts/33c45188b9036e55"

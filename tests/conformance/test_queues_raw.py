@@ -103,7 +103,7 @@ def test_a_presigned_link_is_a_request_until_it_is_touched(sender, path):
     host = f"{sender.server.host}:{sender.server.port}"
     query = "Action=GetQueueAttributes&Version=2012-11-05&AttributeName.1=QueueArn"
     request = AWSRequest("GET", f"http://{host}{path}?{query}")
-    SigV4QueryAuth(sender.credentials, "sqs", "us-east-1", expires=60).add_auth(request)
+    SigV4QueryAuth(sender.credentials, "sqs", "us-east-1", expires=600).add_auth(request)
     link = urllib.parse.urlsplit(request.url)
     good = sender.send("GET", f"{link.path}?{link.query}", credentials=None)
     assert good.status == 200

@@ -192,6 +192,39 @@ def test_a_body_without_length_is_411(server, signer):
     assert (reply.status, reply.code) == (411, "MissingContentLength")
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """RFC 9113 section 4.1."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def test_a_put_whose_headers_end_the_stream_stores_an_empty_object(server, signer):
+    """RFC 9113 section 8.1.1: END_STREAM frames a body without bytes, and no content-length is needed beside it."""
+    sign = signer()
+    key = f"/{BUCKET}/ended"
+    fields = {":method": "PUT", ":scheme": "http", ":authority": sign.host, ":path": key} | sign.headers("PUT", key)
+    del fields["host"]
+    # RFC 7541 section 6.2.2, a literal without indexing; section 5.1, a length of 127 or more continues.
+    block = b""
+    for pair in fields.items():
+        block += b"\0"
+        for text in pair:
+            block += (bytes([len(text)]) if len(text) < 127 else bytes([127, len(text) - 127])) + text.encode()
+    headers_end_stream = frame(1, 0x05, 1, block)
+    with wire(server) as connection:
+        connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + headers_end_stream)
+        kind = None
+        # SETTINGS and its kind come before the HEADERS of the answer.
+        while kind != 1:
+            while len(connection.buffer) < 9 or len(connection.buffer) < 9 + int.from_bytes(connection.buffer[:3], "big"):
+                assert connection.more(), connection.buffer
+            length, kind = int.from_bytes(connection.buffer[:3], "big"), connection.buffer[3]
+            payload, connection.buffer = connection.buffer[9 : 9 + length], connection.buffer[9 + length :]
+    # RFC 7541 appendix A: 8 is ":status: 200", and section 6.1 writes it so.
+    assert payload[0] == 0x88, payload
+    stored = call(server, sign, "GET", key)
+    assert (stored.status, stored.body) == (200, b"")
+
+
 @pytest.mark.parametrize(
     ("extra", "code"),
     [

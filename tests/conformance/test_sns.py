@@ -46,7 +46,9 @@ class Fed:
     def __init__(self, sqs, topic: str, is_fifo: bool = False, is_allowed: bool = True):
         self.sqs = sqs
         name = f"fed-{uuid.uuid4()}" + (".fifo" if is_fifo else "")
-        self.url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"} if is_fifo else {})["QueueUrl"]
+        # Longer than any machine stalls between a receive and its delete.
+        attributes = {"VisibilityTimeout": "600"} | ({"FifoQueue": "true"} if is_fifo else {})
+        self.url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         self.arn = sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         if is_allowed:
             self.allow(topic)

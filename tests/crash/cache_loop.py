@@ -475,12 +475,12 @@ def one_round(run: Run, clients: list[Client]) -> tuple[str | None, int, bool]:
     if failure:
         run.take_figures()
     run.killed.set()
-    killed = time.monotonic()
     run.server.kill()
+    # Behind the kill: before it the appliance lives on, and what is not promised any more may go, however long this one stalls.
+    run.killed_at = time.monotonic()
     for client in clients:
         client.join(REPLY_SECONDS_MAX)
         failure = failure or client.failure
-    run.killed_at = killed
     run.is_planted |= any(" is planted" in line for line in run.server.log)
     return failure, done, sum(client.interrupted for client in clients) >= IN_FLIGHT_MIN
 

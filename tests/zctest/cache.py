@@ -48,7 +48,7 @@ class CacheServer(Server):
     ) -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own: status, headers in lower case, body. A request that `may_be_cut` is one that
         may be answered, and its connection closed, before its body is all sent."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=180)
         sent = ({"Authorization": f"Bearer {token}"} if token else {}) | (headers or {})
         try:
             try:
@@ -140,7 +140,7 @@ class Gate:
 
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                upstream = http.client.HTTPConnection(host, port, timeout=60)
+                upstream = http.client.HTTPConnection(host, port, timeout=180)
                 hop = ("connection", "expect", "host", "content-length")
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in hop}
                 upstream.request(self.command, self.path, body=body if "content-length" in self.headers else None, headers=headers)

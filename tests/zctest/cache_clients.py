@@ -234,6 +234,9 @@ class Turbo:
             TURBO_TELEMETRY_DISABLED="1",
             TURBO_NO_UPDATE_NOTIFIER="1",
             TURBO_CACHE_DIR=str(home / "turbo"),
+            # By default 30 and 60 seconds. A build on a machine that stalls must not go without the cache.
+            TURBO_REMOTE_CACHE_TIMEOUT="600",
+            TURBO_REMOTE_CACHE_UPLOAD_TIMEOUT="600",
         )
         if signed:
             self.environment["TURBO_REMOTE_CACHE_SIGNATURE_KEY"] = "k" * 32

@@ -36,7 +36,7 @@ class Closed(Exception):
 class Wire:
     """One TCP connection. Reads exactly what the peer sends, informational replies included."""
 
-    def __init__(self, host: str, port: int, timeout: float = 60.0):
+    def __init__(self, host: str, port: int, timeout: float = 180.0):
         self.socket = socket.create_connection((host, port), timeout=timeout)
         self.buffer = b""
 

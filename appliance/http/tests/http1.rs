@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use common::{PATIENCE, Raw, SHORT, on_reactor, patient_limits, start};
 use http::Limits;
+use tokio::io::AsyncWriteExt as _;
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[test]
 fn a_request_is_answered_and_the_connection_kept() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         for _ in 0..3 {
             raw.send("GET /a%2Fb?q= HTTP/1.1\r\nHost: h:1\r\n\r\n").await;
@@ -28,7 +29,7 @@ fn a_request_is_answered_and_the_connection_kept() {
 #[test]
 fn a_head_in_single_bytes_is_the_same_head() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         for byte in
             "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
@@ -44,7 +45,7 @@ fn a_head_in_single_bytes_is_the_same_head() {
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         let mut script = String::from("GET /slow?30 HTTP/1.1\r\nHost: h\r\n\r\n");
         script += "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
@@ -69,7 +70,7 @@ fn nothing_after_a_refused_message_is_served() {
         "GET / HTTP/1.1\r\nHost: h\r\n X: folded\r\n\r\n",
     ] {
         on_reactor(async {
-            let server = start(Limits::default());
+            let server = start(patient_limits());
             let mut raw = Raw::connect(server.address).await;
             raw.send(format!("{bad}{GET}")).await;
             let response = raw.response().await;
@@ -90,7 +91,7 @@ fn broken_chunks_end_the_connection() {
         "3 \r\nabc\r\n",
     ] {
         on_reactor(async {
-            let server = start(Limits::default());
+            let server = start(patient_limits());
             let mut raw = Raw::connect(server.address).await;
             raw.send(format!(
                 "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{bad}{GET}"
@@ -122,7 +123,7 @@ fn each_bound_of_the_head_has_its_status() {
         ("\x16\x03\x01\x02\x00\x01\x00\x01", 400),
     ] {
         on_reactor(async {
-            let server = start(Limits::default());
+            let server = start(patient_limits());
             let mut raw = Raw::connect(server.address).await;
             raw.send(request).await;
             let response = raw.response().await;
@@ -135,7 +136,7 @@ fn each_bound_of_the_head_has_its_status() {
 #[test]
 fn a_large_head_within_bounds_is_served() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         let field = "a".repeat(12_000);
         let path = "p".repeat(15_000);
@@ -165,6 +166,39 @@ fn a_slow_head_gets_408_and_an_idle_connection_nothing() {
 }
 
 #[test]
+fn a_client_that_stood_still_with_the_core_is_not_late() {
+    for (limits, first) in [
+        (Limits { first_byte: SHORT, ..patient_limits() }, ""),
+        (Limits { head_time: SHORT, ..patient_limits() }, &GET[..5]),
+    ] {
+        let limits = Limits { timer_resolution: SHORT, ..limits };
+        // A machine that stalls at other moments too may make it late all the same.
+        let is_served = (0..10).any(|_| on_reactor(serves_behind_a_standstill(limits.clone(), first)));
+        assert!(is_served, "{first:?}");
+    }
+}
+
+/// Whether a request is answered whose `first` bytes came before the core stood still for longer than they have time, and the rest
+/// right behind that.
+async fn serves_behind_a_standstill(limits: Limits, first: &str) -> bool {
+    let server = start(limits);
+    let mut raw = Raw::connect(server.address).await;
+    raw.send(first).await;
+    while server.server.connection_count() == 0 {
+        ring::yield_now().await;
+    }
+    ring::sleep(SHORT / 10).await;
+    std::thread::sleep(4 * SHORT);
+    // Time enough to look at deadlines.
+    ring::sleep(Duration::from_millis(1)).await;
+    let rest = &GET.as_bytes()[first.len()..];
+    raw.stream.write_all(rest).await.is_ok()
+        && raw.stream.flush().await.is_ok()
+        && raw.more().await
+        && raw.received.starts_with(b"HTTP/1.1 200")
+}
+
+#[test]
 fn a_dribbled_head_does_not_extend_its_time() {
     on_reactor(async {
         let server = start(Limits { head_time: SHORT, ..patient_limits() });
@@ -176,7 +210,7 @@ fn a_dribbled_head_does_not_extend_its_time() {
             if ring::timeout(Duration::from_millis(20), writer.more()).await.is_ok() {
                 break;
             }
-            if tokio::io::AsyncWriteExt::write_all(&mut writer.stream, b"X").await.is_err() {
+            if writer.stream.write_all(b"X").await.is_err() {
                 break;
             }
         }
@@ -216,7 +250,7 @@ fn a_body_below_the_minimum_rate_times_out() {
 #[test]
 fn continue_is_sent_when_the_handler_reads_and_not_before() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").await;
         assert_eq!(raw.head().await, (100, "HTTP/1.1 100 Continue\r\n\r\n".to_owned()));
@@ -233,7 +267,7 @@ fn continue_is_sent_when_the_handler_reads_and_not_before() {
 #[test]
 fn an_early_answer_to_a_waiting_client_closes() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         // Whether the next bytes are the body or a request cannot be known, so they must be neither.
         let head = "POST /refuse HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 29\r\n\r\n";
@@ -248,7 +282,7 @@ fn an_early_answer_to_a_waiting_client_closes() {
 #[test]
 fn http10_gets_no_continue_and_no_chunks() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         raw.send("POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nabc")
             .await;
@@ -268,7 +302,7 @@ fn http10_gets_no_continue_and_no_chunks() {
 #[test]
 fn a_small_unread_body_is_drained_and_the_next_request_served() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         let body = "b".repeat(100_000);
         let head = "POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n";
@@ -312,7 +346,7 @@ fn an_unread_body_that_never_comes_does_not_hold_the_connection() {
 #[test]
 fn answers_without_body_keep_the_framing() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         for (request, length) in [
             ("HEAD /length", Some("1234")),
@@ -336,7 +370,7 @@ fn answers_without_body_keep_the_framing() {
 #[test]
 fn streamed_answers_are_chunked_and_empty_pieces_do_not_end_them() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         raw.send("GET /chunks HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
         let (_, head) = raw.head().await;
@@ -349,7 +383,7 @@ fn streamed_answers_are_chunked_and_empty_pieces_do_not_end_them() {
 fn an_aborted_answer_is_seen_to_be_short() {
     for (path, expected) in [("/abort", "4\r\npart\r\n"), ("/abort?10", "part"), ("/short", "part")] {
         on_reactor(async {
-            let server = start(Limits::default());
+            let server = start(patient_limits());
             let mut raw = Raw::connect(server.address).await;
             raw.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
             assert_eq!(raw.head().await.0, 200);
@@ -361,7 +395,7 @@ fn an_aborted_answer_is_seen_to_be_short() {
 #[test]
 fn a_dropped_responder_is_a_500_and_a_detached_one_is_waited_for() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         raw.send(format!("GET /detach HTTP/1.1\r\nHost: h\r\n\r\n{GET}")).await;
         assert_eq!(raw.response().await.body, b"detached");
@@ -376,7 +410,7 @@ fn a_dropped_responder_is_a_500_and_a_detached_one_is_waited_for() {
 #[test]
 fn the_handler_and_the_request_count_can_close() {
     on_reactor(async {
-        let server = start(Limits { requests_per_connection: 2, ..Limits::default() });
+        let server = start(Limits { requests_per_connection: 2, ..patient_limits() });
         let mut raw = Raw::connect(server.address).await;
         raw.send(format!("{GET}{GET}{GET}")).await;
         assert!(!raw.response().await.closes());
@@ -392,7 +426,7 @@ fn the_handler_and_the_request_count_can_close() {
 #[test]
 fn large_bodies_go_both_ways_through_bounded_buffers() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         let body = vec![b'z'; 5_000_000];
         raw.send(format!("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len())).await;
@@ -422,7 +456,7 @@ fn a_client_that_does_not_read_is_given_up() {
 #[test]
 fn a_handler_outlives_its_client() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         raw.send("GET /slow?100 HTTP/1.1\r\nHost: h\r\n\r\n").await;
         let mut half = Raw::connect(server.address).await;
@@ -443,7 +477,7 @@ fn a_handler_outlives_its_client() {
 #[test]
 fn a_drain_finishes_what_runs_and_closes_what_is_idle() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut idle = Raw::connect(server.address).await;
         idle.send(GET).await;
         idle.response().await;
@@ -470,7 +504,7 @@ fn a_drain_finishes_what_runs_and_closes_what_is_idle() {
 #[test]
 fn a_drain_ends_at_its_deadline() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut busy = Raw::connect(server.address).await;
         busy.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n").await;
         while server.seen.requests.get() == 0 {
@@ -484,7 +518,7 @@ fn a_drain_ends_at_its_deadline() {
 #[test]
 fn connections_over_the_bound_wait_for_a_place() {
     on_reactor(async {
-        let server = start(Limits { connections_per_core: 1, ..Limits::default() });
+        let server = start(Limits { connections_per_core: 1, ..patient_limits() });
         let mut first = Raw::connect(server.address).await;
         first.send(GET).await;
         assert_eq!(first.response().await.status, 200);
@@ -499,14 +533,14 @@ fn connections_over_the_bound_wait_for_a_place() {
 #[test]
 fn new_limits_let_waiting_connections_in_and_count_for_later_heads() {
     on_reactor(async {
-        let server = start(Limits { connections_per_core: 1, ..Limits::default() });
+        let server = start(Limits { connections_per_core: 1, ..patient_limits() });
         let mut first = Raw::connect(server.address).await;
         first.send(GET).await;
         assert_eq!(first.response().await.status, 200);
         let mut second = Raw::connect(server.address).await;
         second.send(GET).await;
         assert!(ring::timeout(Duration::from_millis(100), second.more()).await.is_err());
-        server.server.set_limits(Limits { head_bytes_max: 300, ..Limits::default() });
+        server.server.set_limits(Limits { head_bytes_max: 300, ..patient_limits() });
         assert_eq!(second.response().await.status, 200);
         assert_eq!(server.server.connection_count(), 2);
         let large = format!("GET / HTTP/1.1\r\nHost: h\r\nX-Large: {}\r\n\r\n", "a".repeat(300));

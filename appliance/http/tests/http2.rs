@@ -29,7 +29,7 @@ const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 #[test]
 fn both_protocols_give_the_same_answers_on_one_port() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let clients = BOTH.map(|protocol| Client::new(server.address, protocol));
         for (client, protocol) in clients.iter().zip(BOTH) {
             for _ in 0..2 {
@@ -72,7 +72,7 @@ fn both_protocols_give_the_same_answers_on_one_port() {
 fn large_bodies_flow_both_ways_at_once() {
     for protocol in BOTH {
         on_reactor(async {
-            let server = start(Limits::default());
+            let server = start(patient_limits());
             let client = Client::new(server.address, protocol);
             let piece = Bytes::from(vec![b'p'; 100_000]);
             for length in [Some(10_000_000), None] {
@@ -117,7 +117,7 @@ async fn join<T>(first: impl Future<Output = ()>, second: impl Future<Output = T
 #[test]
 fn many_streams_run_at_once() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let client = Client::new(server.address, Protocol::Http2);
         client.fetch(&get("/x"), Bytes::new(), 100).await.unwrap();
         // Each answers once all are there, the one before included.
@@ -139,7 +139,7 @@ fn many_streams_run_at_once() {
 #[test]
 fn an_unread_body_leaves_the_connection_usable() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let client = Client::new(server.address, Protocol::Http2);
         for _ in 0..5 {
             // More than the stream's window and, over the rounds, more than the connection's.
@@ -155,7 +155,7 @@ fn an_unread_body_leaves_the_connection_usable() {
 fn aborts_and_drops_are_seen_by_the_client() {
     for protocol in BOTH {
         on_reactor(async {
-            let server = start(Limits::default());
+            let server = start(patient_limits());
             let client = Client::new(server.address, protocol);
             for path in ["/abort", "/abort?10", "/short"] {
                 assert!(client.fetch(&get(path), Bytes::new(), 100).await.is_err(), "{protocol:?} {path}");
@@ -181,7 +181,7 @@ fn request(path: &str) -> Request<()> {
 #[test]
 fn continue_is_sent_when_the_handler_reads() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let (requests, _driver) = connect(server.address).await;
         for (path, interim) in [("/echo", true), ("/refuse", false)] {
             let mut head = request(path);
@@ -202,7 +202,7 @@ fn continue_is_sent_when_the_handler_reads() {
 #[test]
 fn malformed_heads_are_refused_without_harm() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let (requests, _driver) = connect(server.address).await;
         let mut long = request("/x");
         long.headers_mut().insert("x", "a".repeat(40_000).parse().unwrap());
@@ -232,7 +232,7 @@ fn malformed_heads_are_refused_without_harm() {
 #[test]
 fn a_reset_flood_ends_the_connection_and_bounds_the_handlers() {
     on_reactor(async {
-        let limits = Limits { h2_streams_max: 10, h2_pending_resets_max: 20, ..Limits::default() };
+        let limits = Limits { h2_streams_max: 10, h2_pending_resets_max: 20, ..patient_limits() };
         let server = start(limits);
         let (requests, driver) = connect(server.address).await;
         let flood = async {
@@ -299,7 +299,7 @@ fn a_slow_body_times_out_and_a_reset_is_noticed() {
 #[test]
 fn a_wrong_content_length_does_not_reach_the_handler_as_a_whole_body() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let (requests, _driver) = connect(server.address).await;
         let mut head = request("/echo");
         head.headers_mut().insert("content-length", "10".parse().unwrap());
@@ -374,7 +374,7 @@ fn a_silent_client_with_open_streams_is_asked_for_a_sign_of_life() {
 #[test]
 fn a_drain_says_goaway_and_lets_streams_finish() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let (requests, driver) = connect(server.address).await;
         let mut ready = requests.clone().ready().await.unwrap();
         let (response, _) = ready.send_request(request("/slow?100"), true).unwrap();
@@ -392,7 +392,7 @@ fn a_drain_says_goaway_and_lets_streams_finish() {
 #[test]
 fn the_preface_is_recognised_in_single_bytes_and_only_whole() {
     on_reactor(async {
-        let server = start(Limits::default());
+        let server = start(patient_limits());
         let mut raw = Raw::connect(server.address).await;
         for byte in *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
             raw.send([byte]).await;
@@ -442,7 +442,7 @@ const TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 fn tls_serves_both_protocols_by_alpn() {
     on_reactor(async {
         let (settings, der) = certificate("localhost");
-        let server = start_with(Limits::default(), Some(TlsAcceptor::new(&settings).unwrap()));
+        let server = start_with(patient_limits(), Some(TlsAcceptor::new(&settings).unwrap()));
         for (protocol, alpn) in [
             (Protocol::Http1, &[][..]),
             (Protocol::Http1, &[&b"http/1.1"[..]][..]),
@@ -466,7 +466,7 @@ fn certificates_are_exchanged_while_serving_and_bad_ones_refused() {
         let (first, first_der) = certificate("localhost");
         let (second, second_der) = certificate("localhost");
         let acceptor = TlsAcceptor::new(&first).unwrap();
-        let server = start_with(Limits::default(), Some(acceptor.clone()));
+        let server = start_with(patient_limits(), Some(acceptor.clone()));
         let client = |der: &[u8]| {
             let config = trusting(der, &[], TLS13).into();
             Client::with_tls(server.address, Protocol::Http1, config, "localhost".try_into().unwrap())
@@ -489,7 +489,7 @@ fn tls12_is_spoken_only_where_allowed() {
         for allow_tls12 in [false, true] {
             let (settings, der) = certificate("localhost");
             let acceptor = TlsAcceptor::new(&TlsSettings { allow_tls12, ..settings }).unwrap();
-            let server = start_with(Limits::default(), Some(acceptor));
+            let server = start_with(patient_limits(), Some(acceptor));
             let config = trusting(&der, &[], &[&rustls::version::TLS12]).into();
             let client =
                 Client::with_tls(server.address, Protocol::Http1, config, "localhost".try_into().unwrap());

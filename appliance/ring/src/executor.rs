@@ -54,16 +54,31 @@ impl Executor {
         }
     }
 
-    /// Drops the futures of the ready tasks and wakes all others, which makes them ready; true once none is left.
-    pub fn cancel_round(&self) -> bool {
+    /// Drops the futures of the ready tasks and wakes all others, which makes them ready but for those that another thread
+    /// is waking at this moment: they come through the inbox.
+    pub fn cancel_round(&self) -> Cancelled {
         let wakers: Vec<Waker> = self.active.borrow().iter().map(|(_, waker)| waker.clone()).collect();
         let ready = std::mem::take(&mut *self.ready.borrow_mut());
-        let is_empty = wakers.is_empty() && ready.is_empty();
+        let had_ready = !ready.is_empty();
+        if wakers.is_empty() && !had_ready {
+            return Cancelled::All;
+        }
         // A dropped runnable drops its future.
         drop(ready);
         wakers.into_iter().for_each(Waker::wake);
-        is_empty
+        if had_ready || !self.is_idle() { Cancelled::Some } else { Cancelled::None }
     }
+}
+
+/// What a round of cancelling came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// No task is left.
+    All,
+    /// Some were dropped, or will be in the next round.
+    Some,
+    /// Those that are left are all on their way here from other threads.
+    None,
 }
 
 /// A spawned task. As a future it gives the task's output; dropping it cancels the task.
@@ -140,6 +155,8 @@ where
 /// Brings a woken task to its reactor: straight into the queue at home, through the inbox from elsewhere.
 fn schedule(inbox: &Arc<Inbox>, runnable: Runnable) {
     let Some(runnable) = Core::push_if_home(inbox, runnable) else { return };
+    #[cfg(test)]
+    tests::pause_on_the_way();
     if let Err(Foreign::Runnable(runnable)) = inbox.send(Foreign::Runnable(runnable)) {
         // The reactor is gone, which means that it has dropped this task's future already. Another thread must not
         // run the task's destructor, so the remaining header is leaked.
@@ -169,4 +186,67 @@ impl Future for YieldNow {
 /// Puts the calling task behind the others that are ready.
 pub fn yield_now() -> YieldNow {
     YieldNow::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, Reactor, ReactorConfig};
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    thread_local! {
+        static PAUSE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+        static ON_THE_WAY: RefCell<Option<mpsc::Sender<()>>> = const { RefCell::new(None) };
+    }
+
+    /// Stands for a thread that the kernel takes off its core between deciding to wake a task and handing it over.
+    pub(super) fn pause_on_the_way() {
+        if let Some(tell) = ON_THE_WAY.take() {
+            tell.send(()).expect("the test listens");
+            std::thread::sleep(PAUSE.get());
+        }
+    }
+
+    struct Told(Arc<AtomicBool>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_that_another_thread_is_waking_is_dropped_with_its_reactor() {
+        let config = ReactorConfig { backend: Backend::Epoll, ..ReactorConfig::default() };
+        let mut reactor = Reactor::new(&config).expect("a reactor");
+        let was_dropped = Arc::new(AtomicBool::new(false));
+        let (give, waker) = mpsc::channel();
+        let told = Told(Arc::clone(&was_dropped));
+        reactor.block_on(async {
+            spawn(async move {
+                let _told = told;
+                std::future::poll_fn(|cx| {
+                    give.send(cx.waker().clone()).expect("the test listens");
+                    Poll::<()>::Pending
+                })
+                .await;
+            })
+            .detach();
+            yield_now().await;
+        });
+        let waker: Waker = waker.recv().expect("the task ran");
+        let (tell, on_the_way) = mpsc::channel();
+        let waking = std::thread::spawn(move || {
+            PAUSE.set(Duration::from_millis(200));
+            ON_THE_WAY.set(Some(tell));
+            waker.wake();
+        });
+        on_the_way.recv().expect("it is waking");
+        drop(reactor);
+        assert!(was_dropped.load(Ordering::SeqCst), "the future outlives its reactor");
+        waking.join().expect("it wakes and ends");
+    }
 }

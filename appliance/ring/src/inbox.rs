@@ -94,6 +94,11 @@ impl Inbox {
         debug_assert!(cleared.is_ok() || cleared.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock));
     }
 
+    /// Whether everything is refused.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Refuses everything from now on.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -5,7 +5,7 @@
 
 use crate::backend::Driver;
 use crate::core::{Core, Spares};
-use crate::executor::Executor;
+use crate::executor::{Cancelled, Executor};
 use crate::hooks::Hooks;
 use crate::inbox::{Foreign, Inbox, Remote};
 use crate::stats::Counters;
@@ -124,12 +124,16 @@ impl Reactor {
         }
     }
 
-    /// Drops the futures of all tasks.
+    /// Drops the futures of all tasks. One that another thread is waking is waited for: were it left, that thread would find
+    /// the inbox closed, and what the future holds would never go.
     fn cancel_tasks(&self) {
-        for _ in 0..CANCEL_ROUNDS_MAX {
+        let mut rounds = 0;
+        while rounds < CANCEL_ROUNDS_MAX {
             self.core.take_foreign();
-            if self.core.executor.cancel_round() {
-                return;
+            match self.core.executor.cancel_round() {
+                Cancelled::All => return,
+                Cancelled::None if !self.core.inbox.is_closed() => std::thread::sleep(FOREIGN_PAUSE),
+                Cancelled::Some | Cancelled::None => rounds += 1,
             }
         }
     }
@@ -151,6 +155,8 @@ impl Drop for Reactor {
 
 /// Only a task that spawns tasks from its destructor, for ever, needs more rounds than this to go.
 const CANCEL_ROUNDS_MAX: usize = 1000;
+/// Between two looks for a task that another thread is waking.
+const FOREIGN_PAUSE: Duration = Duration::from_micros(100);
 
 /// Wakes the future of `block_on`, from this thread or another.
 struct MainWaker {

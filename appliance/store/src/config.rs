@@ -95,7 +95,8 @@ pub struct OwnerLimits {
     pub admit_bytes_max: usize,
     /// First arena chunk of an overlay.
     pub arena_hint_bytes: usize,
-    /// How long an operation waits for an undecided transaction, at the least; looked at once a second.
+    /// How long an operation waits for an undecided transaction, at the least, in time that its core attends to; looked at once a
+    /// second.
     pub in_doubt_patience: Duration,
     /// Operations that wait so at once.
     pub parked_count_max: usize,

@@ -159,8 +159,9 @@ impl Owner {
     /// it, so only one that is not makes the job give up.
     fn park(&mut self, mut job: Box<dyn Job>, undecided: bool) {
         // The first time counts: a job that meets one transaction after the other must not wait for ever.
-        let since = *job.parked_since().get_or_insert_with(ring::now);
-        let is_late = undecided && ring::now() - since > self.limits.in_doubt_patience;
+        let now = self.attended.at(ring::now());
+        let since = *job.parked_since().get_or_insert(now);
+        let is_late = undecided && now.saturating_sub(since) > self.limits.in_doubt_patience;
         if is_late || self.parked.len() >= self.limits.parked_count_max {
             self.pass_wake_on(job.as_mut());
             return job.complete(Err(Fault::InDoubt));

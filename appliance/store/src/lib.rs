@@ -4,6 +4,7 @@
 
 mod ahead;
 mod apply;
+mod attended;
 pub mod body;
 mod clock;
 mod companion;

@@ -2,7 +2,7 @@
 //! Invariant: whoever waits hears exactly once, by `complete` or by the end of its channel.
 //! Leaves to owner.rs: when each is handled and told.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -29,8 +29,8 @@ pub(crate) trait Job: Send {
     fn keys(&self, declare: &mut dyn FnMut(TableId, &[u8]));
     /// Runs the operation and keeps its reply, if it has one.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<Verdict, Fault>;
-    /// When the job first had to wait for a transaction.
-    fn parked_since(&mut self) -> &mut Option<Instant>;
+    /// When the job first had to wait for a transaction, in attended time.
+    fn parked_since(&mut self) -> &mut Option<Duration>;
     /// For what the job waits or waited last.
     fn waited(&mut self) -> &mut Option<Waited>;
     /// Nobody waits for the reply any more.

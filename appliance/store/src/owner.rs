@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::ahead::Ahead;
+use crate::attended::Attended;
 use crate::clock::{Clock, ShardClock};
 use crate::companion::Companions;
 use crate::config::OwnerLimits;
@@ -40,7 +41,8 @@ use crate::warm::ColdMeter;
 
 pub(crate) struct Parked {
     pub(crate) job: Box<dyn Job>,
-    pub(crate) since: Instant,
+    /// In attended time.
+    pub(crate) since: Duration,
 }
 
 /// The single writer of one shard. Lives on one core.
@@ -93,6 +95,7 @@ pub(crate) struct Owner {
     pub(crate) queue: VecDeque<Message>,
     pub(crate) ahead: Ahead,
     pub(crate) parked: Vec<Parked>,
+    pub(crate) attended: Attended,
     pub(crate) waiting: Waiting,
     pub(crate) residents: Residents,
     /// What transactions over shards that are prepared here change in residents once they are carried out.
@@ -165,6 +168,7 @@ impl Owner {
             queue: VecDeque::new(),
             ahead: Ahead::default(),
             parked: Vec::new(),
+            attended: Attended::new(ring::now()),
             waiting: Waiting::default(),
             residents: Residents::default(),
             prepared_changes: HashMap::new(),
@@ -253,9 +257,11 @@ impl Owner {
     /// Parked jobs that waited long, an overlay that is old, room on the disk. Gives when to come again.
     pub(crate) fn tick(&mut self) -> Duration {
         let now = ring::now();
-        let patience = self.limits.in_doubt_patience;
-        let (late, keep): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.parked).into_iter().partition(|parked| now - parked.since > patience);
+        self.attended.tick(now);
+        let (attended, patience) = (self.attended.at(now), self.limits.in_doubt_patience);
+        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|parked| attended.saturating_sub(parked.since) > patience);
         self.parked = keep;
         // Each looks again, and is refused only if what it meets is not even decided.
         for parked in late {

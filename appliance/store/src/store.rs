@@ -492,7 +492,7 @@ pub(crate) enum Prepare<R> {
 struct OperationJob<O: Operation> {
     operation: O,
     reply: Option<Prepare<O::Reply>>,
-    parked_since: Option<std::time::Instant>,
+    parked_since: Option<std::time::Duration>,
     waited: Option<Waited>,
     answer: oneshot::Sender<Result<Prepare<O::Reply>, Fault>>,
     prepare: Option<PrepareInfo>,
@@ -519,7 +519,7 @@ impl<O: Operation> Job for OperationJob<O> {
         Ok(verdict)
     }
 
-    fn parked_since(&mut self) -> &mut Option<std::time::Instant> {
+    fn parked_since(&mut self) -> &mut Option<std::time::Duration> {
         &mut self.parked_since
     }
 

@@ -5,16 +5,18 @@
 //! TABLE-SIZE-pages   pk "NNNNNNNNNNNNNNNN", sk "NNNN"      partitions of PAGE_ITEMS items each
 //! ```
 //!
+//! Redis keeps the value of item "NNNN" under "TABLE-SIZE/NNNN": the same value, without names.
 //! Invariant: a good answer is a 200 that is no shorter than the items that it must hold; every item has the same size by
 //! DynamoDB's own rule (names and values). Equal requests share one head and one body.
 
 use std::collections::HashMap;
 
+use crate::client::resp;
 use crate::load::schedule::SplitMix;
 use crate::prepare::keys::{Distribution, Keys};
 use crate::prepare::sign::{ARENA_BYTES_MAX, Arena, Heads};
 use crate::prepare::sign_json::{DYNAMODB, JsonSigner};
-use crate::scenario::{Expect, Length, Plan, Prepared, Scenario, Sizes, Target};
+use crate::scenario::{Expect, Length, Plan, Prepared, Protocol, Scenario, Sizes, Target};
 use crate::scenarios::s3::{now, timestamp};
 
 mod fill;
@@ -101,11 +103,7 @@ impl Dynamodb {
     fn body(&self, ask: Ask, run: u64) -> String {
         let table = self.table();
         match ask {
-            Ask::Create { index } => {
-                // SplitMix permutes the 64-bit numbers: no key comes twice, and they are spread over the key space.
-                let key = SplitMix(run.wrapping_add(index as u64)).next();
-                put(&table, &item(key, self.values.get(index)))
-            }
+            Ask::Create { index } => put(&table, &item(new_key(run, index), self.values.get(index))),
             // Another value than the item was made with.
             Ask::Overwrite { key } => put(&table, &self.filled_item(key, key + 1)),
             Ask::Get { key } => {
@@ -120,13 +118,19 @@ impl Dynamodb {
     }
 
     /// What a good answer holds at least.
-    fn answer_bytes_min(&self) -> usize {
+    fn answer_bytes_min(&self, protocol: Protocol) -> usize {
         match self.settings.operation {
+            Operation::Put if protocol == Protocol::Redis => 0,
             Operation::Put => "{}".len(),
             Operation::Get => self.settings.item_bytes,
             Operation::Query => self.settings.item_bytes * PAGE_ITEMS,
         }
     }
+}
+
+/// SplitMix permutes the 64-bit numbers: no key comes twice, and they are spread over the key space.
+fn new_key(run: u64, index: usize) -> u64 {
+    SplitMix(run.wrapping_add(index as u64)).next()
 }
 
 fn item(key: u64, value: &str) -> String {
@@ -180,6 +184,10 @@ impl Scenario for Dynamodb {
     }
 
     fn fill(&self, target: &Target) -> Result<(), String> {
+        if target.protocol == Protocol::Redis {
+            let refused = "over RESP 2 items are put under new keys only".to_owned();
+            return if self.writes_new_keys() { Ok(()) } else { Err(refused) };
+        }
         if self.make_table(target)? == fill::Made::Echo || self.writes_new_keys() {
             return Ok(());
         }
@@ -201,7 +209,7 @@ impl Scenario for Dynamodb {
         let mut asks = Asks::new(self, worker);
         // Not from the seed: a second run against the same server would write over the items of the first.
         let run = SplitMix(now.as_nanos() as u64 ^ ((worker as u64) << 48)).next();
-        let mut signer = JsonSigner::new(DYNAMODB, &target.host, target.credentials.as_ref(), timestamp(now));
+        let mut maker = Maker::new(target, timestamp(now));
         let (mut heads, mut bodies) = (Arena::new(ARENA_BYTES_MAX), Arena::new(ARENA_BYTES_MAX));
         let mut made: HashMap<Ask, Request> = HashMap::new();
         let mut requests = Vec::with_capacity(count_max);
@@ -211,8 +219,8 @@ impl Scenario for Dynamodb {
                 requests.push(*request);
                 continue;
             }
-            let body = self.body(ask, run);
-            let head = heads.add(|out| signer.append(out, ask.name(), body.as_bytes()));
+            let (head, body) = maker.request(self, ask, run);
+            let head = heads.add(|out| out.extend_from_slice(&head));
             let body = bodies.add(|out| out.extend_from_slice(body.as_bytes()));
             // What fits is made; then the requests come again.
             let (Some(head), Some(body)) = (head, body) else { break };
@@ -225,7 +233,7 @@ impl Scenario for Dynamodb {
         if requests.is_empty() {
             return Err("no request was asked for".to_owned());
         }
-        let length = Length::AtLeast(self.answer_bytes_min() as u64);
+        let length = Length::AtLeast(self.answer_bytes_min(target.protocol) as u64);
         Ok(Box::new(Requests {
             heads: heads.close(),
             bodies: bodies.close(),
@@ -257,6 +265,43 @@ impl Ask {
             Ask::Create { .. } | Ask::Overwrite { .. } => "PutItem",
             Ask::Get { .. } => "GetItem",
             Ask::Query { .. } => "Query",
+        }
+    }
+}
+
+/// Makes requests in the server's language.
+enum Maker {
+    Http(Box<JsonSigner>),
+    Redis,
+}
+
+impl Maker {
+    fn new(target: &Target, now: aws::Timestamp) -> Maker {
+        match target.protocol {
+            Protocol::Redis => Maker::Redis,
+            _ => {
+                let signer = JsonSigner::new(DYNAMODB, &target.host, target.credentials.as_ref(), now);
+                Maker::Http(Box::new(signer))
+            }
+        }
+    }
+
+    /// Head and body of `ask`; of Redis it is asked for puts under new keys only.
+    fn request(&mut self, scenario: &Dynamodb, ask: Ask, run: u64) -> (Vec<u8>, String) {
+        let mut head = Vec::new();
+        match (self, ask) {
+            (Maker::Redis, Ask::Create { index }) => {
+                let value = scenario.values.get(index).to_owned();
+                let key = format!("{}/{:016x}", scenario.table(), new_key(run, index));
+                resp::append_set(&mut head, &key, value.len());
+                (head, value)
+            }
+            (Maker::Redis, _) => unreachable!("fill refuses what is no put under a new key"),
+            (Maker::Http(signer), ask) => {
+                let body = scenario.body(ask, run);
+                signer.append(&mut head, ask.name(), body.as_bytes());
+                (head, body)
+            }
         }
     }
 }
@@ -397,6 +442,21 @@ mod tests {
     fn aws_bytes(item: &Value) -> usize {
         let attributes = item.as_object().expect("attributes");
         attributes.iter().map(|(name, value)| name.len() + value["S"].as_str().map_or(0, str::len)).sum()
+    }
+
+    #[test]
+    fn redis_is_given_the_value_of_each_item_under_the_same_name() {
+        let mut target = Target::at("127.0.0.1:1").expect("an address");
+        target.protocol = Protocol::Redis;
+        let puts = scenario(Operation::Put, Distribution::Unique);
+        let mut plan = puts.plan(&target, 0, 2).expect("a plan");
+        let Prepared { head, body, expect, .. } = plan.next().expect("a put");
+        let head = String::from_utf8(head.to_vec()).expect("ASCII");
+        let (begins, ends) = ("*3\r\n$3\r\nSET\r\n$22\r\nt-100/", "\r\n$81\r\n");
+        assert!(head.starts_with(begins) && head.ends_with(ends), "{head}");
+        assert_eq!((body.len(), expect.length), (81, Length::AtLeast(0)));
+        let overwrites = scenario(Operation::Put, Distribution::Uniform).fill(&target);
+        assert_eq!(overwrites, Err("over RESP 2 items are put under new keys only".to_owned()));
     }
 
     #[test]

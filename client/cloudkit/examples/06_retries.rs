@@ -1,7 +1,7 @@
 //! A retry policy of one's own: after five failures in a row it gives up at once, until a minute has passed. The client asks it
 //! only where a repetition does no harm, and pays for each from a budget.
 //!
-//! `cargo run -p cloudkit --example 06_retries`; without an appliance it shows what becomes of the calls.
+//! `ZERO_URL=http://localhost:8080 ZERO_CREDENTIALS_FILE=zerocloud-data/credentials cargo run -p cloudkit --example 06_retries`
 
 use cloudkit::prelude::*;
 use std::sync::Mutex;
@@ -51,6 +51,10 @@ impl RetryPolicy for CircuitBreaker {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> CloudResult<()> {
+    let zero = CloudKit::zero().retry_policy(CircuitBreaker::new()).build().await?;
+    println!("{} buckets; nothing had to be repeated", zero.storage().list_buckets().await?.len());
+
+    // Where nobody listens.
     let keys = StaticAuthProvider::new(Credentials::new("AKIDEXAMPLE", "secret"));
     let zero = CloudKit::zero().endpoint("http://127.0.0.1:9").auth_provider(keys);
     let zero = zero.retry_policy(CircuitBreaker::new()).build().await?;

@@ -57,13 +57,11 @@ async fn main() -> CloudResult<()> {
         storage.delete_object("example-figures", "k").await?;
         storage.delete_bucket("example-figures").await
     };
-    if let Err(error) = outcome.await {
-        println!("{error}");
-    }
+    let outcome = outcome.await;
     if let Ok(ledger) = ledger.0.lock() {
         for (operation, (count, failures, time)) in &*ledger {
             println!("{operation:<24} {count:>3} times, {failures} failures, {time:?}");
         }
     }
-    Ok(())
+    outcome
 }

@@ -6,12 +6,11 @@
 use crate::subject::{Names, Subject, Time};
 use async_trait::async_trait;
 use bytes::Bytes;
-use cloudkit_core::common::Credentials;
+use cloudkit_core::common::{Credentials, random_u64};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Error};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,9 +30,7 @@ impl Appliance {
     pub fn start() -> io::Result<Self> {
         let binary = std::env::var_os("ZEROCLOUD_BINARY")
             .ok_or_else(|| Error::other("ZEROCLOUD_BINARY does not name the appliance's binary"))?;
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("cloudkit-{}-{number}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("cloudkit-{:016x}", random_u64()));
         fs::create_dir(&directory)?;
         let child = Command::new(binary)
             .args(["serve", "--data", "data", "--listen", "127.0.0.1:0"])

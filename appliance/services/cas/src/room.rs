@@ -23,7 +23,10 @@ use crate::store::{USAGE, second_of};
 pub(crate) const HIGH_PERCENT: u64 = 95;
 /// It ends when so much of it is.
 pub(crate) const LOW_PERCENT: u64 = 90;
-/// So much may have gone and be on the disk still, near the limit, before the store is asked to give it back early.
+/// When so much is taken, what has gone and is on the disk still included, the store is asked to give that back early: not
+/// sooner, since each fold writes a page for nearly every entry that came or went.
+pub(crate) const SHORT_PERCENT: u64 = 97;
+/// So much has to have gone for that.
 pub(crate) const DYING_PERCENT: u64 = 1;
 /// Between two looks of an upload that waits for what others are evicting.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(2);

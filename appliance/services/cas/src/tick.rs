@@ -11,7 +11,9 @@ use ::store::{Fault, ShardId, Timestamp};
 use plan::{Context, MORE_IS_DUE, Plan, Reply};
 
 use crate::evict::Rules;
-use crate::room::{self, DYING_PERCENT, HIGH_PERCENT, LOW_PERCENT, Part, percent, slice_in_turn};
+use crate::room::{
+    self, DYING_PERCENT, HIGH_PERCENT, LOW_PERCENT, Part, SHORT_PERCENT, percent, slice_in_turn,
+};
 use crate::shared::Shared;
 use crate::stats::{self, STATS_SHARD};
 use crate::store::minute_of;
@@ -162,7 +164,7 @@ fn goes_on(is_evicting: &AtomicBool, now: u64, limit: u64) -> bool {
 fn size(shared: &Arc<Shared>, cx: &mut Context<'_>, shard: ShardId) -> Result<Option<Work>, Fault> {
     let Some(loaded) = shared.loaded() else { return Ok(None) };
     let limit = loaded.limit_bytes(shared.settings.max_bytes);
-    if loaded.taken_bytes() > percent(limit, LOW_PERCENT)
+    if loaded.taken_bytes() > percent(limit, SHORT_PERCENT)
         && loaded.kept.dying_bytes() > percent(limit, DYING_PERCENT)
     {
         loaded.kept.want();

@@ -402,8 +402,10 @@ pub fn attributes(input: &[u8]) {
         refused(&error);
     }
     for length in [http::BodyLength::None, http::BodyLength::Known(5), http::BodyLength::Unknown] {
-        if let Err(error) = headers::announced_length(&sent, length) {
-            refused(&error);
+        for version in [http::Version::H11, http::Version::H2] {
+            if let Err(error) = headers::announced_length(&sent, version, length) {
+                refused(&error);
+            }
         }
     }
     let found = match headers::attributes(&sent, &["STANDARD".into(), "COLD".into()]) {

@@ -34,6 +34,15 @@ fn read<T: DeserializeOwned>(item: Item) -> CloudResult<T> {
     Ok(serde_json::from_value(Value::Object(item))?)
 }
 
+/// The last item of each place, which two keys name where the table has a second one. The others are not looked at.
+fn last_of_each<'a>(sort: Option<&str>, items: &'a [(&'a str, Value)]) -> Vec<&'a (&'a str, Value)> {
+    let mut seen = BTreeSet::new();
+    let sort = |item: &'a Value| sort.and_then(|sort| item.get(sort)?.as_str());
+    let mut last: Vec<_> = items.iter().rev().filter(|(key, item)| seen.insert((*key, sort(item)))).collect();
+    last.reverse();
+    last
+}
+
 fn name(table: &str, key: &str) -> String {
     format!("{table}/{key}")
 }
@@ -77,8 +86,9 @@ impl KeyValueStore for MemoryDb {
     ) -> CloudResult<Option<Value>> {
         let item = serde_json::to_value(item)?;
         let mut state = self.shared.lock();
-        let put =
-            state.tables.find_mut(table).and_then(|table| table.put(key, &item, options.condition.as_ref()));
+        let put = check_form(Some(&item), options.condition.as_ref())
+            .and_then(|()| state.tables.find_mut(table))
+            .and_then(|table| table.put(key, &item, options.condition.as_ref()));
         let old = put.of("PutItem", &name(table, key))?;
         Ok(old.filter(|_| options.return_old).map(Value::Object))
     }
@@ -150,6 +160,8 @@ impl KeyValueStore for MemoryDb {
         let items = items.iter().map(|(key, item)| Ok((*key, serde_json::to_value(item)?)));
         let items = items.collect::<CloudResult<Vec<(&str, Value)>>>()?;
         let mut state = self.shared.lock();
+        let sort = state.tables.find(table).ok().and_then(|table| table.sort_key_name.clone());
+        let items = last_of_each(sort.as_deref(), &items);
         let checked = items.iter().try_for_each(|(_, item)| check_form(Some(item), None));
         let written = checked.and_then(|()| state.tables.find_mut(table)).and_then(|table| {
             items.iter().try_for_each(|(key, item)| table.check_put(key, item))?;

@@ -20,7 +20,7 @@ pub(crate) struct Tables {
 
 pub(super) struct Table {
     key_name: String,
-    sort_key_name: Option<String>,
+    pub(super) sort_key_name: Option<String>,
     /// By partition and sort key; the latter is empty in a table without one.
     items: BTreeMap<(String, String), Item>,
 }

@@ -316,6 +316,9 @@ impl Buckets {
     }
 
     pub(super) fn set_tags(&mut self, bucket: &str, key: &str, tags: Metadata) -> Outcome<()> {
+        // As the service does it: the bucket, the document, the object.
+        check_key(key)?;
+        self.find(bucket)?;
         check_tags(&tags)?;
         self.current(bucket, key)?;
         let versions = self.find_mut(bucket)?.objects.get_mut(key);

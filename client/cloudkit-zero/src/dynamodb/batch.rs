@@ -196,7 +196,7 @@ mod tests {
         };
         let items = [("p", item("1", 1)), ("p", item("2", 2)), ("q", item("1", 3)), ("p", item("1", 4))];
         let values = |sort: Option<&str>| -> Vec<u64> {
-            let names = KeyNames { key: "id".into(), sort: sort.map(String::from) };
+            let names = KeyNames { key: "id".into(), sort: sort.map(String::from), is_guess: false };
             last_of_each(&names, &items).iter().filter_map(|(_, item)| item["v"].as_u64()).collect()
         };
         assert_eq!(values(None), [3, 4]);

@@ -123,6 +123,7 @@ impl ZeroDb {
         match item.get(&names.key) {
             None => Ok(()),
             Some(Value::String(own)) if own == key => Ok(()),
+            Some(_) if names.is_guess => Ok(()),
             Some(_) => {
                 let words =
                     format!("the item's attribute {:?} is the table's key and has another value", names.key);

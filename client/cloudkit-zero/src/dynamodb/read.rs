@@ -63,7 +63,8 @@ impl ZeroDb {
         let act = |names: Arc<KeyNames>| async move {
             // The service refuses it too, but not what of it was folded away.
             let is_named = |name: &str| options.filter.as_ref().is_some_and(|filter| filter.names(name));
-            if is_named(&names.key) || names.sort.as_deref().is_some_and(is_named) {
+            let names_a_key = is_named(&names.key) || names.sort.as_deref().is_some_and(is_named);
+            if names_a_key && !names.is_guess {
                 return Err(self.invalid(operation, "the filter of a query names an attribute of the key"));
             }
             let mut places = Places::default();

@@ -21,6 +21,15 @@ use crate::service::{Operation, ServiceClient};
 pub(super) struct KeyNames {
     pub key: String,
     pub sort: Option<String>,
+    /// Nobody knows them, since there is no such table. What is asked of it is asked all the same: the service looks at the form of a
+    /// request first, and so says the same of a wrong one whatever was asked before.
+    pub is_guess: bool,
+}
+
+impl KeyNames {
+    fn guess() -> KeyNames {
+        KeyNames { key: CreateTableOptions::new().key_name, sort: None, is_guess: true }
+    }
 }
 
 /// What was asked so far.
@@ -52,19 +61,24 @@ impl Schemas {
         self.locked().remove(table);
     }
 
-    /// The names of a table, and whether they had to be asked for. Errors: those of DescribeTable.
+    /// The names of a table, and whether they are those that the service just told. Errors: those of DescribeTable, but for a table
+    /// that is not there.
     pub async fn names(&self, client: &ServiceClient, table: &str) -> Result<(Arc<KeyNames>, bool), Failure> {
         if let Some(names) = self.get(table) {
             return Ok((names, false));
         }
         let operation = Operation::on("DescribeTable", table);
-        let described = describe(client, &operation, table).await?;
+        let described = match describe(client, &operation, table).await {
+            Ok(described) => described,
+            Err(failure) if failure.kind.is_not_found() => return Ok((Arc::new(KeyNames::guess()), false)),
+            Err(failure) => return Err(failure),
+        };
         let of = |kind: &str| {
             let mut elements = described.key_schema.iter();
             elements.find(|element| element.key_type == kind).map(|element| element.attribute_name.clone())
         };
         let key = of("HASH").ok_or_else(|| client.malformed(&operation, "the table has no key"))?;
-        let names = Arc::new(KeyNames { key, sort: of("RANGE") });
+        let names = Arc::new(KeyNames { key, sort: of("RANGE"), is_guess: false });
         self.keep(table, names.clone());
         Ok((names, true))
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::expression::{Holds, Places};
 use super::schema::KeyNames;
 use super::value::{TaggedKey, TaggedMap};
-use super::wire::{Ignored, ItemRequest, ask, request_token};
+use super::wire::{Ignored, ItemRequest, ask, explain, request_token};
 use super::{ZeroDb, object_of};
 use crate::retry::Idempotency;
 use crate::service::Operation;
@@ -67,10 +67,16 @@ pub(super) async fn run(db: &ZeroDb, items: &[TransactItem]) -> Result<(), Failu
         match outcome {
             Ok(_) => return Ok(()),
             // Refused whole: perhaps because a table was made anew with another key.
-            Err(failure) if matches!(failure.kind, CloudError::Validation(_)) && !is_fresh => is_stale = true,
-            Err(failure) => {
+            Err(failure) if matches!(failure.kind, CloudError::Validation(_)) && !is_fresh && !is_stale => {
+                is_stale = true;
+            }
+            Err(mut failure) => {
                 if failure.kind.is_not_found() {
                     texts.iter().for_each(|table| db.schemas.forget(table));
+                    // The service does not say which of them; the one whose keys nobody knows is.
+                    if let Some(table) = texts.iter().find(|table| tables[**table].is_guess) {
+                        explain(&Operation::on(operation.name, table), &mut failure);
+                    }
                 }
                 return Err(failure);
             }
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn parts_have_the_protocols_shape() {
-        let names = Arc::new(KeyNames { key: "id".into(), sort: None });
+        let names = Arc::new(KeyNames { key: "id".into(), sort: None, is_guess: false });
         let tables = Tables::from([("t", names)]);
         let put =
             TransactItem::put("t", "k", &json!({"a": 1})).unwrap().when(Condition::NotExists("id".into()));

@@ -27,7 +27,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
     let attributes = attributes(&call, cx, &bucket)?;
     headers::refuse_unbuilt(call.headers())?;
     let announced = Announced::parse(call.headers())?;
-    let length = headers::announced_length(call.headers(), call.body_length)?;
+    let length = headers::announced_length(call.headers(), call.head.version, call.body_length)?;
     if length.is_some_and(|length| length > SINGLE_BODY_BYTES_MAX) {
         return Err(too_large(length));
     }

@@ -33,7 +33,7 @@ pub fn start(call: Shared, cx: &mut Context<'_>) -> Result<Plan, Error> {
             describe(algorithm).name.to_ascii_lowercase()
         )));
     }
-    let length = headers::announced_length(call.headers(), call.body_length)?;
+    let length = headers::announced_length(call.headers(), call.head.version, call.body_length)?;
     if length.is_some_and(|length| length > SINGLE_BODY_BYTES_MAX) {
         return Err(too_large(length));
     }

@@ -273,7 +273,11 @@ pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Error> {
 
 /// The number of body bytes after decoding, where the head says so. Errors: MissingContentLength for a body that
 /// has neither a length nor a framing of its own.
-pub fn announced_length(headers: &HeaderMap, body: http::BodyLength) -> Result<Option<u64>, Error> {
+pub fn announced_length(
+    headers: &HeaderMap,
+    version: http::Version,
+    body: http::BodyLength,
+) -> Result<Option<u64>, Error> {
     if is_aws_chunked(headers) {
         return match text(headers, "x-amz-decoded-content-length") {
             Some(text) => match text.parse::<u64>() {
@@ -286,6 +290,8 @@ pub fn announced_length(headers: &HeaderMap, body: http::BodyLength) -> Result<O
     match body {
         http::BodyLength::Known(length) => Ok(Some(length)),
         http::BodyLength::None if headers.contains_key(header::CONTENT_LENGTH) => Ok(Some(0)),
+        // RFC 9113 8.1.1: HEADERS with END_STREAM are the framing of a body without bytes, and need no content-length.
+        http::BodyLength::None if version == http::Version::H2 => Ok(Some(0)),
         http::BodyLength::None => Err(Code::MissingContentLength.into()),
         http::BodyLength::Unknown => Ok(None),
     }
@@ -381,16 +387,20 @@ mod tests {
     #[test]
     fn lengths_come_from_the_framing_that_is_used() {
         use http::BodyLength::{Known, None as NoBody, Unknown};
-        assert_eq!(announced_length(&map(&[]), Known(5)).expect("known"), Some(5));
-        assert!(announced_length(&map(&[]), NoBody).expect_err("none").is(Code::MissingContentLength));
-        assert_eq!(announced_length(&map(&[("content-length", "0")]), NoBody).expect("empty"), Some(0));
-        assert_eq!(announced_length(&map(&[]), Unknown).expect("chunked"), None);
+        use http::Version::{H2, H11};
+        assert_eq!(announced_length(&map(&[]), H11, Known(5)).expect("known"), Some(5));
+        assert!(announced_length(&map(&[]), H11, NoBody).expect_err("none").is(Code::MissingContentLength));
+        assert_eq!(announced_length(&map(&[("content-length", "0")]), H11, NoBody).expect("empty"), Some(0));
+        assert_eq!(announced_length(&map(&[]), H2, NoBody).expect("empty"), Some(0));
+        assert_eq!(announced_length(&map(&[]), H2, Unknown).expect("streamed"), None);
+        assert_eq!(announced_length(&map(&[]), H11, Unknown).expect("chunked"), None);
         let chunked = [("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")];
-        assert!(announced_length(&map(&chunked), Known(90)).is_err());
+        assert!(announced_length(&map(&chunked), H11, Known(90)).is_err());
+        assert!(announced_length(&map(&chunked), H2, NoBody).is_err());
         let named = [("content-encoding", "gzip, aws-chunked"), ("content-length", "0")];
-        assert_eq!(announced_length(&map(&named), NoBody).expect("empty"), Some(0));
+        assert_eq!(announced_length(&map(&named), H11, NoBody).expect("empty"), Some(0));
         let with = [chunked[0], ("x-amz-decoded-content-length", "66")];
-        assert_eq!(announced_length(&map(&with), Unknown).expect("decoded"), Some(66));
+        assert_eq!(announced_length(&map(&with), H11, Unknown).expect("decoded"), Some(66));
     }
 
     #[test]
