@@ -97,12 +97,7 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
         }
         let place = location.clone();
         let body = object.body.map_err(move |failed| error(failed, &place));
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(body.boxed()),
-            meta,
-            range,
-            attributes,
-        })
+        Ok(GetResult { payload: GetResultPayload::Stream(body.boxed()), meta, range, attributes })
     }
 }
 

@@ -61,10 +61,7 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
         };
         let written = self.storage.put_stream(&self.bucket, location.as_ref(), body(payload), options).await;
         let written = written.map_err(|failed| error_of(failed.into(), location, intent))?;
-        Ok(PutResult {
-            e_tag: written.etag.as_deref().map(quoted),
-            version: written.version_id,
-        })
+        Ok(PutResult { e_tag: written.etag.as_deref().map(quoted), version: written.version_id })
     }
 
     async fn delete(&self, location: Path) -> Result<Path> {
