@@ -133,6 +133,7 @@
 //! |---|---|
 //! | `zero`, by default | `CloudKit::zero()`, addresses of `zero://` |
 //! | `fs`, by default | `ByteStream::from_path` |
+//! | `aws` | `CloudKit::aws()` and addresses of `s3://` reach AWS, on Amazon's own crates |
 //! | `testing` | `CloudKit::memory()`, addresses of `memory://`, and `testing`: clocks, `Faulty` |
 //! | `object-store` | `object_store::BucketStore`: a bucket for programs of the `object_store` crate |
 //! | `reqwest` | `From<reqwest::Error>` for `CloudError` |

@@ -5,6 +5,7 @@ use cloudkit::prelude::*;
 #[tokio::test]
 async fn every_constructor_builds_without_a_server() {
     let contexts = [
+        #[cfg(not(feature = "aws"))]
         (CloudKit::aws(), ProviderType::Aws, None),
         (CloudKit::azure(), ProviderType::Azure, None),
         (CloudKit::gcp(), ProviderType::Gcp, None),
@@ -64,6 +65,33 @@ async fn a_cloud_that_is_chosen_at_run_time_has_the_same_services() {
     }
     let refused = CloudKit::from_url("zero://127.0.0.1:1?connections=none").await.unwrap_err();
     assert!(matches!(refused, CloudError::Config(_)), "{refused}");
+}
+
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn the_builder_of_aws_has_all_setters_and_gives_services() {
+    let client = CloudKit::aws()
+        .config(CloudConfig::default())
+        .region(Region::aws_eu_west_1())
+        .endpoint("http://127.0.0.1:1")
+        .profile("work")
+        .auth_provider(StaticAuthProvider::new(Credentials::new("a", "b")))
+        .retry_policy(NoRetry)
+        .metrics(NoopMetrics)
+        .logger(NoopLogger)
+        .build()
+        .await
+        .unwrap();
+    assert_eq!((client.provider(), client.region().code()), (ProviderType::Aws, "eu-west-1"));
+    assert_eq!(client.profile(), Some("work"));
+    assert!(client.storage().capabilities().supports("put_stream"));
+    let refused = client.storage().get_object("b", "k").await.unwrap_err();
+    assert!(matches!(refused, CloudError::Network(_)), "{refused}");
+    assert!(refused.to_string().starts_with("aws GetObject b/k: "), "{refused}");
+    assert!(refused.to_string().contains("Hint: is http://127.0.0.1:1 reachable"), "{refused}");
+    let cloud = CloudKit::from_url("s3://127.0.0.1:1?tls=0&region=eu-west-1").await.unwrap();
+    assert!(cloud.queue().unwrap().capabilities().supports("send_batch"));
+    assert_eq!(cloud.config.endpoint.as_deref(), Some("http://127.0.0.1:1"));
 }
 
 #[tokio::test]

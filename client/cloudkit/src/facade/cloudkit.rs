@@ -23,7 +23,14 @@ use cloudkit_core::core::{CloudContextBuilder, DynCloud};
 pub struct CloudKit;
 
 impl CloudKit {
+    /// Amazon Web Services, or what speaks its protocols at an endpoint.
+    #[cfg(feature = "aws")]
+    pub fn aws() -> cloudkit_aws::AwsBuilder {
+        cloudkit_aws::AwsBuilder::new()
+    }
+
     /// Amazon Web Services.
+    #[cfg(not(feature = "aws"))]
     pub fn aws() -> CloudContextBuilder {
         context(ProviderType::Aws)
     }
@@ -86,6 +93,10 @@ fn context(provider: ProviderType) -> CloudContextBuilder {
     if provider == ProviderType::Zero {
         // The environment first, as everywhere, then the appliance's own file.
         return builder.auth_provider(cloudkit_zero::ZeroAuthProvider);
+    }
+    #[cfg(feature = "aws")]
+    if provider == ProviderType::Aws {
+        return builder.auth_provider(cloudkit_aws::AwsAuthProvider::new());
     }
     builder
 }

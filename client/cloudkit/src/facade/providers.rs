@@ -17,6 +17,10 @@ impl Connector for Providers {
         if context.provider == cloudkit_core::common::ProviderType::Zero {
             return Ok(cloudkit_zero::ZeroClient::from_context(context)?.into_cloud());
         }
+        #[cfg(feature = "aws")]
+        if context.provider == cloudkit_core::common::ProviderType::Aws {
+            return Ok(cloudkit_aws::AwsClient::from_context(context)?.into_cloud());
+        }
         Err(missing(&context.provider.to_string()))
     }
 }
@@ -35,7 +39,7 @@ pub(super) fn missing(provider: &str) -> CloudError {
 }
 
 /// The features that bring a provider, each named as what it brings.
-const FEATURES: [&str; 2] = ["zero", "testing"];
+const FEATURES: [&str; 3] = ["zero", "aws", "testing"];
 
 #[cfg(test)]
 mod tests {

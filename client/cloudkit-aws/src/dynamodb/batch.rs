@@ -1,0 +1,133 @@
+//! Any number of items at a time, in requests of the protocol's size.
+//! Invariant: what the service leaves over is asked for again until nothing is left or the retry policy has had enough; a key
+//! occurs once in what is sent, with the last item that was given for it.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
+use cloudkit_core::common::{CloudError, Failure};
+
+use super::schema::KeyNames;
+use super::value::Attributes;
+use crate::caller::Caller;
+use crate::operation::Operation;
+use crate::rounds::Rounds;
+
+/// The items of these keys that are there, in no order.
+pub(super) async fn get(
+    caller: &Caller,
+    table: &str,
+    names: &KeyNames,
+    keys: &[&str],
+) -> Result<Vec<Attributes>, Failure> {
+    let operation = Operation::on("BatchGetItem", table);
+    let mut seen = HashSet::new();
+    let distinct: Vec<&str> = keys.iter().copied().filter(|key| seen.insert(*key)).collect();
+    let mut items = Vec::with_capacity(distinct.len());
+    for keys in distinct.chunks(GET_COUNT_MAX) {
+        let key = |key: &&str| Attributes::from([(names.key.clone(), AttributeValue::S(key.to_string()))]);
+        let keys = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(key).collect())).build();
+        let keys = keys.map_err(|_| caller.invalid(&operation, "the keys are missing"))?;
+        let mut wanted = HashMap::from([(table.to_string(), keys)]);
+        let mut rounds = Rounds::default();
+        loop {
+            let call = caller.shared.dynamodb.batch_get_item().set_request_items(Some(wanted)).send();
+            let mut output = caller.run(&operation, call).await?;
+            items.extend(output.responses.as_mut().and_then(|all| all.remove(table)).unwrap_or_default());
+            wanted = output.unprocessed_keys.unwrap_or_default();
+            if wanted.is_empty() {
+                break;
+            }
+            let left = wanted.values().map(|keys| keys.keys().len()).sum();
+            pause(caller, &operation, &mut rounds, left).await?;
+        }
+    }
+    Ok(items)
+}
+
+/// Writes items that have their keys in them, each on its own.
+pub(super) async fn write(
+    caller: &Caller,
+    table: &str,
+    names: &KeyNames,
+    items: Vec<Attributes>,
+) -> Result<(), Failure> {
+    let operation = Operation::on("BatchWriteItem", table);
+    let mut last = last_of_each(names, items);
+    while !last.is_empty() {
+        let chunk = last.split_off(last.len().saturating_sub(WRITE_COUNT_MAX));
+        let put = |item| {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            put.map(|put| WriteRequest::builder().put_request(put).build())
+        };
+        let puts = chunk.into_iter().map(put).collect::<Result<Vec<_>, _>>();
+        let puts = puts.map_err(|_| caller.invalid(&operation, "an item is missing"))?;
+        let mut wanted = HashMap::from([(table.to_string(), puts)]);
+        let mut rounds = Rounds::default();
+        loop {
+            let call = caller.shared.dynamodb.batch_write_item().set_request_items(Some(wanted)).send();
+            wanted = caller.run(&operation, call).await?.unprocessed_items.unwrap_or_default();
+            if wanted.is_empty() {
+                break;
+            }
+            let left = wanted.values().map(Vec::len).sum();
+            pause(caller, &operation, &mut rounds, left).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The last item of each place, in the reverse of their order. One that lacks a key is left to the service to refuse.
+fn last_of_each(names: &KeyNames, items: Vec<Attributes>) -> Vec<Attributes> {
+    let mut seen = HashSet::new();
+    let place = |item: &Attributes| {
+        let text = |name: &String| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        (text(&names.key), names.sort.as_ref().and_then(text))
+    };
+    items.into_iter().rev().filter(|item| seen.insert(place(item))).collect()
+}
+
+/// Waits before what was left is asked for again. Errors: RateLimited, when that was done often enough.
+async fn pause(
+    caller: &Caller,
+    operation: &Operation<'_>,
+    rounds: &mut Rounds,
+    left: usize,
+) -> Result<(), Failure> {
+    if let Some(wait) = rounds.wait(caller, left) {
+        tokio::time::sleep(wait).await;
+        return Ok(());
+    }
+    let mut failure = caller.refusal(operation, CloudError::RateLimited { retry_after: None });
+    failure.detail.message = format!("the service left {left} items over, again and again");
+    failure.detail.attempts = rounds.attempts();
+    Err(failure)
+}
+
+/// Keys of one BatchGetItem.
+const GET_COUNT_MAX: usize = 100;
+/// Items of one BatchWriteItem; as large as items may be, they fit into its 16 MiB.
+const WRITE_COUNT_MAX: usize = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_place_the_last_item_is_written() {
+        let item = |key: &str, sort: &str, value: &str| {
+            let pairs = [("id", key), ("at", sort), ("v", value)];
+            let pairs = pairs.map(|(name, text)| (name.to_string(), AttributeValue::S(text.into())));
+            Attributes::from(pairs)
+        };
+        let values = |names: &KeyNames| -> Vec<String> {
+            let items =
+                vec![item("k", "1", "a"), item("k", "2", "b"), item("k", "1", "c"), item("l", "1", "d")];
+            let last = last_of_each(names, items);
+            last.iter().map(|item| item["v"].as_s().unwrap().clone()).collect()
+        };
+        let key = || String::from("id");
+        assert_eq!(values(&KeyNames { key: key(), sort: None }), ["d", "c"]);
+        assert_eq!(values(&KeyNames { key: key(), sort: Some("at".into()) }), ["d", "c", "b"]);
+    }
+}
