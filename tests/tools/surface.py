@@ -9,12 +9,15 @@ a place and what is there: an item with its declaration, a method of a type, a t
 
 import difflib
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "client" / "surface"
+# Who wrote the pages that the files were made of: another one may lay them out otherwise.
+MAKER = FILES / "rustdoc-version.txt"
 CRATES = ("cloudkit", "cloudkit_api", "cloudkit_core", "cloudkit_object_store", "cloudkit_spi", "cloudkit_testing", "cloudkit_zero")
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
@@ -153,11 +156,17 @@ def surface(directory: Path) -> str:
 
 def main() -> int:
     documentation, write = Path(sys.argv[1]), "--write" in sys.argv[2:]
+    maker = subprocess.run(["rustdoc", "--version"], check=True, capture_output=True, text=True).stdout.split()[1] + "\n"
+    if write:
+        FILES.mkdir(exist_ok=True)
+        MAKER.write_text(maker)
+    elif maker != MAKER.read_text():
+        print(f"surface: not judged: it was written with rustdoc {MAKER.read_text().strip()}, and this is {maker.strip()}")
+        return 0
     differs = 0
     for crate in CRATES:
         found, file = surface(documentation / crate), FILES / f"{crate}.txt"
         if write:
-            FILES.mkdir(exist_ok=True)
             file.write_text(found)
         kept = file.read_text() if file.exists() else ""
         shown = list(difflib.unified_diff(kept.splitlines(), found.splitlines(), f"client/surface/{crate}.txt", "rustdoc", lineterm="", n=0))

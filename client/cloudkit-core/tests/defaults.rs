@@ -344,8 +344,9 @@ async fn refusals<S: ObjectStorage + ?Sized>(s: &S) -> Vec<(&'static str, Failur
 async fn what_is_refused_is_what_the_capabilities_deny() {
     let capabilities = ObjectStorage::capabilities(&Old::default());
     assert!(capabilities.provider.ends_with("::Old"), "{}", capabilities.provider);
-    let denied: Vec<&str> =
-        capabilities.iter().filter(|one| one.support == Support::No).map(|one| &*one.name).collect();
+    // What a stream does not tell is missing in it, and refuses no call.
+    let is_refused = |one: &&Capability| one.support == Support::No && one.name != "stream_headers";
+    let denied: Vec<&str> = capabilities.iter().filter(is_refused).map(|one| &*one.name).collect();
     let refusals = refusals(&Old::default()).await;
     assert_eq!(refusals.iter().map(|(name, _)| *name).collect::<Vec<_>>(), denied);
     for (name, failure) in refusals {

@@ -23,7 +23,6 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
                 meta,
                 range,
                 attributes: attributes(facts),
-                extensions: Default::default(),
             });
         }
         if !is_local(&options) {
@@ -98,13 +97,7 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
         }
         let place = location.clone();
         let body = object.body.map_err(move |failed| error(failed, &place));
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(body.boxed()),
-            meta,
-            range,
-            attributes,
-            extensions: Default::default(),
-        })
+        Ok(GetResult { payload: GetResultPayload::Stream(body.boxed()), meta, range, attributes })
     }
 }
 

@@ -61,11 +61,7 @@ impl<S: ObjectStorage + 'static> BucketStore<S> {
         };
         let written = self.storage.put_stream(&self.bucket, location.as_ref(), body(payload), options).await;
         let written = written.map_err(|failed| error_of(failed.into(), location, intent))?;
-        Ok(PutResult {
-            e_tag: written.etag.as_deref().map(quoted),
-            version: written.version_id,
-            extensions: Default::default(),
-        })
+        Ok(PutResult { e_tag: written.etag.as_deref().map(quoted), version: written.version_id })
     }
 
     async fn delete(&self, location: Path) -> Result<Path> {
@@ -178,7 +174,7 @@ impl<S: ObjectStorage + 'static> ObjectStore for BucketStore<S> {
             common_prefixes.extend(names.filter_map(path_of));
             match page.next_token.0 {
                 None => {
-                    return Ok(ListResult { common_prefixes, objects: all, extensions: Default::default() });
+                    return Ok(ListResult { common_prefixes, objects: all });
                 }
                 Some(token) => options = options.continuation_token(token),
             }

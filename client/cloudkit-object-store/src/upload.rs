@@ -103,11 +103,7 @@ impl MultipartUpload for Upload {
         self.parts.send(Message::End).await.ok();
         let Written { etag, version_id, .. } =
             self.outcome().await?.map_err(|failure| error(failure, &self.location))?;
-        Ok(PutResult {
-            e_tag: etag.as_deref().map(quoted),
-            version: version_id,
-            extensions: Default::default(),
-        })
+        Ok(PutResult { e_tag: etag.as_deref().map(quoted), version: version_id })
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Any number of items at a time, in requests of the protocol's size.
 //! Invariant: what the service leaves over is asked for again until nothing is left or the retry policy has had enough; a key
-//! occurs once in what is sent, with the last item that was given for it.
+//! occurs once in what is sent.
 
 use std::collections::{HashMap, HashSet};
 
@@ -71,19 +71,18 @@ pub(super) async fn get(
     Ok(items)
 }
 
-/// Writes items, each on its own. All are looked at before the first is sent.
+/// Writes items of different places, each on its own.
 pub(super) async fn write(
     client: &ServiceClient,
     table: &str,
     names: &KeyNames,
-    items: &[(&str, Map<String, Value>)],
+    items: &[(&str, &Map<String, Value>)],
 ) -> Result<(), Failure> {
     let operation = Operation::on("BatchWriteItem", table);
     let refused = |error: serde_json::Error| client.refusal(&operation, error.into());
-    let last = last_of_each(names, items);
     let mut requests = Requests::new(serde_json::to_string(table).map_err(refused)?);
     let mut bodies = Vec::new();
-    for (key, item) in last {
+    for (key, item) in items {
         let put = serde_json::to_vec(&TaggedMap { item, key: Some((&names.key, key)) }).map_err(refused)?;
         bodies.extend(requests.add(&put));
     }
@@ -100,13 +99,13 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// The last item of each place, which two keys name where the table has a second one.
-fn last_of_each<'a, 'k>(
+/// The last item of each place, which two keys name where the table has a second one. The others are not looked at.
+pub(super) fn last_of_each<'a, 'k>(
     names: &KeyNames,
-    items: &'a [(&'k str, Map<String, Value>)],
-) -> Vec<&'a (&'k str, Map<String, Value>)> {
+    items: &'a [(&'k str, Value)],
+) -> Vec<&'a (&'k str, Value)> {
     let mut seen = HashSet::new();
-    let sort = |item: &'a Map<String, Value>| names.sort.as_ref().and_then(|sort| item.get(sort)?.as_str());
+    let sort = |item: &'a Value| names.sort.as_ref().and_then(|sort| item.get(sort)?.as_str());
     // The last one counts, so they are looked at from behind.
     let mut last: Vec<_> = items.iter().rev().filter(|(key, item)| seen.insert((*key, sort(item)))).collect();
     last.reverse();
@@ -190,10 +189,7 @@ mod tests {
 
     #[test]
     fn the_last_item_of_a_place_is_the_one_that_is_sent() {
-        let item = |at: &str, v: u32| {
-            let Value::Object(item) = serde_json::json!({"at": at, "v": v}) else { unreachable!() };
-            item
-        };
+        let item = |at: &str, v: u32| serde_json::json!({"at": at, "v": v});
         let items = [("p", item("1", 1)), ("p", item("2", 2)), ("q", item("1", 3)), ("p", item("1", 4))];
         let values = |sort: Option<&str>| -> Vec<u64> {
             let names = KeyNames { key: "id".into(), sort: sort.map(String::from), is_guess: false };

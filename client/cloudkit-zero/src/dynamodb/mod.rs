@@ -245,12 +245,18 @@ impl KeyValueStore for ZeroDb {
         items: &[(&str, &T)],
     ) -> CloudResult<()> {
         let operation = Operation::on("BatchWriteItem", table);
-        let items = items.iter().map(|(key, item)| Ok((*key, self.item_of(&operation, *item)?)));
-        let items = items.collect::<Result<Vec<_>, Failure>>()?;
+        let items = items.iter().map(|(key, item)| Ok((*key, serde_json::to_value(item)?)));
+        let items = items.collect::<Result<Vec<_>, serde_json::Error>>();
+        let items = items.map_err(|error| self.client.refusal(&operation, error.into()))?;
         let (items, operation) = (items.as_slice(), &operation);
         let act = |names: Arc<KeyNames>| async move {
-            items.iter().try_for_each(|(key, item)| self.check_key(operation, &names, key, item))?;
-            batch::write(&self.client, table, &names, items).await
+            let last = batch::last_of_each(&names, items).into_iter().map(|(key, item)| {
+                let item = object_of(item).map_err(|words| self.invalid(operation, words))?;
+                self.check_key(operation, &names, key, item)?;
+                Ok((*key, item))
+            });
+            let last = last.collect::<Result<Vec<_>, Failure>>()?;
+            batch::write(&self.client, table, &names, &last).await
         };
         Ok(self.with_names(table, act).await?)
     }
