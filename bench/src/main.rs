@@ -163,6 +163,7 @@ fn poll(arguments: &PollArgs) -> Result<ExitCode, String> {
     let polled = scenarios::sqs::poll::measure(&target, queue, count, *seed)?;
     show_quantiles("send to answer", &polled.from_send, "polls");
     show_quantiles("the send itself", &polled.send, "polls");
+    show_quantiles("its answer to the poll's", &polled.behind, "polls");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,6 +24,8 @@ pub struct Polled {
     pub from_send: Histogram<u64>,
     /// How long the sends took themselves.
     pub send: Histogram<u64>,
+    /// From the send's answer to the poll's; nothing where the poll's was there first.
+    pub behind: Histogram<u64>,
 }
 
 /// Measures `count` polls, one after the other.
@@ -33,7 +35,7 @@ pub struct Polled {
 pub fn measure(target: &Target, queue: &str, count: usize, seed: u64) -> Result<Polled, String> {
     let url = make_queue(&mut client(target), target, queue, false)?;
     let histogram = || Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(|error| error.to_string());
-    let mut polled = Polled { from_send: histogram()?, send: histogram()? };
+    let mut polled = Polled { from_send: histogram()?, send: histogram()?, behind: histogram()? };
     let (go, begins) = mpsc::channel::<()>();
     let (told, answers) = mpsc::channel::<Result<(Instant, Vec<u8>), String>>();
     let mut random = SplitMix(seed);
@@ -47,7 +49,8 @@ pub fn measure(target: &Target, queue: &str, count: usize, seed: u64) -> Result<
             let body = format!(r#"{{"QueueUrl":"{url}","MessageBody":"poll {number}"}}"#);
             let began = Instant::now();
             ask(&mut sender, target, SQS, "SendMessage", &body)?;
-            polled.send.saturating_record(began.elapsed().as_nanos() as u64);
+            let acknowledged = Instant::now();
+            polled.send.saturating_record((acknowledged - began).as_nanos() as u64);
             let (answered, body) = answers.recv().map_err(|_| "the poller has ended".to_owned())??;
             if members(&body, "Body") != [format!("poll {number}")] {
                 return Err(format!("poll {number} gave {}", String::from_utf8_lossy(&body)));
@@ -56,6 +59,8 @@ pub fn measure(target: &Target, queue: &str, count: usize, seed: u64) -> Result<
                 return Err(format!("poll {number} was answered before its message was sent"));
             }
             polled.from_send.saturating_record((answered - began).as_nanos() as u64);
+            let behind = answered.saturating_duration_since(acknowledged);
+            polled.behind.saturating_record(behind.as_nanos() as u64);
             let handle = members(&body, "ReceiptHandle").pop().unwrap_or_default();
             let body = format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{handle}"}}"#);
             ask(&mut sender, target, SQS, "DeleteMessage", &body)?;
