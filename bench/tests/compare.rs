@@ -27,6 +27,8 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(test: &str) -> Scratch {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("the directory can be made");
         Scratch(path)
     }

@@ -20,6 +20,8 @@ impl Scratch {
     fn new(test: &str) -> Scratch {
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peers-{test}-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(fs::remove_dir_all(&path));
         fs::create_dir_all(path.join("data")).expect("a directory");
         Scratch(path)
     }
