@@ -27,6 +27,8 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(test: &str) -> Scratch {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("the directory can be made");
         Scratch(path)
     }
@@ -59,6 +61,8 @@ fn zerobench(arguments: &[&str]) -> Output {
 const GENTLE: [&str; 8] =
     ["--closed", "--connections", "4", "--warm-up", "0.1", "--silence", PATIENCE, "--settle=0"];
 
+/// Runs that may be spoilt by a machine that stands still.
+const ATTEMPTS_MAX: usize = 10;
 /// How long a turn is that ends by its answers.
 const TURN: [&str; 4] = ["--seconds", PATIENCE, "--answers", "2000"];
 
@@ -177,6 +181,17 @@ fn a_server_that_goes_away_leaves_a_report_of_what_was_measured() {
 
 #[test]
 fn one_of_several_that_goes_away_is_left_out_and_the_others_go_on() {
+    // Where this test itself stands still for a turn, the server goes away in its next one or behind it: once more, then.
+    let found = (0..ATTEMPTS_MAX).find_map(|_| left_out_between_turns());
+    let report = found.expect("it went away too late in every run, or not between two turns");
+    assert!(report["ended_early"].is_null(), "{}", report["ended_early"]);
+    let rounds = |peer: usize| report["peers"][peer]["rounds"].as_array().map(Vec::len);
+    assert_eq!((rounds(0), rounds(1), rounds(2)), (Some(2), Some(1), Some(2)));
+    assert_eq!(report["peers"][2]["summary"]["ratio"].as_array().map(Vec::len), Some(2));
+}
+
+/// The report of a comparison whose second server goes away behind its first turn. None: that was too late.
+fn left_out_between_turns() -> Option<Value> {
     let (alpha, mut beta, gamma) = (Echo::start(&[]), Echo::start(&[]), Echo::start(&[]));
     let scratch = Scratch::new("left-out");
     let json = scratch.path("report.json");
@@ -194,13 +209,11 @@ fn one_of_several_that_goes_away_is_left_out_and_the_others_go_on() {
     let said: Vec<String> = output.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said:?}");
     assert!(said.iter().any(|line| line.starts_with("beta is left out from here on: beta ")), "{said:?}");
-
     let report = scratch.json("report.json");
-    assert!(report["ended_early"].is_null(), "{}", report["ended_early"]);
-    let rounds = |peer: usize| report["peers"][peer]["rounds"].as_array().map(Vec::len);
-    assert_eq!((rounds(0), rounds(1), rounds(2)), (Some(2), Some(1), Some(2)));
-    assert!(report["peers"][1]["void"].as_str().is_some_and(|words| words.contains("between turns")));
-    assert_eq!(report["peers"][2]["summary"]["ratio"].as_array().map(Vec::len), Some(2));
+    let beta = &report["peers"][1];
+    let is_between = beta["void"].as_str().is_some_and(|words| words.contains("between turns"));
+    let has_one = beta["rounds"].as_array().is_some_and(|rounds| rounds.len() == 1);
+    (is_between && has_one).then_some(report)
 }
 
 #[test]

@@ -4,23 +4,25 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use common::{PATIENCE, ZEROBENCH};
 
-/// A directory of one test with a script and a place for data, removed when dropped.
+/// Starts the echo. No test writes it: who is starting a process at that moment would pass on a descriptor that writes to it, and
+/// until that process runs its own program nobody can run the script.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers.sh");
+
+/// A directory of one test with a place for data, removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(test: &str) -> Scratch {
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peers-{test}-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(fs::remove_dir_all(&path));
         fs::create_dir_all(path.join("data")).expect("a directory");
-        let script = path.join("echo.sh");
-        fs::write(&script, SCRIPT).expect("written");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("made executable");
         Scratch(path)
     }
 
@@ -29,7 +31,7 @@ impl Scratch {
         let mut command = Command::new(ZEROBENCH);
         command.arg("compare").arg("--data").arg(self.0.join("data"));
         for (name, mode) in ["first", "second"].iter().zip(modes) {
-            command.args(["--peer", &format!("{name}=script:{}:{mode}", self.0.join("echo.sh").display())]);
+            command.args(["--peer", &format!("{name}=script:{SCRIPT}:{mode}")]);
         }
         command.args(["--closed", "--connections", "2", "--warm-up", "0.1", "--settle", "0"]);
         command.args(["--silence", PATIENCE]).args(more);
@@ -64,30 +66,6 @@ impl Drop for Scratch {
         drop(fs::remove_dir_all(&self.0));
     }
 }
-
-const SCRIPT: &str = r#"#!/usr/bin/env bash
-source "$PEERS_COMMON"
-install() { :; }
-modes() { echo good away broken; }
-start() {
-    [ "$1" != away ] || not_run "it is away"
-    daemon "$2" echo "$ECHO" serve-echo
-    echo "$DAEMON" >>"$STARTED"
-    [ "$1" != broken ] || return 1
-    local url=
-    while [ -z "$url" ]; do
-        [ -e "/proc/$DAEMON" ] || return 1
-        url=$(sed -n 's/^zerobench echo ready on //p' "$2/echo.log")
-        sleep 0.05
-    done
-    wait_for "$2" echo "$DAEMON" "${url##*:}"
-    say url "$url"
-    say pid "$DAEMON"
-    say mode "$1"
-    say version 7
-}
-main "$@"
-"#;
 
 /// Whether a process is there and no zombie: what is left of a server of a script is reaped by whoever took it in.
 fn runs(pid: u32) -> bool {
@@ -130,7 +108,7 @@ fn a_server_that_cannot_be_had_is_named_and_one_that_fails_ends_it() {
     nothing_is_left(&scratch, 1);
     let output = scratch.compare(["good", "broken"], &more).output().expect("runs");
     let said = words(&output);
-    assert!(output.status.code() == Some(2) && said.contains("echo.sh start broken"), "{said}");
+    assert!(output.status.code() == Some(2) && said.contains("peers.sh start broken"), "{said}");
     nothing_is_left(&scratch, 3);
 }
 

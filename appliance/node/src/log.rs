@@ -290,9 +290,12 @@ mod tests {
 
     fn lines_of(format: Format, level: Level, write: impl FnOnce(&Log)) -> String {
         let sink = Sink::default();
-        let (log, _thread) = Log::start(level, false, format, Box::new(sink.clone()));
+        let (log, thread) = Log::start(level, false, format, Box::new(sink.clone()));
         write(&log);
         log.flush();
+        // A flush waits for so long only. Without a log its thread ends, behind the last line.
+        drop(log);
+        thread.expect("a thread").join().expect("it ended well");
         let bytes = sink.0.lock().expect("not poisoned").clone();
         String::from_utf8(bytes).expect("log lines are UTF-8")
     }

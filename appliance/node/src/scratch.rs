@@ -12,6 +12,8 @@ impl Directory {
     pub fn new(name: &str) -> Directory {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("zerocloud-{name}-{}-{number}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("scratch directory");
         Directory(path)
     }

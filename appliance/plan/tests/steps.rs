@@ -80,6 +80,8 @@ fn with_store(name: &str, work: impl AsyncFnOnce(Store)) {
     let directory = TempDir(
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id())),
     );
+    // A process of this number that was killed may have left one.
+    drop(std::fs::remove_dir_all(&directory.0));
     let mut config = StoreConfig::new(directory.0.clone(), 2, Arc::new(RealDisk));
     config.map_bytes_total = 4 << 30;
     config.ballast_bytes = 1 << 20;

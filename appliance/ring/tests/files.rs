@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::{PATIENCE, run};
 use ring::{Backend, Buffer, File};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -31,7 +31,11 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(name: &str, backend: Backend) -> Scratch {
         let file = format!("ring-{name}-{backend:?}-{}", std::process::id());
-        Scratch(std::env::temp_dir().join(file))
+        // Beside what was built: the temporary directory may lie in memory, where direct I/O is refused or has no rules.
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+        // An earlier process of this number may have been killed.
+        drop(std::fs::remove_file(&path));
+        Scratch(path)
     }
 
     fn open(&self, flags: i32) -> File {

@@ -365,6 +365,8 @@ mod tests {
     #[test]
     fn a_key_of_the_longest_length_is_kept_and_survives_a_reopen() {
         let dir = std::env::temp_dir().join(format!("zerocloud-index-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&dir));
         Index::make(&dir).expect("makes");
         let key = vec![0xff; crate::types::KEY_BYTES_MAX + 1];
         {

@@ -196,6 +196,8 @@ mod tests {
 
     fn opened(name: &str) -> (Opened, std::path::PathBuf) {
         let index_root = std::env::temp_dir().join(format!("zerocloud-{name}-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&index_root));
         let mut config = StoreConfig::new("/data".into(), 2, Arc::new(SimDisk::new(1)));
         config.index_root = index_root.clone();
         config.map_bytes_total = 1 << 30;

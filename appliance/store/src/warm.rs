@@ -39,10 +39,15 @@ impl ColdMeter {
     /// Looks at the faults since the last look, which should be about a second ago or a fold long.
     pub(crate) fn look(&mut self) -> bool {
         let Some(faults) = major_faults() else { return false };
-        let seconds = self.since.elapsed().as_secs_f64().max(0.001);
-        let rate = (faults.saturating_sub(self.faults) as f64 / seconds) as u64;
-        self.faults = faults;
+        let seconds = self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
+        self.judge(faults, seconds)
+    }
+
+    /// `faults` so far, so many seconds behind the last look.
+    fn judge(&mut self, faults: u64, seconds: f64) -> bool {
+        let rate = (faults.saturating_sub(self.faults) as f64 / seconds.max(0.001)) as u64;
+        self.faults = faults;
         let threshold = if self.cold { COLD_FAULTS_PER_SECOND / 5 } else { COLD_FAULTS_PER_SECOND };
         self.cold = rate > threshold;
         self.cold
@@ -139,6 +144,16 @@ mod tests {
     #[test]
     fn major_faults_of_this_thread_can_be_read() {
         assert!(major_faults().is_some());
-        assert!(!ColdMeter::new().look());
+    }
+
+    #[test]
+    fn a_thread_is_cold_from_many_faults_a_second_until_they_are_few() {
+        // Numbers that are made up: a thread of a test may well meet a fault of its own between two looks.
+        let mut meter = ColdMeter { faults: 1_000, since: Instant::now(), cold: false };
+        assert!(!meter.judge(1_000, 0.0));
+        assert!(!meter.judge(1_050, 1.0), "as many as are allowed");
+        assert!(meter.judge(1_101, 1.0));
+        assert!(meter.judge(1_112, 1.0), "still more than a few");
+        assert!(!meter.judge(1_122, 1.0));
     }
 }

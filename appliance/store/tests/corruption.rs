@@ -10,7 +10,7 @@ mod rig;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::{TempDir, small_config};
@@ -248,23 +248,30 @@ fn damage(path: &Path, random: &mut Random) -> String {
 
 /// How the child judged; `Err` is a finding.
 fn judge(data: &Path) -> Result<&'static str, String> {
+    // To files: a pipe that nobody empties would stop a child that says much.
+    let (said, complained) = (data.with_extension("out"), data.with_extension("err"));
+    let file = |path: &Path| std::fs::File::create(path).expect("temporary file");
     let child = Command::new(std::env::current_exe().expect("this binary"))
         .args(["--exact", "child", "--nocapture"])
         .env(CHILD, data)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(file(&said))
+        .stderr(file(&complained))
         .spawn();
     let mut child = child.expect("starts");
     let begun = Instant::now();
-    while child.try_wait().expect("waits").is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("waits") {
+            break status;
+        }
         if begun.elapsed() > 2 * PATIENCE {
             child.kill().expect("killed");
+            child.wait().expect("waits");
             return Err("hangs".to_owned());
         }
         std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().expect("output");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    };
+    let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).expect("read")).into_owned();
+    let text = read(&said);
     let verdict =
         text.lines().find_map(|line| line.split_once("VERDICT ").map(|(_, verdict)| verdict.to_owned()));
     match verdict {
@@ -273,13 +280,13 @@ fn judge(data: &Path) -> Result<&'static str, String> {
         Some(verdict) if verdict.starts_with("refused") => Ok("refused to open"),
         Some(verdict) => Err(verdict),
         None => {
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = read(&complained);
             let line = errors
                 .lines()
                 .find(|line| line.contains("panicked") || line.contains("Assert"))
                 .unwrap_or("");
             let why = errors.lines().skip_while(|each| *each != line).nth(1).unwrap_or("");
-            Err(format!("died: {:?}: {line} {why}", output.status))
+            Err(format!("died: {status:?}: {line} {why}"))
         }
     }
 }

@@ -24,7 +24,20 @@ pub fn run<F: Future>(backend: Backend, future: F) -> F::Output {
 
 /// Runs a future on a fresh reactor of this thread, made as told.
 pub fn run_with<F: Future>(config: &ReactorConfig, future: F) -> F::Output {
+    allow_open_files();
     Reactor::new(config).expect("the test machine allows this backend").block_on(future)
+}
+
+/// As many open files as this process may have: a shell mostly gives 1,024, and crowds of connections are more.
+#[allow(unsafe_code, reason = "limits are read and set by raw system calls")]
+fn allow_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to `limit`, which lives through the call and is written by it.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the pointer is to `limit`, which lives through the call.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert_eq!((read, set), (0, 0));
 }
 
 /// Any free port of the loopback interface.

@@ -12,11 +12,12 @@ mod lane;
 mod reference;
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::sync::PoisonError;
 
 use driver::direct::{Direct, LIES, Lie, Memory};
-use driver::{Stop, TempDir, World, with_world_until};
+use driver::{STARTING, Stop, TempDir, World, with_world_until};
 use lane::Lane;
 use reference::random::{Random, seed, seed_or};
 use store::ManualClock;
@@ -229,10 +230,16 @@ const RUNS_MAX: u64 = 3;
 fn red_with(lie: Lie, seed: u64) -> Option<String> {
     let mut command = Command::new(std::env::current_exe().expect("this test"));
     command.args(["--exact", MODEL, "--nocapture"]).env("SQS_MODEL_SEED", seed.to_string());
-    let done =
-        command.env(LIE, format!("{lie:?}")).env_remove("SQS_MODEL_OPERATIONS").output().expect("runs");
+    command.env(LIE, format!("{lie:?}")).env_remove("SQS_MODEL_OPERATIONS");
+    let done = start(command.stdin(Stdio::null())).wait_with_output().expect("runs");
     assert!(String::from_utf8_lossy(&done.stdout).contains("running 1 test"), "{MODEL} is no test");
     (!done.status.success()).then(|| String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+/// Starts a process whose output is read; its program runs when this is over.
+fn start(command: &mut Command) -> Child {
+    let _none_opens = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
 }
 
 #[test]

@@ -244,6 +244,8 @@ impl Scratch {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("zerocloud-body-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("a directory for the test");
         Scratch(path)
     }

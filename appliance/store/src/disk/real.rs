@@ -147,6 +147,8 @@ mod tests {
     impl Scratch {
         fn new(name: &str) -> Scratch {
             let path = std::env::temp_dir().join(format!("zerocloud-disk-{name}-{}", std::process::id()));
+            // A process of this number that was killed may have left one.
+            drop(fs::remove_dir_all(&path));
             fs::create_dir_all(&path).expect("scratch directory");
             Scratch(path)
         }

@@ -181,6 +181,8 @@ impl Directory {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("tokens-{}-{number}", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("temporary directory");
         Directory(path)
     }

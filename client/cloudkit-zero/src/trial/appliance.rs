@@ -27,6 +27,8 @@ pub(crate) struct Appliance {
 impl Appliance {
     pub(crate) fn start(name: &str, arguments: &[&str], files: &[(&str, &str)]) -> Appliance {
         let directory = std::env::temp_dir().join(format!("cloudkit-zero-{name}-{}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&directory));
         std::fs::create_dir_all(&directory).expect("it can be made");
         for (file, text) in files {
             std::fs::write(directory.join(file), text).expect("it can be written");

@@ -277,6 +277,8 @@ impl TempDir {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("temporary directory");
         TempDir(path)
     }

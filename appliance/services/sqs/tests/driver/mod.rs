@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws::account::{AccessKey, Account, AccountId, KeyRing, Secret};
@@ -163,6 +163,8 @@ impl TempDir {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+        // A process of this number that was killed may have left one.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).expect("temporary directory");
         TempDir(path)
     }
@@ -174,6 +176,10 @@ impl Drop for TempDir {
         let _gone: std::io::Result<()> = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// Written while a process starts, read while a store opens. Until it runs its own program a child has a copy of each descriptor
+/// of this process, and with that of a lock file the lock: a directory that was closed a moment ago would still be in use.
+pub static STARTING: RwLock<()> = RwLock::new(());
 
 /// How a store is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,7 +208,10 @@ where
     settings.receivers =
         settings.receivers.with(plan::delivery::QUEUE_MOVE, Arc::new(sqs::engine::moving::MoveReceiver));
     settings.clock = Clock::Manual(clock.clone());
-    let opened = Arc::new(Opened::open(settings, true, seed()).expect("opens"));
+    let opened = {
+        let _none_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(Opened::open(settings, true, seed()).expect("opens"))
+    };
     assert_eq!(opened.core_count(2), 2, "a shard for each core");
     let (started, stopped) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let stop = Arc::new(AtomicBool::new(false));

@@ -19,6 +19,8 @@ impl Drop for Scratch {
 fn three_lives(backend: Backend) {
     let name = format!("zerocloud-log-{backend:?}-{}", std::process::id());
     let scratch = Scratch(std::env::temp_dir().join(name));
+    // A process of this number that was killed may have left one.
+    drop(std::fs::remove_dir_all(&scratch.0));
     std::fs::create_dir_all(&scratch.0).unwrap();
     let config = LogConfig {
         segment_bytes: 64 * 1024,
