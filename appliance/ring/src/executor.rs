@@ -192,13 +192,14 @@ pub fn yield_now() -> YieldNow {
 mod tests {
     use super::*;
     use crate::{Backend, Reactor, ReactorConfig};
-    use std::cell::Cell;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
     use std::time::Duration;
 
+    /// Far longer than a reactor that does not wait takes to go.
+    const PAUSE: Duration = Duration::from_millis(200);
+
     thread_local! {
-        static PAUSE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
         static ON_THE_WAY: RefCell<Option<mpsc::Sender<()>>> = const { RefCell::new(None) };
     }
 
@@ -206,7 +207,7 @@ mod tests {
     pub(super) fn pause_on_the_way() {
         if let Some(tell) = ON_THE_WAY.take() {
             tell.send(()).expect("the test listens");
-            std::thread::sleep(PAUSE.get());
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -240,7 +241,6 @@ mod tests {
         let waker: Waker = waker.recv().expect("the task ran");
         let (tell, on_the_way) = mpsc::channel();
         let waking = std::thread::spawn(move || {
-            PAUSE.set(Duration::from_millis(200));
             ON_THE_WAY.set(Some(tell));
             waker.wake();
         });

@@ -24,7 +24,7 @@ pub(crate) const HIGH_PERCENT: u64 = 95;
 /// It ends when so much of it is.
 pub(crate) const LOW_PERCENT: u64 = 90;
 /// When so much is taken, what has gone and is on the disk still included, the store is asked to give that back early: not
-/// sooner, since each fold writes a page for nearly every entry that came or went.
+/// sooner, since a fold may write a page for every entry that came or went.
 pub(crate) const SHORT_PERCENT: u64 = 97;
 /// So much has to have gone for that.
 pub(crate) const DYING_PERCENT: u64 = 1;
