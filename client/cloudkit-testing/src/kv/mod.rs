@@ -161,12 +161,11 @@ impl KeyValueStore for MemoryDb {
         let items = items.collect::<CloudResult<Vec<(&str, Value)>>>()?;
         let mut state = self.shared.lock();
         let sort = state.tables.find(table).ok().and_then(|table| table.sort_key_name.clone());
-        let last = last_of_each(sort.as_deref(), &items);
-        // Also those that a later one replaces.
+        let items = last_of_each(sort.as_deref(), &items);
         let checked = items.iter().try_for_each(|(_, item)| check_form(Some(item), None));
         let written = checked.and_then(|()| state.tables.find_mut(table)).and_then(|table| {
             items.iter().try_for_each(|(key, item)| table.check_put(key, item))?;
-            last.iter().try_for_each(|(key, item)| table.put(key, item, None).map(|_| ()))
+            items.iter().try_for_each(|(key, item)| table.put(key, item, None).map(|_| ()))
         });
         Ok(written.of("BatchWriteItem", table)?)
     }

@@ -99,16 +99,15 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// An item and what is put in the place of its key.
-type Keyed<'k, 'a> = (&'k str, &'a Map<String, Value>);
-
-/// The last item of each place, which two keys name where the table has a second one.
-pub(super) fn last_of_each<'k, 'a>(names: &KeyNames, items: &[Keyed<'k, 'a>]) -> Vec<Keyed<'k, 'a>> {
+/// The last item of each place, which two keys name where the table has a second one. The others are not looked at.
+pub(super) fn last_of_each<'a, 'k>(
+    names: &KeyNames,
+    items: &'a [(&'k str, Value)],
+) -> Vec<&'a (&'k str, Value)> {
     let mut seen = HashSet::new();
-    let sort = |item: &'a Map<String, Value>| names.sort.as_ref().and_then(|sort| item.get(sort)?.as_str());
+    let sort = |item: &'a Value| names.sort.as_ref().and_then(|sort| item.get(sort)?.as_str());
     // The last one counts, so they are looked at from behind.
-    let mut last: Vec<_> =
-        items.iter().rev().filter(|(key, item)| seen.insert((*key, sort(item)))).copied().collect();
+    let mut last: Vec<_> = items.iter().rev().filter(|(key, item)| seen.insert((*key, sort(item)))).collect();
     last.reverse();
     last
 }

@@ -250,14 +250,13 @@ impl KeyValueStore for ZeroDb {
         let items = items.map_err(|error| self.client.refusal(&operation, error.into()))?;
         let (items, operation) = (items.as_slice(), &operation);
         let act = |names: Arc<KeyNames>| async move {
-            // All are looked at before the first is sent, also those that a later one replaces.
-            let keyed = items.iter().map(|(key, item)| {
+            let last = batch::last_of_each(&names, items).into_iter().map(|(key, item)| {
                 let item = object_of(item).map_err(|words| self.invalid(operation, words))?;
                 self.check_key(operation, &names, key, item)?;
                 Ok((*key, item))
             });
-            let keyed = keyed.collect::<Result<Vec<_>, Failure>>()?;
-            batch::write(&self.client, table, &names, &batch::last_of_each(&names, &keyed)).await
+            let last = last.collect::<Result<Vec<_>, Failure>>()?;
+            batch::write(&self.client, table, &names, &last).await
         };
         Ok(self.with_names(table, act).await?)
     }
