@@ -124,6 +124,8 @@ pub struct Limits {
     pub body_idle_seconds: Option<u64>,
     /// Seconds that a connection may wait between requests.
     pub idle_seconds: Option<u64>,
+    /// Seconds that a connection may still bring a request in a drain, where a service manager keeps the listener.
+    pub drain_idle_seconds: Option<u64>,
     /// Requests on one connection.
     pub requests_per_connection: Option<u64>,
 }

@@ -255,9 +255,7 @@ impl Node<'_> {
     }
 
     fn announce(&self, root: &RootKey, recovery: Duration) -> Result<(), Failure> {
-        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
-        let url = |address: &SocketAddr| format!("{scheme}://{address}");
-        let first = url(&start::reachable(self.addresses[0]));
+        let first = self.url(&start::reachable(self.addresses[0]));
         let endpoint = Endpoint {
             url: self.config.public_url.clone().unwrap_or(first),
             region: self.config.region.clone(),
@@ -271,7 +269,7 @@ impl Node<'_> {
         })?;
         let mut out = String::new();
         for address in &self.addresses {
-            out.push_str(&format!("zerocloud ready on {}\n", url(address)));
+            out.push_str(&format!("zerocloud ready on {}\n", self.url(address)));
         }
         if std::io::stdout().is_terminal() && root.source == KeySource::FirstStart {
             out.push_str("\nRoot keys were made. To use them in a shell, paste:\n\n");
@@ -288,20 +286,29 @@ impl Node<'_> {
         let mut stdout = std::io::stdout().lock();
         // A closed stdout is no reason not to serve.
         drop(stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()));
-        let listeners: Vec<String> = self.addresses.iter().map(url).collect();
+        let listeners = self.urls().join(" ");
         self.log.info(
             "ready",
             &[
                 ("version", &env!("CARGO_PKG_VERSION")),
-                ("listeners", &listeners.join(" ")),
+                ("listeners", &listeners),
                 ("data", &self.config.data.display()),
                 ("cores", &self.workers.len()),
                 ("backend", &self.status.backend),
                 ("start_ms", &recovery.as_millis()),
             ],
         );
-        manager::ready(&self.log, &listeners.join(" "));
+        manager::ready(&self.log, &listeners);
         Ok(())
+    }
+
+    fn url(&self, address: &SocketAddr) -> String {
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| self.url(address)).collect()
     }
 
     /// Serves until a signal or a core's end; returns by when everything should be over.
@@ -315,8 +322,7 @@ impl Node<'_> {
                 Ok(Event::Reload) => {
                     manager::reloading(&self.log);
                     self.reload();
-                    let listeners: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-                    manager::ready(&self.log, &listeners.join(" "));
+                    manager::ready(&self.log, &self.urls().join(" "));
                 }
                 Ok(Event::Failed(message)) => {
                     self.log.error("a core has failed", &[("cause", &message)]);

@@ -204,14 +204,15 @@ pub fn warn_of_exposure(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// How long connections may still bring a request in a drain, where what comes after it is taken up by the next process.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// How long connections may still bring a request in a drain, where the next process takes up what comes after it.
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
 
 /// The bounds of one core's connections. `is_lent`: whether the listeners outlive the process.
 pub fn limits(config: &Config, core_count: usize, descriptors: Option<u64>, is_lent: bool) -> Limits {
     let mut limits = Limits::default();
     if is_lent {
-        limits.drain_idle = DRAIN_IDLE.min(config.drain_timeout);
+        let asked = config.limits.drain_idle_seconds.map(Duration::from_secs);
+        limits.drain_idle = asked.unwrap_or(DRAIN_IDLE).min(config.drain_timeout);
     }
     let cores = core_count as u64;
     let wanted = config.limits.connections.unwrap_or(limits.connections_per_core as u64 * cores);
