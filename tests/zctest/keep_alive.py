@@ -22,6 +22,8 @@ class Load:
         host, port = url.split("//", 1)[1].split(":")
         self.address = (host, int(port))
         self.client.create_bucket(Bucket="load")
+        # An idle connection would be waited for in a drain; what is presigned needs none.
+        self.client.close()
         self.stopping = threading.Event()
         self.answered = [0] * threads
         self.reconnected = [0] * threads
