@@ -1,11 +1,12 @@
 //! Any number of items at a time, in requests of the protocol's size.
 //! Invariant: what the service leaves over is asked for again until nothing is left or the retry policy has had enough; a key
-//! occurs once in what is sent, with the last item that was given for it.
+//! occurs once in what is asked for.
 
 use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
 use cloudkit_core::common::{CloudError, Failure};
+use serde_json::Value;
 
 use super::schema::KeyNames;
 use super::value::Attributes;
@@ -45,17 +46,11 @@ pub(super) async fn get(
     Ok(items)
 }
 
-/// Writes items that have their keys in them, each on its own.
-pub(super) async fn write(
-    caller: &Caller,
-    table: &str,
-    names: &KeyNames,
-    items: Vec<Attributes>,
-) -> Result<(), Failure> {
+/// Writes items that have their keys in them, each on its own; no key occurs twice.
+pub(super) async fn write(caller: &Caller, table: &str, mut items: Vec<Attributes>) -> Result<(), Failure> {
     let operation = Operation::on("BatchWriteItem", table);
-    let mut last = last_of_each(names, items);
-    while !last.is_empty() {
-        let chunk = last.split_off(last.len().saturating_sub(WRITE_COUNT_MAX));
+    while !items.is_empty() {
+        let chunk = items.split_off(items.len().saturating_sub(WRITE_COUNT_MAX));
         let put = |item| {
             let put = PutRequest::builder().set_item(Some(item)).build();
             put.map(|put| WriteRequest::builder().put_request(put).build())
@@ -77,14 +72,17 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// The last item of each place, in the reverse of their order. One that lacks a key is left to the service to refuse.
-fn last_of_each(names: &KeyNames, items: Vec<Attributes>) -> Vec<Attributes> {
+/// The last item of each place, which two keys name where the table has a second one. The others are not looked at.
+pub(super) fn last_of_each<'a, 'k>(
+    names: &KeyNames,
+    items: &'a [(&'k str, Value)],
+) -> Vec<&'a (&'k str, Value)> {
     let mut seen = HashSet::new();
-    let place = |item: &Attributes| {
-        let text = |name: &String| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        (text(&names.key), names.sort.as_ref().and_then(text))
-    };
-    items.into_iter().rev().filter(|item| seen.insert(place(item))).collect()
+    let sort = |item: &'a Value| names.sort.as_ref().and_then(|sort| item.get(sort)?.as_str());
+    // The last one counts, so they are looked at from behind.
+    let mut last: Vec<_> = items.iter().rev().filter(|(key, item)| seen.insert((*key, sort(item)))).collect();
+    last.reverse();
+    last
 }
 
 /// Waits before what was left is asked for again. Errors: RateLimited, when that was done often enough.
@@ -111,26 +109,19 @@ const WRITE_COUNT_MAX: usize = 25;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn of_one_place_the_last_item_is_written() {
-        let item = |key: &str, sort: &str, value: &str| {
-            let pairs = [("id", key), ("at", sort), ("v", value)];
-            let pairs = pairs.map(|(name, text)| (name.to_string(), AttributeValue::S(text.into())));
-            Attributes::from(pairs)
+        let item = |key: &'static str, sort: &str, value: &str| (key, json!({ "at": sort, "v": value }));
+        let items = [item("k", "1", "a"), item("k", "2", "b"), item("k", "1", "c"), item("l", "1", "d")];
+        let values = |sort: Option<&str>| -> Vec<&str> {
+            let names = KeyNames { key: "id".into(), sort: sort.map(Into::into), is_guess: false };
+            last_of_each(&names, &items).into_iter().filter_map(|(_, item)| item["v"].as_str()).collect()
         };
-        let values = |names: &KeyNames| -> Vec<String> {
-            let items =
-                vec![item("k", "1", "a"), item("k", "2", "b"), item("k", "1", "c"), item("l", "1", "d")];
-            let last = last_of_each(names, items);
-            last.iter().map(|item| item["v"].as_s().unwrap().clone()).collect()
-        };
-        let key = || String::from("id");
-        assert_eq!(values(&KeyNames { key: key(), sort: None, is_guess: false }), ["d", "c"]);
-        assert_eq!(
-            values(&KeyNames { key: key(), sort: Some("at".into()), is_guess: false }),
-            ["d", "c", "b"]
-        );
+        assert_eq!(values(None), ["c", "d"]);
+        assert_eq!(values(Some("at")), ["b", "c", "d"]);
     }
 }

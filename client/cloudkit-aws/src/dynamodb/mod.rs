@@ -214,16 +214,19 @@ impl KeyValueStore for DynamoDbStore {
         items: &[(&str, &T)],
     ) -> CloudResult<()> {
         let operation = Operation::on("BatchWriteItem", table);
-        let items = items.iter().map(|(key, item)| Ok((*key, self.item_of(&operation, *item)?)));
-        let items = items.collect::<Result<Vec<_>, Failure>>()?;
+        let items = items.iter().map(|(key, item)| Ok((*key, serde_json::to_value(item)?)));
+        let items = items.collect::<Result<Vec<_>, serde_json::Error>>();
+        let items = items.map_err(|error| self.caller.refusal(&operation, error.into()))?;
         let (items, operation) = (items.as_slice(), &operation);
         let act = |names: Arc<KeyNames>| async move {
-            // All are looked at before the first is sent.
-            let mut keyed = Vec::with_capacity(items.len());
-            for (key, item) in items {
+            // All that are written are looked at before the first is sent.
+            let last = batch::last_of_each(&names, items);
+            let mut keyed = Vec::with_capacity(last.len());
+            for (key, item) in last {
+                let item = object_of(item).map_err(|words| self.caller.invalid(operation, words))?;
                 keyed.push(self.keyed(operation, &names, key, item)?);
             }
-            batch::write(&self.caller, table, &names, keyed).await
+            batch::write(&self.caller, table, keyed).await
         };
         Ok(self.with_names(table, act).await?)
     }
