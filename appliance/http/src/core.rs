@@ -1,10 +1,14 @@
 //! What the connections of one server on one core share.
-//! Invariant: `connections` counts the live `ConnectionGuard`s, whatever limits they began with.
-//! Left to others: accepting (`server`) and the protocols.
+//! Invariant: `connections` counts the live `ConnectionGuard`s, whatever limits they began with, and the connections that
+//! another core has accepted for this one and that are on their way.
+//! Left to others: accepting (`server`, `spread`) and the protocols.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::Limits;
 use crate::watch::Watches;
@@ -18,8 +22,9 @@ pub(crate) struct Core {
 
 #[derive(Default)]
 struct Shared {
-    draining: Cell<bool>,
-    connections: Cell<usize>,
+    /// Until when connections without a request may still bring one, once the drain has begun.
+    draining: Cell<Option<Instant>>,
+    connections: Arc<AtomicUsize>,
     /// Those who wait for a connection to end: accept loops at their bound, and the drain.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -33,9 +38,14 @@ impl Shared {
 
 impl Core {
     pub(crate) fn new(limits: Limits) -> Rc<Self> {
+        Self::with_count(limits, Arc::default())
+    }
+
+    /// The same with a count of connections that other cores see.
+    pub(crate) fn with_count(limits: Limits, connections: Arc<AtomicUsize>) -> Rc<Self> {
         let limits = limits.clamped();
         let watches = Watches::new(limits.timer_resolution);
-        Rc::new(Self { limits, watches, shared: Rc::default() })
+        Rc::new(Self { limits, watches, shared: Rc::new(Shared { connections, ..Shared::default() }) })
     }
 
     /// The same for connections that begin from now on. The resolution of timers stays as it is.
@@ -51,17 +61,23 @@ impl Core {
 
     /// Whether connections should end after what they are doing.
     pub(crate) fn is_draining(&self) -> bool {
-        self.shared.draining.get()
+        self.shared.draining.get().is_some()
+    }
+
+    /// Until when a connection may wait for a request: its own `deadline`, or less in a drain.
+    pub(crate) fn idle_until(&self, deadline: Instant) -> Instant {
+        self.shared.draining.get().map_or(deadline, |drained| drained.min(deadline))
     }
 
     pub(crate) fn start_draining(&self) {
-        if !self.shared.draining.replace(true) {
+        if !self.is_draining() {
+            self.shared.draining.set(Some(ring::now() + self.limits.drain_idle));
             self.watches.wake_all();
         }
     }
 
     pub(crate) fn connection_count(&self) -> usize {
-        self.shared.connections.get()
+        self.shared.connections.load(Ordering::Acquire)
     }
 
     /// Wakes `waker` when the next connection ends, or the limits change.
@@ -73,7 +89,12 @@ impl Core {
     }
 
     pub(crate) fn open_connection(&self) -> ConnectionGuard {
-        self.shared.connections.set(self.shared.connections.get() + 1);
+        self.shared.connections.fetch_add(1, Ordering::AcqRel);
+        self.adopt_connection()
+    }
+
+    /// Of a connection that is counted already.
+    pub(crate) fn adopt_connection(&self) -> ConnectionGuard {
         ConnectionGuard { shared: Rc::clone(&self.shared) }
     }
 }
@@ -85,7 +106,7 @@ pub(crate) struct ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.shared.connections.set(self.shared.connections.get() - 1);
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
         self.shared.wake_waiting();
     }
 }

@@ -33,6 +33,7 @@ mod pace;
 mod respond;
 mod server;
 mod shutdown;
+mod spread;
 #[cfg(test)]
 mod testing;
 mod tls;
@@ -48,4 +49,5 @@ pub use message::{
 pub use respond::{Responder, ResponseWriter};
 pub use server::{Server, Stream, serve};
 pub use shutdown::Shutdown;
+pub use spread::{Lent, Seat, seats};
 pub use tls::{TlsAcceptor, TlsError, TlsSettings};

@@ -41,6 +41,9 @@ pub struct Limits {
     pub drain_bytes_max: u64,
     /// Time for that, and for the client's last bytes when a connection is closed.
     pub drain_time: Duration,
+    /// How long a connection without a request may still bring one once the server drains. Zero where nobody takes over the
+    /// listener: a request that comes in the moment of the close is lost either way.
+    pub drain_idle: Duration,
     /// Bytes of chunk extensions in one body, which carry nothing that is used.
     pub chunk_extension_bytes_max: usize,
     /// Bytes of the trailer section after a chunked body.
@@ -89,6 +92,7 @@ impl Default for Limits {
             write_stall: Duration::from_secs(300),
             drain_bytes_max: 256 * KIB as u64,
             drain_time: Duration::from_secs(2),
+            drain_idle: Duration::ZERO,
             chunk_extension_bytes_max: 16 * KIB,
             trailer_bytes_max: 8 * KIB,
             h2_streams_max: 256,
@@ -126,6 +130,7 @@ impl Limits {
             &mut self.rate_grace,
             &mut self.write_stall,
             &mut self.drain_time,
+            &mut self.drain_idle,
         ] {
             *wait = (*wait).min(WAIT_MAX);
         }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
 use crate::core::{ConnectionGuard, Core};
+use crate::spread::Seat;
 use crate::tls::TlsAcceptor;
 use crate::{Handler, Limits, Shutdown, http1, http2};
 
@@ -49,13 +50,19 @@ impl<H: Handler> Server<H> {
         Self { core: Rc::new(RefCell::new(Core::new(limits))), handler }
     }
 
+    /// A server that also takes what other cores accept for it, at `seat`.
+    #[must_use]
+    pub fn at(seat: &Seat, limits: Limits, handler: H) -> Self {
+        Self { core: Rc::new(RefCell::new(Core::with_count(limits, seat.own_count()))), handler }
+    }
+
     /// Sets the limits of connections that begin from now on; the others keep theirs, but for their number.
     pub fn set_limits(&self, limits: Limits) {
         let core = self.core().with_limits(limits);
         *self.core.borrow_mut() = core;
     }
 
-    fn core(&self) -> Rc<Core> {
+    pub(crate) fn core(&self) -> Rc<Core> {
         Rc::clone(&self.core.borrow())
     }
 
@@ -73,8 +80,16 @@ impl<H: Handler> Server<H> {
         shutdown: Shutdown,
     ) -> usize {
         let deadline = self.accept_all(&listener, tls.as_ref(), &shutdown).await;
-        drop(listener);
         self.core().start_draining();
+        // Clients that the kernel has connected do not see that nobody accepted them yet.
+        listener.close();
+        while let Ok((stream, peer)) = listener.accept().await {
+            if self.is_full() {
+                break;
+            }
+            self.start(stream, peer, tls.as_ref());
+        }
+        drop(listener);
         self.wait_for_end(deadline).await;
         self.core().connection_count()
     }
@@ -116,9 +131,25 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    /// Whether no further connection may be opened.
+    fn is_full(&self) -> bool {
+        let core = self.core();
+        core.connection_count() >= core.limits.connections_per_core
+    }
+
     fn start(&self, stream: ring::TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) {
+        self.start_counted(stream, peer, tls, self.core().open_connection());
+    }
+
+    /// Of a connection that is counted already.
+    pub(crate) fn start_counted(
+        &self,
+        stream: ring::TcpStream,
+        peer: SocketAddr,
+        tls: Option<&TlsAcceptor>,
+        guard: ConnectionGuard,
+    ) {
         let (core, handler) = (self.core(), self.handler.clone());
-        let guard = core.open_connection();
         match tls {
             None => ring::spawn(serve_plain(stream, handler, core, peer, guard)).detach(),
             Some(acceptor) => {
@@ -127,7 +158,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    async fn wait_for_end(&self, deadline: Instant) {
+    pub(crate) async fn wait_for_end(&self, deadline: Instant) {
         let mut limit = pin!(ring::sleep_until(deadline));
         poll_fn(|cx| {
             if self.core().connection_count() == 0 {
@@ -141,7 +172,7 @@ impl<H: Handler> Server<H> {
 }
 
 /// Between two attempts to accept after one failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 async fn serve_plain<H: Handler>(
     stream: ring::TcpStream,
@@ -213,8 +244,8 @@ async fn sniff<S: Stream>(stream: &mut S, core: &Rc<Core>) -> Sniffed {
                 Poll::Ready(Ok(buffer)) if !buffer.is_empty() => buffer,
                 Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Sniffed::Gone),
                 Poll::Pending => {
-                    let unused = seen.is_empty() && core.is_draining();
-                    if unused || deadline <= ring::now() {
+                    let deadline = if seen.is_empty() { core.idle_until(deadline) } else { deadline };
+                    if deadline <= ring::now() {
                         return Poll::Ready(Sniffed::Gone);
                     }
                     watch.arm(deadline, cx.waker());

@@ -502,6 +502,50 @@ fn a_drain_finishes_what_runs_and_closes_what_is_idle() {
 }
 
 #[test]
+fn where_somebody_takes_over_idle_connections_may_still_bring_a_request() {
+    on_reactor(async {
+        let server = start(Limits { drain_idle: PATIENCE, ..patient_limits() });
+        let mut idle = Raw::connect(server.address).await;
+        idle.send(GET).await;
+        idle.response().await;
+        let mut fresh = Raw::connect(server.address).await;
+        while server.server.connection_count() < 2 {
+            ring::sleep(Duration::from_millis(1)).await;
+        }
+        server.shutdown.begin(PATIENCE);
+        while ring::TcpStream::connect(server.address).await.is_ok() {
+            ring::sleep(Duration::from_millis(1)).await;
+        }
+        for client in [&mut idle, &mut fresh] {
+            client.send(GET).await;
+            let response = client.response().await;
+            assert_eq!((response.status, response.closes()), (200, true));
+            client.assert_closed().await;
+        }
+        drop((idle, fresh));
+        assert_eq!(server.ended.await, 0);
+    });
+}
+
+#[test]
+fn idle_connections_that_bring_nothing_are_closed_in_a_drain_all_the_same() {
+    on_reactor(async {
+        let server = start(Limits { drain_idle: SHORT, ..patient_limits() });
+        let mut idle = Raw::connect(server.address).await;
+        idle.send(GET).await;
+        idle.response().await;
+        let mut fresh = Raw::connect(server.address).await;
+        while server.server.connection_count() < 2 {
+            ring::sleep(Duration::from_millis(1)).await;
+        }
+        server.shutdown.begin(PATIENCE);
+        idle.assert_closed().await;
+        fresh.assert_closed().await;
+        assert_eq!(server.ended.await, 0);
+    });
+}
+
+#[test]
 fn a_drain_ends_at_its_deadline() {
     on_reactor(async {
         let server = start(patient_limits());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cache_command::CacheArgs;
+use crate::client::NodeArgs;
 use crate::config::{self, Backend, Layer};
 use crate::log::Level;
 use crate::token_command::TokenArgs;
@@ -55,6 +56,16 @@ pub enum Command {
         zerocloud env --shell powershell | Out-String | Invoke-Expression"
     )]
     Env(EnvArgs),
+    /// Make a machine ready: data directory, root key, a certificate of its own, and what to do next.
+    #[command(after_help = "Examples:\n  zerocloud init --config /etc/zerocloud/zerocloud.toml\n  \
+        zerocloud init --data /srv/zc --hostname store.example\n\n\
+        What is there stays. Root over a directory of another user works as that user.")]
+    Init(InitArgs),
+    /// Ask a node whether it is ready; exits 0 when it is and 1 when not.
+    #[command(
+        after_help = "Examples:\n  zerocloud health --data /srv/zc\n  zerocloud health --live --endpoint http://127.0.0.1:8080"
+    )]
+    Health(HealthArgs),
     /// Make, list, rotate and revoke tokens of the build cache
     #[command(
         after_help = "Examples:\n  zerocloud token create --scope cache:read --name ci\n  zerocloud token list"
@@ -84,6 +95,14 @@ pub enum Command {
     /// Print the licences of the libraries in this binary.
     #[command(after_help = "Example:\n  zerocloud licenses | less")]
     Licenses(LicensesArgs),
+    /// Print the completions of a shell.
+    #[command(
+        after_help = "Example:\n  zerocloud completions bash > /usr/share/bash-completion/completions/zerocloud"
+    )]
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a directory.
+    #[command(after_help = "Example:\n  zerocloud manual /usr/local/share/man/man1")]
+    Manual(ManualArgs),
 }
 
 /// `serve`.
@@ -178,6 +197,61 @@ pub enum Shell {
     Powershell,
     /// The Windows command prompt.
     Cmd,
+}
+
+/// `init`.
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// The data directory [default: ./zerocloud-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file, TOML
+    #[arg(long, value_name = "FILE", env = "ZEROCLOUD_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// A name or address under which clients come, repeatable; a new certificate is made for it, this machine's own name and
+    /// loopback
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Vec<String>,
+    /// Make a new certificate although there is one; clients that trust its authority need nothing
+    #[arg(long)]
+    pub renew: bool,
+    /// Make no certificate
+    #[arg(long, conflicts_with_all = ["hostname", "renew"])]
+    pub no_tls: bool,
+}
+
+impl InitArgs {
+    /// The serving that it prepares.
+    pub fn serve(&self) -> ServeArgs {
+        ServeArgs { data: self.data.clone(), config: self.config.clone(), ..ServeArgs::default() }
+    }
+}
+
+/// `health`.
+#[derive(Args, Debug)]
+pub struct HealthArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Ask only whether its cores turn, as a liveness probe does
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// `completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `manual`.
+#[derive(Args, Debug)]
+pub struct ManualArgs {
+    /// Where the pages go
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// `doctor`.

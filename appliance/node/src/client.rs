@@ -27,6 +27,7 @@ use crate::credentials;
 use crate::env_command::Endpoint;
 use crate::exit::Failure;
 use crate::gocacheprog::split_port;
+use crate::own_certificate::OwnCertificate;
 
 /// Where a command finds its node.
 #[derive(Args, Debug, Clone, Default)]
@@ -45,13 +46,19 @@ pub struct NodeArgs {
     pub json: bool,
 }
 
+/// Where a running node is.
+pub struct Place {
+    url: String,
+    /// Certificates to trust besides the system's.
+    authorities: Vec<PathBuf>,
+}
+
 /// A running node, and the key that may manage it.
 pub struct Node {
-    url: String,
+    place: Place,
     region: String,
     access_key: String,
     secret: Secret,
-    ca: Option<PathBuf>,
 }
 
 /// The longest wait for a connection.
@@ -63,78 +70,49 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// The longest file of certificates.
 const CA_BYTES_MAX: u64 = 1 << 20;
 
-impl Node {
-    /// Finds the node that the arguments or the environment name. Errors: none is running, or no key is known.
-    pub fn find(args: &NodeArgs) -> Result<Node, Failure> {
+impl Place {
+    /// Finds the node that the arguments or the environment name. Errors: none is running.
+    pub fn find(args: &NodeArgs) -> Result<Place, Failure> {
         let environment = config::from_environment(&|name| std::env::var_os(name))?;
         let data = Config::data_or_default(args.data.as_deref().or(environment.data.as_deref()));
-        let of_data = Endpoint::read(&data);
-        let region = variable("ZEROCLOUD_REGION")
-            .or_else(|| of_data.as_ref().map(|endpoint| endpoint.region.clone()))
-            .or_else(|| variable("AWS_REGION"))
-            .unwrap_or_else(|| "us-east-1".into());
         // Who names a directory means the node there, whatever a shell has set for another one.
         let of_shell = || if args.data.is_none() { variable("AWS_ENDPOINT_URL") } else { None };
         let named = args.endpoint.clone().or_else(|| variable("ZEROCLOUD_ENDPOINT"));
-        let url = named.or(of_data.map(|endpoint| endpoint.url)).or_else(of_shell).ok_or_else(|| {
+        let of_data = || Endpoint::read(&data).map(|endpoint| endpoint.url);
+        let url = named.or_else(of_data).or_else(of_shell).ok_or_else(|| {
             let data = data.display();
             Failure::held(format!(
                 "{data}: no node is running here; start it (zerocloud serve --data {data}), name its directory with --data or its URL with --endpoint"
             ))
         })?;
         let url = config::parse_url(&url).map_err(Failure::usage)?;
-        let (access_key, secret) = key(&data)?;
-        Ok(Node { url, region, access_key, secret, ca: args.ca.clone() })
+        // The node's own authority, where it has one.
+        let own = Some(OwnCertificate::of(&data).authority()).filter(|path| path.exists());
+        Ok(Place { url, authorities: args.ca.clone().into_iter().chain(own).collect() })
     }
 
-    /// Sends a signed request; gives the answer's status and document. Errors: no answer, or none in JSON.
-    pub fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, String)],
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), Failure> {
-        let unreachable = |why: String| Failure::held(format!("{}: {why}", self.url));
+    /// Asks for a page that anyone may see; gives the answer's status and body. Errors: no answer.
+    pub fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Failure> {
         let (client, authority) = self.connect()?;
-        let body = body.map_or_else(Bytes::new, |document| document.to_string().into());
-        let request = self.signed(method, path, query, &body, authority);
+        let (method, target, headers) = (Method::GET, path.to_owned(), HeaderMap::new());
+        self.fetch(&client, &RequestTo { method, target, authority, headers }, Bytes::new())
+    }
+
+    fn fetch(
+        &self,
+        client: &Client,
+        request: &RequestTo,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let unreachable = |why: String| Failure::held(format!("{}: {why}", self.url));
         let config = ring::ReactorConfig { backend: ring::Backend::Epoll, ..ring::ReactorConfig::default() };
         let mut reactor = ring::Reactor::new(&config).map_err(|error| unreachable(error.to_string()))?;
         let answer = reactor
-            .block_on(async { ring::timeout(ANSWER, client.fetch(&request, body, ANSWER_BYTES_MAX)).await });
+            .block_on(async { ring::timeout(ANSWER, client.fetch(request, body, ANSWER_BYTES_MAX)).await });
         let (head, bytes) = answer
             .map_err(|ring::Elapsed| unreachable("no answer in time".into()))?
             .map_err(|error| unreachable(format!("{error}; is the node running there?")))?;
-        let document = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Ok((head.status, document))
-    }
-
-    /// As `ask`, for answers that must be good. Errors: the node's refusal, in its words.
-    pub fn ask_well(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, String)],
-        body: Option<&Value>,
-    ) -> Result<Value, Failure> {
-        let (status, document) = self.ask(method, path, query, body)?;
-        if status.is_success() { Ok(document) } else { Err(self.refused(status, &document)) }
-    }
-
-    /// What to tell of a refusal.
-    pub fn refused(&self, status: StatusCode, document: &Value) -> Failure {
-        let word = |name: &str| document["error"][name].as_str().map(str::to_owned);
-        let text = word("message").unwrap_or_else(|| format!("the node answers {status}"));
-        let message = format!("{}: {text}", self.url);
-        match status.as_u16() {
-            401 | 403 => Failure::configuration(message),
-            // Another collection runs, or the appliance starts: later it will do.
-            409 if word("code").as_deref() == Some("GcRunning") => Failure::held(message),
-            400..=499 => Failure::usage(message),
-            503 => Failure::held(message),
-            _ => Failure::storage(message),
-        }
+        Ok((head.status, bytes))
     }
 
     fn connect(&self) -> Result<(Client, String), Failure> {
@@ -156,7 +134,7 @@ impl Node {
         let mut roots = RootCertStore::empty();
         // What cannot be read is not trusted. SSL_CERT_FILE names other roots.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = &self.ca {
+        for path in &self.authorities {
             let wrong = |why: String| Failure::configuration(format!("{}: {why}", path.display()));
             let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
             let mut pem = Vec::new();
@@ -168,6 +146,63 @@ impl Node {
             }
         }
         Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+impl Node {
+    /// Finds the node that the arguments or the environment name. Errors: none is running, or no key is known.
+    pub fn find(args: &NodeArgs) -> Result<Node, Failure> {
+        let environment = config::from_environment(&|name| std::env::var_os(name))?;
+        let data = Config::data_or_default(args.data.as_deref().or(environment.data.as_deref()));
+        let region = variable("ZEROCLOUD_REGION")
+            .or_else(|| Endpoint::read(&data).map(|endpoint| endpoint.region))
+            .or_else(|| variable("AWS_REGION"))
+            .unwrap_or_else(|| "us-east-1".into());
+        let place = Place::find(args)?;
+        let (access_key, secret) = key(&data)?;
+        Ok(Node { place, region, access_key, secret })
+    }
+
+    /// Sends a signed request; gives the answer's status and document. Errors: no answer, or none in JSON.
+    pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Failure> {
+        let (client, authority) = self.place.connect()?;
+        let body = body.map_or_else(Bytes::new, |document| document.to_string().into());
+        let request = self.signed(method, path, query, &body, authority);
+        let (status, bytes) = self.place.fetch(&client, &request, body)?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    /// As `ask`, for answers that must be good. Errors: the node's refusal, in its words.
+    pub fn ask_well(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let (status, document) = self.ask(method, path, query, body)?;
+        if status.is_success() { Ok(document) } else { Err(self.refused(status, &document)) }
+    }
+
+    /// What to tell of a refusal.
+    pub fn refused(&self, status: StatusCode, document: &Value) -> Failure {
+        let word = |name: &str| document["error"][name].as_str().map(str::to_owned);
+        let text = word("message").unwrap_or_else(|| format!("the node answers {status}"));
+        let message = format!("{}: {text}", self.place.url);
+        match status.as_u16() {
+            401 | 403 => Failure::configuration(message),
+            // Another collection runs, or the appliance starts: later it will do.
+            409 if word("code").as_deref() == Some("GcRunning") => Failure::held(message),
+            400..=499 => Failure::usage(message),
+            503 => Failure::held(message),
+            _ => Failure::storage(message),
+        }
     }
 
     fn signed(

@@ -62,6 +62,14 @@ impl Endpoint {
         Some(Endpoint { url, region: region.unwrap_or_else(|| "us-east-1".into()) })
     }
 
+    /// Where a node under this configuration will be reached.
+    pub fn expected(config: &Config) -> Endpoint {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let listening = config.listen.first().map(|address| crate::serve::reachable(*address));
+        let url = listening.map_or_else(String::new, |address| format!("{scheme}://{address}"));
+        Endpoint { url: config.public_url.clone().unwrap_or(url), region: config.region.clone() }
+    }
+
     /// Writes the file at once.
     pub fn write(&self, data: &Path) -> std::io::Result<()> {
         let text = format!("{}\n{}\n", self.url, self.region);

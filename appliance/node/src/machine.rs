@@ -125,6 +125,11 @@ pub fn existing_ancestor(path: &Path) -> PathBuf {
     PathBuf::from(".")
 }
 
+/// The machine's name.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The kernel's release, as `uname -r` prints it.
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()

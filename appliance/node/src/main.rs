@@ -20,10 +20,14 @@ mod env_command;
 mod exit;
 mod gocacheprog;
 mod handler;
+mod health_command;
+mod init_command;
 mod licenses_command;
 mod log;
 mod machine;
+mod manual_command;
 mod metrics;
+mod own_certificate;
 mod private_file;
 mod random;
 mod route;
@@ -63,6 +67,10 @@ fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(args).map(|()| -> ExitCode { leave() }),
         Some(Command::Token(args)) => token_command::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Cache(args)) => cache_command::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Init(args)) => init_command::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Health(args)) => health_command::run(args),
+        Some(Command::Completions(args)) => manual_command::completions(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Manual(args)) => manual_command::manual(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Env(args)) => env_command::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Verify(args)) => verify_command::run(args),

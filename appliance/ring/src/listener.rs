@@ -15,7 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Connections that the kernel keeps for a listener; it cuts this down to net.core.somaxconn.
 const BACKLOG_COUNT: i32 = 4096;
@@ -196,6 +196,24 @@ impl TcpListener {
     /// As `accept`.
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
+            let (socket, peer) = ready!(self.poll_accept_socket(context))?;
+            // A socket that cannot be prepared is a connection that is gone.
+            if let Ok(stream) = TcpStream::from_socket(&self.core, socket) {
+                return Poll::Ready(Ok((stream, peer)));
+            }
+        }
+    }
+
+    /// Waits for the next connection, for a reactor on another thread to take over.
+    ///
+    /// # Errors
+    /// As `accept`.
+    pub async fn accept_socket(&self) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+        poll_fn(|context| self.poll_accept_socket(context)).await.map(|(socket, peer)| (socket.into(), peer))
+    }
+
+    fn poll_accept_socket(&self, context: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        loop {
             if let Some(accepted) = self.take_accepted() {
                 return Poll::Ready(Ok(accepted));
             }
@@ -224,14 +242,13 @@ impl TcpListener {
     }
 
     /// Gives out what was accepted, skipping connections that are gone already.
-    fn take_accepted(&self) -> Option<(TcpStream, SocketAddr)> {
+    fn take_accepted(&self) -> Option<(Socket, SocketAddr)> {
         loop {
             let fd = self.listening.state.borrow_mut().accepted.pop_front()?;
             let socket = Socket::from(fd);
             // A peer that has reset the connection leaves no address behind.
             let Ok(Some(peer)) = socket.peer_addr().map(|address| address.as_socket()) else { continue };
-            let Ok(stream) = TcpStream::from_socket(&self.core, socket) else { continue };
-            return Some((stream, peer));
+            return Some((socket, peer));
         }
     }
 

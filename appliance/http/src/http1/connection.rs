@@ -127,7 +127,9 @@ impl<S: Stream> Connection<S> {
             // might take one for the answer to the request that it is sending right now.
             return Poll::Ready(if idle { Ok(None) } else { Err(Refusal::HeadTimeout) });
         }
-        if idle && self.core.is_draining() {
+        // A request that has begun is read in a drain as ever.
+        let deadline = if idle { self.core.idle_until(deadline) } else { deadline };
+        if deadline <= now {
             return Poll::Ready(Ok(None));
         }
         self.read_watch.arm(deadline, cx.waker());

@@ -144,6 +144,7 @@ fn read_limits(mut table: Section<'_>) -> Result<Limits, Failure> {
         head_bytes: table.number("head_bytes", 4_096, 1 << 20)?,
         body_idle_seconds: table.number("body_idle_seconds", 1, 3_600)?,
         idle_seconds: table.number("idle_seconds", 1, 86_400)?,
+        drain_idle_seconds: table.number("drain_idle_seconds", 0, DRAIN_SECONDS_MAX)?,
         requests_per_connection: table.number("requests_per_connection", 1, u64::MAX)?,
     };
     table.finish()?;

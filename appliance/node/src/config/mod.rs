@@ -34,6 +34,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where to listen, at least one address.
     pub listen: Vec<SocketAddr>,
+    /// Whether nobody named one, so that a service manager's sockets take its place.
+    listen_is_default: bool,
     /// Shards of a new data directory; None: one per core. An existing directory keeps its count.
     pub shards: Option<u16>,
     /// Whether each core's thread stays on its core.
@@ -122,6 +124,8 @@ pub struct Limits {
     pub body_idle_seconds: Option<u64>,
     /// Seconds that a connection may wait between requests.
     pub idle_seconds: Option<u64>,
+    /// Seconds that a connection may still bring a request in a drain, where a service manager keeps the listener.
+    pub drain_idle_seconds: Option<u64>,
     /// Requests on one connection.
     pub requests_per_connection: Option<u64>,
 }
@@ -220,11 +224,13 @@ impl Config {
                 return Err(Failure::configuration("tls_key is set without tls_cert; set both or neither"));
             }
         };
+        let listen = pick!(listen);
         let account_id =
             pick!(account_id).unwrap_or_else(|| AccountId::parse("000000000000").expect("twelve digits"));
         let config = Config {
             data: pick!(data).unwrap_or_else(|| DEFAULT_DATA.into()),
-            listen: pick!(listen).unwrap_or_else(|| vec![SocketAddr::from(DEFAULT_LISTEN)]),
+            listen_is_default: listen.is_none(),
+            listen: listen.unwrap_or_else(|| vec![SocketAddr::from(DEFAULT_LISTEN)]),
             shards: pick!(shards),
             pin: pick!(pin).unwrap_or(true),
             tls,
@@ -342,6 +348,18 @@ impl Config {
         compare("cache", self.cache == cache);
         compare("debug.day_seconds", self.day_seconds == new.day_seconds);
         names
+    }
+
+    /// Takes over where a service manager listens for us: instead of the default, besides what was named.
+    pub fn inherit(&mut self, addresses: &[SocketAddr]) {
+        if addresses.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.listen_is_default) {
+            self.listen.clear();
+        }
+        self.listen.retain(|address| !addresses.contains(address));
+        self.listen.splice(0..0, addresses.iter().copied());
     }
 
     /// Whether any listener is reachable from other machines.

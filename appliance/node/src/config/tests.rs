@@ -323,3 +323,19 @@ fn settings_that_need_a_restart_are_named() {
     let grown = merged("[cache]\nmax_bytes = \"2GB\"\nanonymous = \"read\"").expect("valid");
     assert_eq!(old.needs_restart(&grown), ["cache"]);
 }
+
+#[test]
+fn a_service_managers_sockets_replace_the_default_and_stand_beside_what_was_named() {
+    let address = |text: &str| text.parse::<std::net::SocketAddr>().expect("address");
+    let merge = |layer| Config::merge(layer, Layer::default(), None, false).expect("valid");
+    let mut config = merge(Layer::default());
+    config.inherit(&[]);
+    assert_eq!(config.listen, [address("127.0.0.1:8080")]);
+    config.inherit(&[address("[::1]:80")]);
+    assert_eq!(config.listen, [address("[::1]:80")]);
+    let named = vec![address("192.0.2.1:80"), address("[::1]:80")];
+    let mut config = merge(Layer { listen: Some(named), ..Layer::default() });
+    config.inherit(&[address("[::1]:80"), address("127.0.0.1:80")]);
+    assert_eq!(config.listen, ["[::1]:80", "127.0.0.1:80", "192.0.2.1:80"].map(address));
+    assert!(config.beyond_loopback());
+}

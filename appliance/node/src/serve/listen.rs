@@ -1,12 +1,15 @@
-//! Listeners: one socket per address and core, all on one port.
+//! Listeners: one socket per address and core, all on one port; or the one that the service manager holds, for all cores.
 //! Invariant: no other process shares the port. The first socket is bound without SO_REUSEPORT, so a port that anyone
-//! holds is refused, another appliance's too; only then is it opened to the other cores' sockets.
+//! holds is refused, another appliance's too; only then is it opened to the other cores' sockets. The kernel lets only
+//! sockets of one user share a port, so nothing can be bound beside the service manager's, which is root's.
 
 use std::net::{SocketAddr, TcpListener};
 
+use http::{Lent, Seat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
+use super::manager::Inherited;
 use crate::exit::Failure;
 
 /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
@@ -16,16 +19,70 @@ const BACKLOG: i32 = 4_096;
 pub struct Bound {
     /// The address, with the port that was picked where 0 was asked for.
     pub address: SocketAddr,
-    /// One per core, in order.
-    pub sockets: Vec<TcpListener>,
+    /// Who accepts.
+    pub sockets: Sockets,
 }
 
-/// Opens every address for every core. Errors: a port is taken, or an address is not this machine's.
-pub fn open(addresses: &[SocketAddr], core_count: usize) -> Result<Vec<Bound>, Failure> {
-    addresses
-        .iter()
-        .map(|address| open_one(*address, core_count).map_err(|error| explain(*address, error)))
-        .collect()
+/// The sockets of an address.
+pub enum Sockets {
+    /// One per core, in order.
+    Own(Vec<TcpListener>),
+    /// One for all cores, which outlives the process.
+    Lent(TcpListener),
+}
+
+/// What one core listens on.
+#[derive(Default)]
+pub struct CoreSockets {
+    /// For its own connections.
+    pub own: Vec<TcpListener>,
+    /// For those of all cores.
+    pub lent: Vec<Lent>,
+}
+
+/// Opens every address for every core; the inherited ones are open. Errors: a port is taken, or an address is not this
+/// machine's.
+pub fn open(
+    addresses: &[SocketAddr],
+    inherited: Vec<Inherited>,
+    core_count: usize,
+) -> Result<Vec<Bound>, Failure> {
+    let held: Vec<SocketAddr> = inherited.iter().map(|one| one.address).collect();
+    let lent = inherited
+        .into_iter()
+        .map(|one| Ok(Bound { address: one.address, sockets: Sockets::Lent(one.socket) }));
+    let own = addresses.iter().filter(|address| !held.contains(address)).map(|address| {
+        open_one(*address, core_count).map_err(|error| {
+            let holder = held.iter().find(|held| held.port() == address.port());
+            match holder {
+                Some(held) if error == Errno::ADDRINUSE => Failure::configuration(format!(
+                    "cannot listen on {address} beside {held}, which the service manager's socket unit holds; change the \
+                     address there (systemctl edit zerocloud.socket) and remove `listen`"
+                )),
+                _ => explain(*address, error),
+            }
+        })
+    });
+    lent.chain(own).collect()
+}
+
+/// Gives each core its sockets; those for all cores are accepted from by one core each, in turn.
+pub fn share(bound: Vec<Bound>, seats: &[Seat]) -> Vec<CoreSockets> {
+    let mut shares: Vec<CoreSockets> = seats.iter().map(|_| CoreSockets::default()).collect();
+    for (index, one) in bound.into_iter().enumerate() {
+        match one.sockets {
+            Sockets::Own(sockets) => {
+                for (share, socket) in shares.iter_mut().zip(sockets) {
+                    share.own.push(socket);
+                }
+            }
+            Sockets::Lent(socket) => {
+                let core = index % seats.len();
+                shares[core].lent.push(seats[core].lend(socket));
+            }
+        }
+    }
+    shares
 }
 
 fn open_one(address: SocketAddr, core_count: usize) -> Result<Bound, Errno> {
@@ -39,7 +96,7 @@ fn open_one(address: SocketAddr, core_count: usize) -> Result<Bound, Errno> {
         listen(&next, BACKLOG)?;
         sockets.push(next);
     }
-    Ok(Bound { address, sockets })
+    Ok(Bound { address, sockets: Sockets::Own(sockets) })
 }
 
 fn bound(address: SocketAddr, shared: bool) -> Result<TcpListener, Errno> {
@@ -78,17 +135,24 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
+    fn own(bound: &Bound) -> &[TcpListener] {
+        match &bound.sockets {
+            Sockets::Own(sockets) => sockets,
+            Sockets::Lent(socket) => std::slice::from_ref(socket),
+        }
+    }
+
     fn any() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
     #[test]
     fn every_core_gets_a_socket_on_the_one_port_that_was_picked() {
-        let bound = open(&[any(), any()], 3).expect("free ports");
+        let bound = open(&[any(), any()], vec![], 3).expect("free ports");
         assert_ne!(bound[0].address.port(), bound[1].address.port());
         for one in &bound {
-            assert_eq!(one.sockets.len(), 3);
-            for socket in &one.sockets {
+            assert_eq!(own(one).len(), 3);
+            for socket in own(one) {
                 assert_eq!(socket.local_addr().expect("bound"), one.address);
             }
         }
@@ -96,23 +160,23 @@ mod tests {
 
     #[test]
     fn a_port_that_another_appliance_holds_is_refused() {
-        let held = open(&[any()], 2).expect("free port");
-        let failure = open(&[held[0].address], 2).err().expect("refused");
+        let held = open(&[any()], vec![], 2).expect("free port");
+        let failure = open(&[held[0].address], vec![], 2).err().expect("refused");
         assert_eq!(failure.exit, Exit::Held);
         assert!(failure.message.contains("another process holds the port"), "{failure}");
     }
 
     #[test]
     fn each_socket_of_a_port_takes_connections() {
-        let bound = open(&[any()], 2).expect("free port");
-        for one in &bound[0].sockets {
+        let bound = open(&[any()], vec![], 2).expect("free port");
+        for one in own(&bound[0]) {
             one.set_nonblocking(true).expect("socket option");
         }
         let mut taken = [0, 0];
         for _ in 0..200 {
             let mut client = TcpStream::connect(bound[0].address).expect("connects");
             let index = loop {
-                let found = bound[0].sockets.iter().position(|socket| match socket.accept() {
+                let found = own(&bound[0]).iter().position(|socket| match socket.accept() {
                     Ok((mut stream, _)) => stream.write_all(b"x").is_ok(),
                     Err(_) => false,
                 });
@@ -125,5 +189,28 @@ mod tests {
         }
         // Both in 200 draws: missing one by chance has a probability of 2^-199.
         assert!(taken.iter().all(|count| *count > 0), "{taken:?}");
+    }
+
+    #[test]
+    fn what_the_service_manager_holds_is_not_bound_again() {
+        let socket = TcpListener::bind(any()).expect("free port");
+        let address = socket.local_addr().expect("bound");
+        let inherited = Inherited { address, socket };
+        let bound = open(&[address, any()], vec![inherited], 2).expect("one is there, one is free");
+        assert_eq!(bound[0].address, address);
+        assert_eq!((own(&bound[0]).len(), own(&bound[1]).len()), (1, 2));
+        let shares = share(bound, &http::seats(2));
+        let counts: Vec<_> = shares.iter().map(|share| (share.own.len(), share.lent.len())).collect();
+        assert_eq!(counts, [(1, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn an_address_over_the_service_managers_names_its_unit() {
+        let socket = TcpListener::bind(any()).expect("free port");
+        let address = socket.local_addr().expect("bound");
+        let wildcard = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        let failure = open(&[wildcard], vec![Inherited { address, socket }], 1).err().expect("refused");
+        assert_eq!(failure.exit, Exit::Configuration);
+        assert!(failure.message.contains("zerocloud.socket"), "{failure}");
     }
 }

@@ -7,6 +7,7 @@
 //! appears once every shard answers.
 
 mod listen;
+mod manager;
 mod signals;
 mod start;
 mod worker;
@@ -57,11 +58,24 @@ pub enum Event {
 /// After the drain's own time, folding and closing get this much before the process just ends.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(25);
 
-pub use start::refuse;
+pub use start::{reachable, refuse};
+
+/// Makes the data directory and its root key where they are not there yet. False: a node runs there, which has made them.
+pub fn prepare(config: &Config) -> Result<bool, Failure> {
+    let _lock = match start::claim(config, &mut Vec::new()) {
+        Err(failure) if failure.exit == crate::exit::Exit::Held => return Ok(false),
+        claimed => claimed?,
+    };
+    let shared = Shared::new(config, disk_bytes(config));
+    let opened = start::open_store(config, &shared)?;
+    let made = credentials::load_or_make(&config.data, None).map(drop);
+    opened.close();
+    made.map(|()| true)
+}
 
 /// Whether an address can be listened on right now.
 pub fn can_listen(address: SocketAddr) -> Result<(), Failure> {
-    listen::open(&[address], 1).map(drop)
+    listen::open(&[address], Vec::new(), 1).map(drop)
 }
 
 /// Whether certificate and key can be used.
@@ -86,7 +100,7 @@ fn disk_bytes(config: &Config) -> Option<u64> {
 
 /// Serves until told to stop.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let config = Arc::new(load(args)?);
+    let mut config = load(args)?;
     let over = config::root_key_override(&|name| std::env::var_os(name))?;
     let tls = config.tls.as_ref().map(start::read_tls).transpose()?;
     if args.check {
@@ -99,13 +113,17 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let store_log = log.clone();
     store::report_to(move |text| store_log.warn(text, &[]));
     let mut warnings = start::warn_of_variables();
+    let inherited = manager::inherited(&mut warnings)?;
+    let lent_addresses: Vec<SocketAddr> = inherited.iter().map(|one| one.address).collect();
+    config.inherit(&lent_addresses);
+    let config = Arc::new(config);
     for name in crate::services::without_effect(&config) {
         warnings.push(format!("{name} is set, but nothing in this version acts on it"));
     }
     let descriptors = crate::machine::raise_descriptor_limit();
     let _lock = start::claim(&config, &mut warnings)?;
     let cores = start::cores(&config)?;
-    let bound = listen::open(&config.listen, cores.len())?;
+    let bound = listen::open(&config.listen, inherited, cores.len())?;
     let (backend, reactor) = start::backend(&config, &mut warnings)?;
     start::warn_of_exposure(&config, &mut warnings);
     for warning in &warnings {
@@ -116,16 +134,22 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let (sender, events) = channel();
     let failed = |error| Failure::storage(format!("cannot watch signals: {error}"));
     signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone()).map_err(failed)?;
+    manager::keep_informed(status.clone(), log.clone()).map_err(|error| {
+        Failure::storage(format!("cannot start the thread that tells the service manager: {error}"))
+    })?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|one| one.address).collect();
     let shutdown = Shutdown::new();
-    let limits = start::limits(&config, cores.len(), descriptors);
-    let mut sockets: Vec<_> = bound.into_iter().map(|one| one.sockets.into_iter()).collect();
+    let limits = start::limits(&config, cores.len(), descriptors, !lent_addresses.is_empty());
+    let mut seats = http::seats(cores.len());
+    let mut sockets = listen::share(bound, &seats);
     let mut workers = Vec::new();
     for (index, core) in cores.iter().enumerate() {
         let start = WorkerStart {
             index,
+            seat: seats.remove(0),
             reactor: ring::ReactorConfig { core: config.pin.then_some(*core), ..reactor.clone() },
-            sockets: sockets.iter_mut().filter_map(Iterator::next).collect(),
+            addresses: addresses.clone(),
+            sockets: sockets.remove(0),
             tls: acceptor.clone(),
             limits: limits.clone(),
             config: config.clone(),
@@ -149,6 +173,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         shutdown,
         acceptor,
         addresses,
+        lent_addresses,
         descriptors,
     };
     node.serve(over)
@@ -166,6 +191,8 @@ struct Node<'a> {
     shutdown: Shutdown,
     acceptor: Option<TlsAcceptor>,
     addresses: Vec<SocketAddr>,
+    /// Those of them that the service manager listens on, too.
+    lent_addresses: Vec<SocketAddr>,
     /// How many files the process may have open.
     descriptors: Option<u64>,
 }
@@ -228,9 +255,7 @@ impl Node<'_> {
     }
 
     fn announce(&self, root: &RootKey, recovery: Duration) -> Result<(), Failure> {
-        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
-        let url = |address: &SocketAddr| format!("{scheme}://{address}");
-        let first = url(&start::reachable(self.addresses[0]));
+        let first = self.url(&start::reachable(self.addresses[0]));
         let endpoint = Endpoint {
             url: self.config.public_url.clone().unwrap_or(first),
             region: self.config.region.clone(),
@@ -244,7 +269,7 @@ impl Node<'_> {
         })?;
         let mut out = String::new();
         for address in &self.addresses {
-            out.push_str(&format!("zerocloud ready on {}\n", url(address)));
+            out.push_str(&format!("zerocloud ready on {}\n", self.url(address)));
         }
         if std::io::stdout().is_terminal() && root.source == KeySource::FirstStart {
             out.push_str("\nRoot keys were made. To use them in a shell, paste:\n\n");
@@ -261,19 +286,29 @@ impl Node<'_> {
         let mut stdout = std::io::stdout().lock();
         // A closed stdout is no reason not to serve.
         drop(stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()));
-        let listeners: Vec<String> = self.addresses.iter().map(url).collect();
+        let listeners = self.urls().join(" ");
         self.log.info(
             "ready",
             &[
                 ("version", &env!("CARGO_PKG_VERSION")),
-                ("listeners", &listeners.join(" ")),
+                ("listeners", &listeners),
                 ("data", &self.config.data.display()),
                 ("cores", &self.workers.len()),
                 ("backend", &self.status.backend),
                 ("start_ms", &recovery.as_millis()),
             ],
         );
+        manager::ready(&self.log, &listeners);
         Ok(())
+    }
+
+    fn url(&self, address: &SocketAddr) -> String {
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    }
+
+    fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| self.url(address)).collect()
     }
 
     /// Serves until a signal or a core's end; returns by when everything should be over.
@@ -284,7 +319,11 @@ impl Node<'_> {
                     self.log.info("draining", &[("signal", &signal)]);
                     break;
                 }
-                Ok(Event::Reload) => self.reload(),
+                Ok(Event::Reload) => {
+                    manager::reloading(&self.log);
+                    self.reload();
+                    manager::ready(&self.log, &self.urls().join(" "));
+                }
                 Ok(Event::Failed(message)) => {
                     self.log.error("a core has failed", &[("cause", &message)]);
                     break;
@@ -296,13 +335,15 @@ impl Node<'_> {
                 Ok(Event::Started | Event::Recovered | Event::Accounted) => {}
             }
         }
+        manager::stopping(&self.log);
         self.status.advance(Phase::Draining);
         self.shutdown.begin(self.config.drain_timeout);
         Instant::now() + self.config.drain_timeout + CLOSE_PATIENCE
     }
 
     fn reload(&self) {
-        let loaded = load(self.args).and_then(|config| {
+        let loaded = load(self.args).and_then(|mut config| {
+            config.inherit(&self.lent_addresses);
             let over = config::root_key_override(&|name| std::env::var_os(name))?;
             let root = credentials::load(&self.config.data, over)?;
             let tls = config.tls.as_ref().map(start::read_tls).transpose()?;
@@ -329,7 +370,8 @@ impl Node<'_> {
         {
             self.log.error("accounts not reloaded, the former ones stay", &[("cause", &failure)]);
         }
-        let limits = start::limits(&config, self.workers.len(), self.descriptors);
+        let limits =
+            start::limits(&config, self.workers.len(), self.descriptors, !self.lent_addresses.is_empty());
         self.tell_all(|| Command::Limits(Box::new(limits.clone())));
         self.shared.tokens.set_anonymous(config.cache.anonymous);
         self.log.set(config.log.level, config.log.access);

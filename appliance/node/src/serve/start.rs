@@ -204,9 +204,16 @@ pub fn warn_of_exposure(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// The bounds of one core's connections.
-pub fn limits(config: &Config, core_count: usize, descriptors: Option<u64>) -> Limits {
+/// How long connections may still bring a request in a drain, where the next process takes up what comes after it.
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
+
+/// The bounds of one core's connections. `is_lent`: whether the listeners outlive the process.
+pub fn limits(config: &Config, core_count: usize, descriptors: Option<u64>, is_lent: bool) -> Limits {
     let mut limits = Limits::default();
+    if is_lent {
+        let asked = config.limits.drain_idle_seconds.map(Duration::from_secs);
+        limits.drain_idle = asked.unwrap_or(DRAIN_IDLE).min(config.drain_timeout);
+    }
     let cores = core_count as u64;
     let wanted = config.limits.connections.unwrap_or(limits.connections_per_core as u64 * cores);
     // Half of a small limit, all but a reserve of a large one.
@@ -263,7 +270,7 @@ mod tests {
 
     #[test]
     fn connections_are_bounded_by_descriptors_and_shared_by_cores() {
-        let of = |descriptors| limits(&config(), 4, descriptors).connections_per_core;
+        let of = |descriptors| limits(&config(), 4, descriptors, false).connections_per_core;
         assert_eq!(of(None), Limits::default().connections_per_core);
         assert_eq!(of(Some(1_024)), 128);
         assert_eq!(of(Some(10_048)), 2_000);

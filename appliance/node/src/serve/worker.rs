@@ -2,18 +2,19 @@
 //! Invariant: the listeners answer from the first moment; the store comes when recovery has ended.
 
 use std::cell::Cell;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http::{Limits, Server, Shutdown, TlsAcceptor};
+use http::{Limits, Seat, Server, Shutdown, TlsAcceptor};
 use ring::{Reactor, ReactorConfig};
 use store::Opened;
 
 use super::Event;
+use super::listen::CoreSockets;
 use crate::config::Config;
 use crate::core::Core;
 use crate::credentials::RootKey;
@@ -21,7 +22,7 @@ use crate::handler::NodeHandler;
 use crate::log::Log;
 use crate::metrics::Gauge;
 use crate::services::{Doors, Shared};
-use crate::status::{Busy, Status};
+use crate::status::{Busy, Phase, Status};
 use crate::tick::{self, Ticks};
 
 /// What a core's thread starts from.
@@ -30,8 +31,12 @@ pub struct WorkerStart {
     pub index: usize,
     /// The reactor's settings.
     pub reactor: ReactorConfig,
-    /// One socket per address.
-    pub sockets: Vec<TcpListener>,
+    /// Where this process listens, on whatever core.
+    pub addresses: Vec<SocketAddr>,
+    /// What this core listens on.
+    pub sockets: CoreSockets,
+    /// Where connections arrive that other cores accept for it.
+    pub seat: Seat,
     /// The certificate, if the listeners speak TLS.
     pub tls: Option<TlsAcceptor>,
     /// Bounds of its connections.
@@ -98,18 +103,28 @@ pub fn start(start: WorkerStart) -> std::io::Result<Worker> {
 }
 
 async fn run(start: WorkerStart, commands: ring::Receiver<Command>, busy: Busy) -> std::io::Result<usize> {
-    let WorkerStart { index, sockets, tls, limits, config, status, shared, log, shutdown, events, .. } =
-        start;
-    let addresses = sockets.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>()?;
+    let WorkerStart { index, addresses, sockets, seat, tls, limits, config, status, shared, log, .. } = start;
+    let (shutdown, events) = (start.shutdown, start.events);
     let doors = Doors::new(&config, &shared).with_listeners(&config, addresses);
     let core = Core::new(index, config, status, log, doors);
-    let server = Server::new(limits, NodeHandler::new(core.clone()));
+    let server = Server::at(&seat, limits, NodeHandler::new(core.clone()));
     let mut listeners = Vec::new();
-    for socket in sockets {
+    for socket in sockets.own {
         let listener = ring::TcpListener::from_std(socket)?;
         let (server, tls, shutdown) = (server.clone(), tls.clone(), shutdown.clone());
         listeners.push(ring::spawn(async move { server.serve(listener, tls, shutdown).await }));
     }
+    for lent in sockets.lent {
+        let accepting = seat.accept_for_all(lent, server.clone(), shutdown.clone())?;
+        let (core, shutdown) = (core.clone(), shutdown.clone());
+        ring::spawn(async move {
+            recovered(&core, &shutdown).await;
+            accepting.await;
+        })
+        .detach();
+    }
+    let (arriving, until) = (server.clone(), shutdown.clone());
+    listeners.push(ring::spawn(async move { seat.serve(arriving, tls, until).await }));
     let _heart = ring::spawn(beat(core.clone()));
     let _ending = ring::spawn(answer_those_who_wait(core.clone(), shutdown.clone()));
     let ticks = Rc::new(Cell::new(None));
@@ -129,6 +144,18 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>, busy: Busy) 
     }
     Ok(connection_count)
 }
+
+/// Waits until requests can be answered, but not long: clients of a socket that is open while nobody serves wait for us rather
+/// than be refused, and then want to hear how long it takes.
+async fn recovered(core: &Core, shutdown: &Shutdown) {
+    let patience = ring::now() + RECOVERY_PATIENCE;
+    while core.status.phase() == Phase::Recovering && ring::now() < patience && !shutdown.has_begun() {
+        ring::sleep(BUSY_INTERVAL).await;
+    }
+}
+
+/// How long connections to a socket of the service manager wait for the end of recovery.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Long polls would hold a drain up until their own time, so they are answered when it begins.
 async fn answer_those_who_wait(core: Rc<Core>, shutdown: Shutdown) {
