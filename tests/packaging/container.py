@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,8 @@ def furnish(root: Path, packages: Path, newer: Path) -> None:
     wants.mkdir(parents=True, exist_ok=True)
     (wants / "packaging.service").symlink_to("/etc/systemd/system/packaging.service")
     (place / "python").mkdir()
+    # Without one this would be the first boot of the system, which enables whatever is installed.
+    (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
 
 
 def boot(root: Path, python: Path) -> str:
@@ -95,11 +98,8 @@ def boot(root: Path, python: Path) -> str:
     container = ["systemd-nspawn", "-D", str(root), "--register=no", "--keep-unit", "--private-network", "--boot"]
     container += [f"--bind-ro={python}:/packaging/python", "--machine=packaging"]
     # It wants a terminal.
-    command = ["script", "-qec", " ".join(container), "/dev/null"]
-    try:
-        done = subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=MINUTES_MAX * 60)
-    except subprocess.TimeoutExpired as late:
-        return f"not done after {MINUTES_MAX} minutes\n" + (late.stdout or b"").decode(errors="replace")
+    command = ["script", "-qec", " ".join(["timeout", "-k", "30", f"{MINUTES_MAX}m", *container]), "/dev/null"]
+    done = subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True)
     return done.stdout.decode(errors="replace")
 
 

@@ -16,7 +16,7 @@ import traceback
 import urllib.request
 from pathlib import Path
 
-from load import Load
+from load import Connection, Load, signed
 
 PLACE = Path("/packaging")
 RESULT = PLACE / "result"
@@ -26,6 +26,8 @@ DATA = Path("/var/lib/zerocloud")
 SERVICE, SOCKET = "zerocloud.service", "zerocloud.socket"
 URL = "http://127.0.0.1:8080"
 RESTART_COUNT = 20
+# Of each client.
+REPLIES_BETWEEN = 500
 # Generous: a stalled machine is no finding.
 SECONDS_MAX = 300
 FIRST = b"the first object\n"
@@ -79,10 +81,8 @@ def credentials() -> tuple[str, str]:
 
 
 def first_object_is_there() -> None:
-    key, secret = credentials()
-    command = ["curl", "-sS", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{key}:{secret}", f"{URL}/first/file"]
-    found = run(*command)
-    assert found.encode() == FIRST, found
+    status, found = Connection().exchange(signed(*credentials(), "GET", "/first/file", b""))
+    assert (status, found) == (200, FIRST), (status, found)
 
 
 def addresses() -> list[tuple[str, int]]:
@@ -170,6 +170,8 @@ def the_running_process_has_no_rights() -> str:
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), status
     mounts = Path(f"/proc/{main_pid()}/mounts").read_text().splitlines()
     writable = [line.split()[1] for line in mounts if re.search(r" (ext4|xfs|btrfs|overlay) rw", line)]
+    # The container's own channels belong to root.
+    writable = [path for path in writable if not path.startswith("/run/host/")]
     assert all(path in (str(DATA), "/tmp", "/var/tmp") for path in writable), writable
     return "; ".join(writable)
 
@@ -234,7 +236,7 @@ def restarts_under_load_refuse_nothing() -> str:
     load = Load(*credentials()).start()
     try:
         for _ in range(RESTART_COUNT):
-            load.await_replies(50)
+            load.await_replies(REPLIES_BETWEEN)
             former = main_pid()
             run("systemctl", "restart", SERVICE)
             assert main_pid() not in (0, former)
@@ -299,7 +301,7 @@ def a_purge_keeps_the_data_and_says_where_it_lies() -> str:
 
 def the_rpm_installs_verifies_and_finds_the_data() -> str:
     run("rpm", "-i", "--nodeps", package("rpm", "packages"))
-    assert run("rpm", "-V", "zerocloud") == ""
+    assert run("rpm", "-V", "--nodeps", "zerocloud") == ""
     the_service_is_enabled_and_serves()
     files_belong_to_whom_they_should()
     first_object_is_there()
@@ -385,7 +387,8 @@ def probe() -> int:
     ring = libc.syscall(io_uring_setup, 8, parameters)
     assert ring >= 0, f"io_uring: {os.strerror(ctypes.get_errno())}"
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    os.setpriority(os.PRIO_PROCESS, 0, 5)
+    # The lowest, which everybody may have.
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
     (DATA / "probe").write_text("")
     (DATA / "probe").unlink()
     print(f"the sandbox holds: {len(held)} attempts refused, what is needed works", flush=True)
