@@ -144,6 +144,12 @@ def it_listens_on_loopback_only() -> str:
     return str(len(found))
 
 
+def the_units_are_understood() -> str:
+    """What is misspelt is only printed: the exit code says nothing of it."""
+    assert run("systemd-analyze", "verify", "--man=no", SERVICE, SOCKET) == ""
+    return ""
+
+
 def files_belong_to_whom_they_should() -> str:
     for path, expected in (
         (DATA, "zerocloud zerocloud 700"),
@@ -325,6 +331,7 @@ FACTS = (
     the_service_is_enabled_and_serves,
     io_uring_is_in_use,
     it_listens_on_loopback_only,
+    the_units_are_understood,
     files_belong_to_whom_they_should,
     the_running_unit_is_exposed_little,
     the_running_process_has_no_rights,
