@@ -55,8 +55,9 @@ def archive() -> Path:
         return kept
     made.unlink(missing_ok=True)
     TARGET.mkdir(parents=True, exist_ok=True)
-    # How this machine reaches its mirrors.
-    options = [f"--aptopt={path}" for path in sorted(Path("/etc/apt/apt.conf.d").iterdir()) if "Acquire::" in path.read_text()]
+    # How this machine reaches its mirrors; not what it does after that for itself.
+    said = {path: path.read_text() for path in sorted(Path("/etc/apt/apt.conf.d").iterdir())}
+    options = [f"--aptopt={path}" for path, text in said.items() if "Acquire::" in text and "Invoke" not in text]
     options += ['--aptopt=Acquire::Retries "5"', "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"]
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(SYSTEM)}", *options]
     subprocess.run([*command, codename, str(kept), *sources(codename)], check=True)

@@ -99,6 +99,14 @@ def the_configuration_is_one_that_its_owner_may_edit(packages: Packages) -> str:
     return ""
 
 
+def the_rpm_makes_the_same_user_before_its_files(packages: Packages) -> str:
+    """Its script cannot read the file that it is about to lay out, so it says the same."""
+    text = (packages.roots[packages.rpm] / "usr/lib/sysusers.d/zerocloud.conf").read_text()
+    [user] = [line for line in text.splitlines() if not line.startswith("#")]
+    assert user in run("rpm", "-qp", "--qf", "%{PREIN}", packages.rpm).splitlines(), user
+    return ""
+
+
 def the_symbols_fit_the_binary(packages: Packages) -> str:
     binary = packages.binary()
     sections = run("readelf", "--wide", "--section-headers", binary)
@@ -196,6 +204,7 @@ def packed_elsewhere_it_is_the_same(packages: Packages) -> str:
 FACTS = (
     both_hold_the_same,
     the_configuration_is_one_that_its_owner_may_edit,
+    the_rpm_makes_the_same_user_before_its_files,
     the_symbols_fit_the_binary,
     a_newer_c_library_is_refused_by_the_names_of_its_symbols,
     no_path_of_the_machine_is_in_the_binary,
