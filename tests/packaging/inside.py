@@ -128,6 +128,7 @@ def the_service_is_enabled_and_serves() -> str:
         assert run("systemctl", "is-active", unit) == "active\n", unit
         assert run("systemctl", "is-enabled", unit) == "enabled\n", unit
     assert ready()["ready"] is True
+    run("zerocloud", "health", "--data", str(DATA))
     return ready()["version"]
 
 
@@ -238,6 +239,40 @@ def a_reload_keeps_the_process() -> str:
     return ""
 
 
+def cores_are_those_that_a_drop_in_names() -> str:
+    place = Path(f"/run/systemd/system/{SERVICE}.d")
+    place.mkdir()
+    first = min(os.sched_getaffinity(1))
+    (place / "cores.conf").write_text(f"[Service]\nCPUAffinity={first}\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", SERVICE)
+    tasks = [task.name for task in Path(f"/proc/{main_pid()}/task").iterdir()]
+    assert ready()["cores"] == 1 and all(os.sched_getaffinity(int(task)) == {first} for task in tasks)
+    first_object_is_there()
+    (place / "cores.conf").unlink()
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", SERVICE)
+    return f"{len(tasks)} threads on core {first}"
+
+
+def init_makes_a_certificate_that_the_configuration_names() -> str:
+    """In its comments, as it is shipped."""
+    before = credentials()
+    said = run("zerocloud", "init", "--config", str(CONFIGURATION))
+    assert before == credentials(), "other keys than the running appliance has"
+    for name in ("cert.pem", "key.pem"):
+        assert run("stat", "-c", "%U %G", str(DATA / "tls" / name)).strip() == "zerocloud zerocloud", name
+    text = CONFIGURATION.read_text()
+    CONFIGURATION.write_text(text.replace("#tls_", "tls_"))
+    run("systemctl", "restart", SERVICE)
+    trusted = ["--cacert", str(DATA / "tls/cert.pem"), "https://127.0.0.1:8080/-/live"]
+    run("curl", "-sS", "--fail", *trusted)
+    CONFIGURATION.write_text(text)
+    run("systemctl", "restart", SERVICE)
+    first_object_is_there()
+    return f"{len(said.splitlines())} lines of what to do next"
+
+
 def restarts_under_load_refuse_nothing() -> str:
     load = Load(*credentials()).start()
     try:
@@ -340,6 +375,8 @@ FACTS = (
     a_killed_process_is_restarted,
     a_wrong_configuration_is_not_tried_again,
     a_reload_keeps_the_process,
+    cores_are_those_that_a_drop_in_names,
+    init_makes_a_certificate_that_the_configuration_names,
     restarts_under_load_refuse_nothing,
     an_upgrade_keeps_the_edited_configuration_and_the_socket,
     a_removal_keeps_configuration_and_data,
