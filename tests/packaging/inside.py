@@ -265,7 +265,7 @@ def init_makes_a_certificate_that_the_configuration_names() -> str:
     text = CONFIGURATION.read_text()
     CONFIGURATION.write_text(text.replace("#tls_", "tls_"))
     run("systemctl", "restart", SERVICE)
-    trusted = ["--cacert", str(DATA / "tls/cert.pem"), "https://127.0.0.1:8080/-/live"]
+    trusted = ["--cacert", str(DATA / "tls/ca.pem"), "https://127.0.0.1:8080/-/live"]
     run("curl", "-sS", "--fail", *trusted)
     CONFIGURATION.write_text(text)
     run("systemctl", "restart", SERVICE)
