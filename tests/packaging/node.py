@@ -4,7 +4,7 @@ What files say is compared with this and with nothing else, so a list that someb
 """
 
 import functools
-import os
+import json
 import re
 import signal
 import subprocess
@@ -129,6 +129,12 @@ class Node:
                 return reply.status == 200
         except urllib.error.HTTPError as refusal:
             return refusal.code != 404
+
+    @functools.cached_property
+    def backend(self) -> str:
+        """What it runs on here."""
+        with urllib.request.urlopen(self.server.url + "/-/ready") as reply:
+            return json.load(reply)["backend"]
 
     @functools.cached_property
     def metrics(self) -> dict[str, dict[str, set[str]]]:
