@@ -34,8 +34,9 @@ CHECKS: dict[str, Callable[[Path, Node], list[str]]] = {
     "seccomp": manifests.seccomp,
     "kubernetes": manifests.kubernetes,
     "proxmox": lambda tree, node: proxmox.check(tree),
-    "monitoring": lambda tree, node: monitoring.check(tree, node, PROMTOOL),
-    "words": words.check,
+    "rules": lambda tree, node: monitoring.rules(tree, node, PROMTOOL),
+    "dashboard": lambda tree, node: monitoring.dashboard(tree, node, PROMTOOL),
+    "words": lambda tree, node: words.check(tree, node) + monitoring.prose(tree, node),
 }
 
 

@@ -62,11 +62,12 @@ def _promtool(promtool: Path, *arguments: str) -> list[str]:
     return [] if run.returncode == 0 else [f"promtool {' '.join(arguments[:2])}: {(run.stdout + run.stderr).strip()[-1500:]}"]
 
 
-def _rules(tree: Path, node: Node, promtool: Path) -> list[str]:
+def rules(tree: Path, node: Node, promtool: Path) -> list[str]:
+    """What is wrong with the alert rules."""
     path = tree / "monitoring" / "zerocloud.rules.yml"
     problems, alerts = [], set()
-    rules = [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
-    for rule in rules:
+    read = [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    for rule in read:
         name = rule.get("alert", "a rule that is no alert")
         if name in alerts:
             problems.append(f"{name}: there twice")
@@ -81,14 +82,14 @@ def _rules(tree: Path, node: Node, promtool: Path) -> list[str]:
                 wrong.append(f"its text names the label {label}, which no metric of it has")
         problems += [f"{name}: {text}" for text in wrong]
     problems += _promtool(promtool, "check", "config", str(tree / "monitoring" / "prometheus.yml"))
-    problems += _tried(rules, promtool)
+    problems += _tried(read, promtool)
     return [f"monitoring/{path.name}: {problem}" for problem in problems]
 
 
-def _tried(rules: list[dict], promtool: Path) -> list[str]:
+def _tried(read: list[dict], promtool: Path) -> list[str]:
     """The rules over made-up series, without their texts: those would have to stand here once more."""
     cases = (HERE / "alerts.test.yml").read_text()
-    bare = [{key: value for key, value in rule.items() if key != "annotations"} for rule in rules]
+    bare = [{key: value for key, value in rule.items() if key != "annotations"} for rule in read]
     with tempfile.TemporaryDirectory(prefix="zerocloud-rules-") as scratch:
         place = Path(scratch)
         (place / "zerocloud.rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": bare}]}))
@@ -98,11 +99,12 @@ def _tried(rules: list[dict], promtool: Path) -> list[str]:
     for test in yaml.safe_load(cases)["tests"]:
         for case in test["alert_rule_test"]:
             moments.setdefault(case["alertname"], set()).add(bool(case["exp_alerts"]))
-    missing = [rule["alert"] for rule in rules if moments.get(rule["alert"]) != {True, False}]
+    missing = [rule["alert"] for rule in read if moments.get(rule["alert"]) != {True, False}]
     return problems + [f"{name}: alerts.test.yml does not show that it fires and that it keeps quiet" for name in missing]
 
 
-def _dashboard(tree: Path, node: Node, promtool: Path) -> list[str]:
+def dashboard(tree: Path, node: Node, promtool: Path) -> list[str]:
+    """What is wrong with the dashboard."""
     path = tree / "monitoring" / "grafana-dashboard.json"
     text = path.read_text()
     try:
@@ -145,23 +147,18 @@ def _dashboard(tree: Path, node: Node, promtool: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="zerocloud-rules-") as scratch:
         # As rules of a group, with what Grafana fills in.
         filled = [re.sub(r"\$\{?(?!__)\w+\}?", ".*", one.replace("$__rate_interval", "1m")) for one in expressions]
-        rules = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(filled)]
+        records = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(filled)]
         group = Path(scratch) / "dashboard.yml"
-        group.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+        group.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
         problems += _promtool(promtool, "check", "rules", str(group))
     return [f"monitoring/{path.name}: {problem}" for problem in problems]
 
 
-def _words(tree: Path, node: Node) -> list[str]:
-    """Metrics in prose."""
+def prose(tree: Path, node: Node) -> list[str]:
+    """Metrics that prose names and nobody has."""
     problems = []
     for path in sorted((tree / "monitoring").glob("*.md")):
         for name in re.findall(r"`((?:zerocloud|zim|aws_sns)_[a-z_]+)(?:\{[^`]*\})?`", path.read_text()):
             if name not in node.metrics:
                 problems.append(f"monitoring/{path.name}: no metric {name}")
     return problems
-
-
-def check(tree: Path, node: Node, promtool: Path) -> list[str]:
-    """What is wrong with what watches the appliance."""
-    return _rules(tree, node, promtool) + _dashboard(tree, node, promtool) + _words(tree, node)

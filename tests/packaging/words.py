@@ -55,21 +55,22 @@ def _code_lines(name: str, text: str) -> Iterator[str]:
             yield from CODE.findall(line) if is_comment or name.endswith((".yml", ".yaml")) else [line]
 
 
-def _lists(name: str, text: str) -> Iterator[list[str]]:
-    """Arguments that stand in lists: of images, services and pods."""
+def _lists(name: str, text: str) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Arguments that stand in lists, of images, services and pods, each with the variables beside it."""
     if name.endswith("Dockerfile"):
+        variables = dict(re.findall(r"(?m)^ENV (\w+)=(\S+)$", text))
         for line in text.splitlines():
-            if (found := re.match(r"(?:.* )?(CMD|ENTRYPOINT) (\[.*\])$", line)) is not None:
-                arguments = json.loads(found[2])
-                if arguments[0].endswith("/zerocloud"):
-                    arguments = arguments[1:]
-                yield arguments
+            if (found := re.match(r"(?:.* )?(?:CMD|ENTRYPOINT) (\[.*\])$", line)) is not None:
+                arguments = json.loads(found[1])
+                yield (arguments[1:] if arguments[0].endswith("/zerocloud") else arguments), variables
     elif name.endswith("compose.yaml"):
         for service in yaml.safe_load(text)["services"].values():
-            yield list(map(str, service.get("command", [])))
+            given = {key: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", str(value)) for key, value in service.get("environment", {}).items()}
+            yield list(map(str, service.get("command", []))), given
     elif name.startswith("kubernetes/") and name.endswith(".yaml"):
         for container in containers(text):
-            yield list(map(str, container.get("args", [])))
+            given = {one["name"]: str(one["value"]) for one in container.get("env", []) if "value" in one}
+            yield list(map(str, container.get("args", []))), given
 
 
 def containers(text: str) -> list[dict]:
@@ -114,8 +115,14 @@ def _commands(name: str, text: str, node: Node) -> list[str]:
             problems += _argument_problems([one for one in arguments if one != "\\"], node)
         if re.fullmatch(r"--[a-z][a-z-]*(?:[ =].*)?", line) and (flag := re.split("[ =]", line)[0]) not in node.all_flags():
             problems.append(f"no command has the flag {flag}")
-    for arguments in _lists(name, text):
-        problems += _argument_problems(arguments, node)
+    for arguments, variables in _lists(name, text):
+        wrong = _argument_problems(arguments, node)
+        if "serve" in arguments and not wrong:
+            run = node.run(*arguments, "--check", environment=variables)
+            # Files of the configuration and certificates are not here; ConfigMaps are judged by themselves.
+            if run.returncode != 0 and "cannot be read" not in run.stderr:
+                wrong.append(f"the binary says: {run.stderr.strip()}")
+        problems += wrong
     return problems
 
 
