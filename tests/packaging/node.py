@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -136,11 +137,24 @@ class Node:
         with urllib.request.urlopen(self.server.url + "/-/ready") as reply:
             return json.load(reply)["backend"]
 
+    def _scrape(self) -> str:
+        """The metrics' text, once each that is announced has a line: a request is counted when it is over, a message dropped later still."""
+        deadline = time.monotonic() + 300
+        while True:
+            with urllib.request.urlopen(self.server.url + "/-/metrics") as reply:
+                text = reply.read().decode()
+            lines = {name for name, _ in SAMPLE.findall(text)}
+            announced = set(re.findall(r"(?m)^# TYPE (\w+) ", text))
+            bare = {name for name in announced if name not in lines and f"{name}_count" not in lines}
+            if not bare:
+                return text
+            assert time.monotonic() < deadline, f"no request of _traffic gives a line to {sorted(bare)}"
+            time.sleep(0.05)
+
     @functools.cached_property
     def metrics(self) -> dict[str, dict[str, set[str]]]:
         """Metric, label, values that the label has had."""
-        with urllib.request.urlopen(self.server.url + "/-/metrics") as reply:
-            text = reply.read().decode()
+        text = self._scrape()
         found: dict[str, dict[str, set[str]]] = {}
         for name, labels in SAMPLE.findall(text):
             known = found.setdefault(name, {})
