@@ -110,7 +110,8 @@ def main(names: list[str]) -> int:
             missed = plant(node, healthy)
             problems += missed
             count = len(planted.MISTAKES)
-            print(f"packaging: {count - len(missed)} of {count} planted mistakes found ({time.monotonic() - begun:.1f} s)", *missed, sep="\n    ")
+            found_count = f"{count - len(missed)} of {count} planted mistakes found"
+            print(f"packaging: {found_count} ({time.monotonic() - begun:.1f} s)", *missed, sep="\n    ")
     return 1 if problems else 0
 
 

@@ -216,7 +216,8 @@ def kubernetes(tree: Path, node: Node) -> list[str]:
             if spec["selector"]["matchLabels"] != spec["template"]["metadata"]["labels"]:
                 wrong.append(f"{name} does not select its own pods")
             for container in pod["containers"]:
-                mounts = {volume["name"] for volume in pod.get("volumes", [])} | {c["metadata"]["name"] for c in spec["volumeClaimTemplates"]}
+                mounts = {volume["name"] for volume in pod.get("volumes", [])}
+                mounts |= {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
                 wrong += [f"{name} mounts {m['name']}, which is not there" for m in container["volumeMounts"] if m["name"] not in mounts]
         problems += [f"kubernetes/{path.name}: {one}" for one in wrong]
     return problems

@@ -138,7 +138,7 @@ class Node:
             return json.load(reply)["backend"]
 
     def _scrape(self) -> str:
-        """The metrics' text, once each that is announced has a line: a request is counted when it is over, a message dropped later still."""
+        """The metrics' text, once each that is announced has a line: a request is counted when it is over, a message later still."""
         deadline = time.monotonic() + 300
         while True:
             with urllib.request.urlopen(self.server.url + "/-/metrics") as reply:

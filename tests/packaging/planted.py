@@ -85,6 +85,7 @@ MISTAKES = [
     Mistake("units", "systemd/zerocloud.service", "Type=notify", "Type=notifying", "verify"),
     Mistake("units", "systemd/zerocloud.service", "\nCapabilityBoundingSet=\n", "\nCapabilityBoundingSet=~\n", "more exposed", True),
     Mistake("proxmox", CT, "--features nesting=1", "--features nesting=0", "create-ct.sh: command 2 is"),
+    Mistake("proxmox", CT, "    printf '+'\n", "    printf '*'\n", "a dry run does not print"),
     Mistake("proxmox", CT, "if grep -qxF", "if ! grep -qxF", "memory lock"),
     Mistake("proxmox", VM, "discard=on,ssd=1,backup=1", "cache=unsafe,backup=1", "create-vm.sh: command 2 is"),
     Mistake("proxmox", VM, '[ -n "$dry_run" ] || "$@"', '"$@"', "create-vm.sh: a dry run changes something", True),
