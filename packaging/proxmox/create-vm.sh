@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Makes a virtual machine on a Proxmox VE host from a Debian cloud image; its first start installs the package.
+#
+#   create-vm.sh --id ID --deb FILE --image FILE --ssh-keys FILE [options]
+#
+#   --id ID              number of the machine; `pvesh get /cluster/nextid` names a free one
+#   --deb FILE           the package, zerocloud_VERSION_amd64.deb; it reaches the machine on a CD of its own
+#   --image FILE         a Debian 12 or 13 cloud image (genericcloud, qcow2), checked against Debian's SHA512SUMS
+#   --ssh-keys FILE      public keys that may enter as the user debian
+#   --name NAME          default: zerocloud
+#   --storage STORAGE    where its disks are made; default: local-lvm
+#   --files STORAGE      one with the contents "ISO image" and "Snippets"; default: local
+#   --root-gib N         default: 16
+#   --data-gib N         the disk of the data directory; default: 100
+#   --cores N            default: 4
+#   --memory-mib N       default: 4096
+#   --bridge NAME        default: vmbr0
+#   --dry-run            print what would be done; only ask, change nothing
+#
+# Each command that changes something is printed before it runs. What is there already is left alone, so a second run with the same
+# options changes nothing, and a run that was interrupted goes on where it ended.
+set -euo pipefail
+
+DATA=/var/lib/zerocloud
+
+id='' deb='' image='' ssh_keys='' name=zerocloud storage=local-lvm files=local root_gib=16 data_gib=100 cores=4 memory_mib=4096
+bridge=vmbr0 dry_run=''
+
+fail() {
+    echo "create-vm: $*" >&2
+    exit 1
+}
+
+usage() {
+    sed -n '2,/^set /p' "$0" | sed -n 's/^# \{0,1\}//p'
+}
+
+# A command that changes something.
+run() {
+    printf '+'
+    printf ' %q' "$@"
+    printf '\n'
+    [ -n "$dry_run" ] || "$@"
+}
+
+options() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --dry-run) dry_run=yes; shift; continue ;;
+            --help | -h) usage; exit 0 ;;
+            --id | --deb | --image | --ssh-keys | --name | --storage | --files | --root-gib | --data-gib | --cores | --memory-mib | --bridge)
+                [ $# -ge 2 ] || fail "$1 needs a value"
+                ;;
+            *) echo "create-vm: unknown option $1" >&2; usage >&2; exit 64 ;;
+        esac
+        case "$1" in
+            --id) id=$2 ;;
+            --deb) deb=$2 ;;
+            --image) image=$2 ;;
+            --ssh-keys) ssh_keys=$2 ;;
+            --name) name=$2 ;;
+            --storage) storage=$2 ;;
+            --files) files=$2 ;;
+            --root-gib) root_gib=$2 ;;
+            --data-gib) data_gib=$2 ;;
+            --cores) cores=$2 ;;
+            --memory-mib) memory_mib=$2 ;;
+            --bridge) bridge=$2 ;;
+        esac
+        shift 2
+    done
+    local value
+    for value in "$id" "$root_gib" "$data_gib" "$cores" "$memory_mib"; do
+        [[ $value =~ ^[1-9][0-9]*$ ]] || fail "--id, --root-gib, --data-gib, --cores and --memory-mib are whole numbers; --id has no default"
+    done
+    local file
+    for file in "$deb" "$image" "$ssh_keys"; do
+        [ -f "$file" ] || fail "--deb, --image and --ssh-keys name files; no such file: ${file:-none was named}"
+    done
+    # qm takes the image by its path only when that is absolute.
+    image=$(realpath "$image")
+    local program
+    for program in qm pvesm genisoimage; do
+        command -v "$program" >/dev/null || fail "$program is missing: this script runs on a Proxmox VE host, as root"
+    done
+}
+
+# What the first start does. The disk gets a file system only when it has none.
+first_start() {
+    cat <<END
+#cloud-config
+package_update: true
+packages: [qemu-guest-agent]
+fs_setup:
+  - device: /dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
+    partition: none
+    filesystem: ext4
+    label: zerocloud
+    overwrite: false
+mounts:
+  - [LABEL=zerocloud, $DATA, ext4, "defaults,noatime", "0", "2"]
+runcmd:
+  - [systemctl, start, qemu-guest-agent]
+  - [mkdir, -p, /run/zerocloud-cd]
+  - [mount, -o, ro, LABEL=ZEROCLOUD, /run/zerocloud-cd]
+  # A new file system has this directory, and a data directory that is not empty is refused.
+  - [rmdir, $DATA/lost+found]
+  - [env, DEBIAN_FRONTEND=noninteractive, apt-get, -q, install, -y, /run/zerocloud-cd/zerocloud.deb]
+  - [umount, /run/zerocloud-cd]
+END
+}
+
+# Writes standard input to a file that holds something else or is not there.
+write() {
+    local path=$1 text
+    text=$(cat)
+    if [ -f "$path" ] && [ "$(cat "$path")" = "$text" ]; then
+        return
+    fi
+    # shellcheck disable=SC2016 # The inner shell's arguments.
+    run sh -c 'printf "%s\n" "$1" >"$2"' sh "$text" "$path"
+}
+
+create() {
+    if qm config "$id" >/dev/null 2>&1; then
+        # The tag is ours: another's machine is not touched.
+        grep -qE '^tags:.*\bzerocloud\b' <<<"$(qm config "$id")" || fail "machine $id is there and is not of this script (it has no tag zerocloud)"
+        echo "machine $id is there"
+        return
+    fi
+    local cd snippet
+    cd=$(pvesm path "$files:iso/zerocloud-$id.iso")
+    snippet=$(pvesm path "$files:snippets/zerocloud-$id.yaml")
+    run genisoimage -quiet -V ZEROCLOUD -r -graft-points -o "$cd" "zerocloud.deb=$deb"
+    first_start | write "$snippet"
+    # host: the SIMD of the machine. iothread, discard and ssd: punched holes reach the pool. No cache=unsafe, ever: it drops flushes, and
+    # with them what was acknowledged.
+    run qm create "$id" --name "$name" --tags zerocloud --ostype l26 --cpu host --cores "$cores" --memory "$memory_mib" --balloon 0 \
+        --scsihw virtio-scsi-single --agent enabled=1 --serial0 socket --net0 "virtio,bridge=$bridge" \
+        --scsi0 "$storage:0,import-from=$image,iothread=1,discard=on,ssd=1" \
+        --scsi1 "$storage:$data_gib,iothread=1,discard=on,ssd=1,backup=1" \
+        --ide0 "$files:iso/zerocloud-$id.iso,media=cdrom" --ide2 "$storage:cloudinit" --boot order=scsi0 \
+        --ciuser debian --sshkeys "$ssh_keys" --ipconfig0 ip=dhcp --cicustom "vendor=$files:snippets/zerocloud-$id.yaml" --onboot 1
+}
+
+# The image brings a disk of a few GiB. One that somebody made larger since stays as it is.
+grow() {
+    local size
+    size=$(sed -nE 's/^scsi0:.*size=([0-9]+[KMGT]?).*/\1/p' <<<"$(qm config "$id" 2>/dev/null)")
+    [ "$(numfmt --from=iec "${size:-0}")" -ge $((root_gib << 30)) ] || run qm disk resize "$id" scsi0 "${root_gib}G"
+}
+
+start() {
+    if grep -q running <<<"$(qm status "$id" 2>/dev/null)"; then
+        echo "machine $id runs"
+    else
+        run qm start "$id"
+    fi
+}
+
+options "$@"
+create
+grow
+start
+cat <<END
+
+The first start takes some minutes. The appliance listens on the machine's own loopback. To go on (the console shows the address):
+    ssh debian@ADDRESS cloud-init status --wait
+    ssh debian@ADDRESS sudo zerocloud env --data $DATA
+    ssh debian@ADDRESS sudo zerocloud doctor --data $DATA
+END

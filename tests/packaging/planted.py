@@ -1,0 +1,92 @@
+"""Mistakes that check.py must find: they are written into copies of packaging/, as many into one as do not hide each other."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`there` becomes `instead` in `file`; then `check` must say something with `heard` in it. `alone`: it hides others, or they it."""
+
+    check: str
+    file: str
+    there: str
+    instead: str
+    heard: str
+    alone: bool = False
+
+
+RULES, BOARD = "monitoring/zerocloud.rules.yml", "monitoring/grafana-dashboard.json"
+COMPOSE, PODS, IMAGE = "docker/compose.yaml", "kubernetes/zerocloud.yaml", "docker/Dockerfile"
+CT, VM = "proxmox/create-ct.sh", "proxmox/create-vm.sh"
+
+MISTAKES = [
+    # Metrics.
+    Mistake("rules", RULES, "zerocloud_shard_writable ==", "zerocloud_shard_writeable ==", "no metric zerocloud_shard_writeable"),
+    Mistake("rules", RULES, 'reason="size"', 'cause="size"', "has no label cause"),
+    Mistake("rules", RULES, 'reason="size"', 'reason="space"', "has never reason='space'"),
+    Mistake("rules", RULES, "on (job, instance, shard)", "on (job, instance, disk)", "has the label disk"),
+    Mistake("rules", RULES, "{{ $labels.shard }}", "{{ $labels.disk }}", "names the label disk"),
+    Mistake("rules", RULES, "expr: zerocloud_ready == 0", "expr: zerocloud_ready == 0)", "promtool check config", True),
+    Mistake("rules", RULES, "expr: zerocloud_ready == 0", "expr: zerocloud_ready == 1", "promtool test rules", True),
+    Mistake("rules", RULES, "severity: critical\n        ann", "severity: urgent\n        ann", "its severity is none"),
+    Mistake("rules", RULES, "alert: ZeroCloudDown", "alert: ZeroCloudGone", "does not show that it fires"),
+    Mistake("dashboard", BOARD, "zerocloud_request_duration_seconds_bucket", "zerocloud_request_seconds_bucket", "no metric"),
+    Mistake("dashboard", BOARD, "{{dialect}}", "{{language}}", "names the label language"),
+    Mistake("dashboard", BOARD, '"id": 3,', '"id": 2,', "panel id 2"),
+    Mistake("dashboard", BOARD, '"links": []', '"links": ["https://example.com"]', "an address outside"),
+    Mistake("dashboard", BOARD, "label_values(zerocloud_build_info, job)", "label_values(zerocloud_info, job)", "no metric zerocloud_info"),
+    Mistake("dashboard", BOARD, "rate(", "rate((", "promtool check rules", True),
+    Mistake("dashboard", BOARD, '"schemaVersion"', "schemaVersion", "grafana-dashboard.json: Expecting", True),
+    # Commands, flags, ports, paths, keys and variables.
+    Mistake("words", IMAGE, '"--listen", "0', '"--listen-on", "0', "no flag --listen-on"),
+    Mistake("words", IMAGE, '"/usr/bin/zerocloud", "health"', '"/usr/bin/zerocloud", "healthy"', "no command healthy"),
+    Mistake("words", IMAGE, "EXPOSE 8080", "EXPOSE 8090", "port 8090"),
+    Mistake("words", IMAGE, "ENV ZEROCLOUD_DATA", "ENV ZEROCLOUD_DIRECTORY", "ZEROCLOUD_DIRECTORY means nothing"),
+    Mistake("words", COMPOSE, "--allow-plaintext]", "--allow-plain]", "no flag --allow-plain"),
+    Mistake("words", COMPOSE, "MAX_CACHE_SIZE: ", "MAX_WORKERS: ", "MAX_WORKERS means nothing"),
+    Mistake("words", COMPOSE, "[cache, serve, --listen, ", "[cache, start, --listen, ", "no command start", True),
+    Mistake("words", PODS, "drain_timeout = 30", "drain_timout = 30", "drain_timout"),
+    Mistake("words", PODS, 'level = "info"', 'level = "chatty"', "chatty", True),
+    Mistake("words", PODS, "path: /-/ready", "path: /-/health", "nothing is served at /-/health"),
+    Mistake("words", PODS, "ZEROCLOUD_DATA", "ZEROCLOUD_DATUM", "ZEROCLOUD_DATUM means nothing"),
+    Mistake("words", "kubernetes/cache.yaml", "- --tls-cert", "- --tls-certificate", "no flag --tls-certificate"),
+    Mistake("words", "kubernetes/cache.yaml", "value: 80GiB", "value: 80Gi", "size `80Gi`", True),
+    Mistake("words", COMPOSE, "--listen, \"0.0.0.0:8080\"", "--listen, \"0.0.0.0\"", "0.0.0.0", True),
+    Mistake("words", "monitoring/prometheus.yml", "127.0.0.1:8080", "127.0.0.1:9000", "port 9000"),
+    Mistake("words", "monitoring/prometheus.yml", "metrics_path: /-/metrics", "metrics_path: /-/metric", "nothing is served at /-/metric"),
+    Mistake("words", "monitoring/README.md", "(`zerocloud_shard_writable`", "(`zerocloud_shard_writes`", "no metric zerocloud_shard_writes"),
+    Mistake("words", RULES, "cache.max_bytes", "cache.max_size", "no key cache.max_size"),
+    Mistake("words", CT, "zerocloud env --data", "zerocloud env --dir", "no flag --dir"),
+    Mistake("words", VM, "zerocloud doctor --data", "zerocloud examine --data", "no command examine"),
+    Mistake("words", "zerocloud.toml", "#max_bytes", "#max_size", "no key cache.max_size"),
+    Mistake("words", "zerocloud.toml", "data = ", "date = ", "unknown key `date`", True),
+    Mistake("words", "systemd/zerocloud.service", "zerocloud serve --config", "zerocloud serve --configuration", "no flag --configuration"),
+    Mistake("words", "systemd/zerocloud.socket", "127.0.0.1:8080", "127.0.0.1:8088", "port 8088"),
+    Mistake("words", "docker/README.md", "`/-/metrics`", "`/-/figures`", "nothing is served at /-/figures"),
+    Mistake("words", "kubernetes/README.md", "zerocloud env", "zerocloud environment", "no command environment"),
+    # Schemas, linters and what must be there.
+    Mistake("compose", COMPOSE, "read_only: true", "readonly: true", "schema"),
+    Mistake("compose", COMPOSE, "stop_grace_period: 60s", "stop_grace_period: 20s", "mid-drain"),
+    Mistake("compose", COMPOSE, "seccomp=./seccomp.json", "seccomp=./profile.json", "no seccomp profile"),
+    Mistake("compose", COMPOSE, "image: zerocloud:0.1.0", "image: zerocloud:latest", "no chosen version"),
+    Mistake("compose", COMPOSE, '"127.0.0.1:8080:8080"', '"127.0.0.1:8080:80"', "where nobody listens"),
+    Mistake("image", IMAGE, "USER 10001:10001", "USER zerocloud", "a user by number"),
+    Mistake("image", IMAGE, "FROM debian:bookworm-slim", "FROM debian:latest", "no version"),
+    Mistake("kubernetes", PODS, "readinessProbe:", "readynessProbe:", "schema"),
+    Mistake("kubernetes", PODS, "accessModes: [ReadWriteOncePod]", "accessModes: [ReadWriteMany]", "shares its volume"),
+    Mistake("kubernetes", PODS, "path: /-/live", "path: /-/ready", "livenessProbe"),
+    Mistake("kubernetes", PODS, 'cpu: "4"', 'cpu: "2"', "less than it may have"),
+    Mistake("kubernetes", PODS, "containerPort: 8080", "containerPort: 8081", "8081"),
+    Mistake("kubernetes", PODS, "enableServiceLinks: false", "enableServiceLinks: true", "look like settings"),
+    Mistake("seccomp", "docker/seccomp.json", '"io_uring_enter", ', "", "does not allow", True),
+    Mistake("seccomp", "docker/seccomp.json", '"mmap", ', "", "the backend is", True),
+    Mistake("seccomp", "docker/seccomp.json", '"architectures"', '"archMap"', "only some engines", True),
+    Mistake("scripts", CT, 'sort -V | tail -n 1)\n    [ -n "$newest" ]', "sort -V | tail -n 1)\n    [ -n $newest ]", "SC2070"),
+    Mistake("units", "systemd/zerocloud.service", "Type=notify", "Type=notifying", "verify"),
+    Mistake("units", "systemd/zerocloud.service", "\nCapabilityBoundingSet=\n", "\nCapabilityBoundingSet=~\n", "more exposed", True),
+    Mistake("proxmox", CT, "--features nesting=1", "--features nesting=0", "create-ct.sh: command 2 is"),
+    Mistake("proxmox", CT, "    printf '+'\n", "    printf '*'\n", "a dry run does not print"),
+    Mistake("proxmox", CT, "if grep -qxF", "if ! grep -qxF", "memory lock"),
+    Mistake("proxmox", VM, "discard=on,ssd=1,backup=1", "cache=unsafe,backup=1", "create-vm.sh: command 2 is"),
+    Mistake("proxmox", VM, '[ -n "$dry_run" ] || "$@"', '"$@"', "create-vm.sh: a dry run changes something", True),
+]
