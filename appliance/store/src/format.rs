@@ -129,8 +129,8 @@ impl Format {
     pub fn read(disk: &Arc<dyn Disk>, data: &Path) -> Result<Option<Format>, OpenError> {
         let names = disk.list(data).map_err(|error| Fault::io("list", data, 0, &error))?;
         if !names.iter().any(|name| name == FORMAT_NAME) {
-            // What the first start leaves behind when it is killed before FORMAT is there.
-            let ours = |name: &String| name == "lock" || name == FORMAT_TEMPORARY;
+            // What the first start leaves behind when it is killed before FORMAT is there, and what a fresh ext4 has.
+            let ours = |name: &String| ["lock", FORMAT_TEMPORARY, "lost+found"].contains(&name.as_str());
             return if names.iter().all(ours) {
                 Ok(None)
             } else {
@@ -209,6 +209,18 @@ pub(crate) fn parse(bytes: &[u8], data: &Path) -> Result<Format, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_fresh_file_system_is_new_and_anything_else_is_foreign() {
+        let data = std::env::temp_dir().join(format!("zerocloud-format-{}", std::process::id()));
+        std::fs::create_dir_all(data.join("lost+found")).expect("made");
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        assert!(matches!(Format::read(&disk, &data), Ok(None)));
+        std::fs::write(data.join("thesis.tex"), "").expect("written");
+        assert!(matches!(Format::read(&disk, &data), Err(OpenError::Foreign(_))));
+        std::fs::remove_dir_all(&data).expect("removed");
+    }
 
     #[test]
     fn every_flip_of_a_bit_in_format_is_noticed() {
