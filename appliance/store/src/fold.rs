@@ -52,9 +52,18 @@ pub(crate) struct FoldReport {
     /// Sealed packed segments in which nothing lives.
     pub(crate) empty_packed: Vec<u64>,
     /// Sealed packed segments in which little lives.
-    pub(crate) sparse_packed: Vec<u64>,
+    pub(crate) sparse_packed: Vec<Sparse>,
+    /// Of the bodies in packed segments that died in it.
+    pub(crate) died_small_bytes: u64,
     /// Of the extents that died before it.
     pub(crate) died_large_bytes: u64,
+}
+
+/// A packed segment in which little lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sparse {
+    pub(crate) segment: u64,
+    pub(crate) live_bytes: u64,
 }
 
 /// The folding thread's own state.
@@ -211,6 +220,7 @@ impl Folder {
                     micros,
                     empty_packed,
                     sparse_packed,
+                    died_small_bytes: small_bytes,
                     died_large_bytes,
                 });
             }
@@ -362,7 +372,7 @@ impl Folder {
         index: &Index,
         txn: &RwTxn<'_>,
         empty: &mut Vec<u64>,
-        sparse: &mut Vec<u64>,
+        sparse: &mut Vec<Sparse>,
         dead: &mut BTreeMap<u64, u64>,
     ) -> Result<(), Fault> {
         let open = [self.packed.open_segment(), self.passing.open_segment()];
@@ -379,7 +389,7 @@ impl Folder {
             if books.live_bytes == 0 {
                 empty.push(segment);
             } else if books.live_bytes < books.total_bytes / sparse_part {
-                sparse.push(segment);
+                sparse.push(Sparse { segment, live_bytes: books.live_bytes });
             }
         }
         Ok(())

@@ -18,8 +18,6 @@ use crate::types::{ShardId, TableId};
 
 /// Body bytes in one operation.
 const MOVE_BYTES_MAX: usize = 128 * 1024;
-/// Body bytes after one fold, so that copying never takes over the shard.
-const ROUND_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 struct Moved {
     table: TableId,
@@ -70,12 +68,17 @@ impl Operation for Move {
     }
 }
 
-/// Sends operations that copy what lives in `segment`. Blocks: for the file thread.
-/// Errors: `Fault::Corrupt` and `Fault::Io` of the segment; the records are left as they are then.
-pub(crate) fn copy_forward(shared: &Arc<Shared>, shard: ShardId, segment: u64) -> Result<(), Fault> {
+/// Sends operations that copy what lives in `segment`, about `bytes_max` of it, and says how much that was. Blocks: for the file
+/// thread. Errors: `Fault::Corrupt` and `Fault::Io` of the segment; the records are left as they are then.
+pub(crate) fn copy_forward(
+    shared: &Arc<Shared>,
+    shard: ShardId,
+    segment: u64,
+    bytes_max: u64,
+) -> Result<u64, Fault> {
     let index = shared.shard(shard).index();
     let mut scan = PackedScan::open(&shared.files, shard, segment)?;
-    let mut round_bytes = 0;
+    let mut round_bytes = 0_u64;
     let mut batch = Vec::new();
     let mut batch_bytes = 0;
     while let Some(entry) = scan.next() {
@@ -99,7 +102,7 @@ pub(crate) fn copy_forward(shared: &Arc<Shared>, shard: ShardId, segment: u64) -
             continue;
         }
         batch_bytes += entry.bytes.len();
-        round_bytes += entry.bytes.len();
+        round_bytes += entry.bytes.len() as u64;
         batch.push(Moved {
             table: entry.table,
             key: entry.key.to_vec(),
@@ -110,12 +113,12 @@ pub(crate) fn copy_forward(shared: &Arc<Shared>, shard: ShardId, segment: u64) -
             send(shared, shard, std::mem::take(&mut batch));
             batch_bytes = 0;
         }
-        if round_bytes >= ROUND_BYTES_MAX {
+        if round_bytes >= bytes_max {
             break;
         }
     }
     send(shared, shard, batch);
-    Ok(())
+    Ok(round_bytes)
 }
 
 fn send(shared: &Arc<Shared>, shard: ShardId, bodies: Vec<Moved>) {

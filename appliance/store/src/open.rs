@@ -448,7 +448,7 @@ fn start_companions(
         reclaim: Arc::new(Mutex::new(ReclaimState {
             reclaimer,
             emptied: Vec::new(),
-            forwarded: 0,
+            forwarded: std::collections::BTreeMap::new(),
             first_packed,
             gone,
             folded_large_bytes: 0,

@@ -2,7 +2,7 @@
 //! Invariant: only what the index, as committed, names as dead is given back, after grace and when no stream pins it.
 //! Leaves to body/reclaim.rs: the punching itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use crate::body::packed::trim_after_kill;
 use crate::body::{Reclaimed, Reclaimer, SegmentKind};
 use crate::companion::lock;
 use crate::fault::Fault;
-use crate::fold::{FoldReport, packed_usage};
+use crate::fold::{FoldReport, Sparse, packed_usage};
 use crate::forward::copy_forward;
 use crate::record::Record;
 use crate::shared::Shared;
@@ -22,13 +22,18 @@ use crate::types::{Extent, ExtentId, ShardId};
 /// Dead extents given back after one fold at most, so that one round stays short.
 const DEAD_COUNT_MAX: usize = 10_000;
 
+/// Body bytes that are copied forward after each fold, also where nothing died.
+const FORWARD_BYTES_MIN: u64 = 8 << 20;
+/// Packed segments that are read for that after one fold, so that one round stays short.
+const FORWARD_COUNT_MAX: usize = 32;
+
 /// The reclaiming state of one shard; lives on its space thread.
 pub(crate) struct ReclaimState {
     pub(crate) reclaimer: Reclaimer,
     /// Packed segments that were empty while somebody still read them.
     pub(crate) emptied: Vec<u64>,
-    /// The packed segment that was copied forward last.
-    pub(crate) forwarded: u64,
+    /// Sparse packed segments that were copied forward, with what lived in them then.
+    pub(crate) forwarded: BTreeMap<u64, u64>,
     /// The first packed segment of this run.
     pub(crate) first_packed: u64,
     /// Packed segments whose files are gone; the next fold takes them out of the books.
@@ -125,15 +130,27 @@ impl ReclaimState {
         self.emptied.sort_unstable();
         self.emptied.dedup();
         self.remove_packed(shared, shard)?;
-        // In turn: a segment whose records moved to other keys is found sparse again and again.
-        let next = report
-            .sparse_packed
-            .iter()
-            .find(|segment| **segment > self.forwarded)
-            .or(report.sparse_packed.first());
-        if let Some(segment) = next {
-            self.forwarded = *segment;
-            copy_forward(shared, shard, *segment)?;
+        self.forward(shared, shard, report.sparse_packed, report.died_small_bytes)
+    }
+
+    /// Copies forward what lives in sparse segments, as much as the fold has found dead: a copied byte gives at least another one back,
+    /// so what is dead in them stays bounded however much dies.
+    fn forward(
+        &mut self,
+        shared: &Arc<Shared>,
+        shard: ShardId,
+        mut sparse: Vec<Sparse>,
+        died_bytes: u64,
+    ) -> Result<(), Fault> {
+        in_order(&mut sparse, &self.forwarded);
+        self.forwarded.retain(|segment, _| sparse.iter().any(|one| one.segment == *segment));
+        let mut left = died_bytes.max(FORWARD_BYTES_MIN);
+        for one in sparse.iter().take(FORWARD_COUNT_MAX) {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(copy_forward(shared, shard, one.segment, left)?);
+            self.forwarded.insert(one.segment, one.live_bytes);
         }
         Ok(())
     }
@@ -155,6 +172,13 @@ impl ReclaimState {
     }
 }
 
+/// Those in which least lives first, since they give back most for what is copied. What was copied and has as much left comes last:
+/// its records moved to other keys, or the copies were not folded yet.
+fn in_order(sparse: &mut [Sparse], forwarded: &BTreeMap<u64, u64>) {
+    let is_vain = |one: &Sparse| forwarded.get(&one.segment) == Some(&one.live_bytes);
+    sparse.sort_by_key(|one| (is_vain(one), one.live_bytes, one.segment));
+}
+
 fn read_dead(shared: &Shared, shard: ShardId) -> Result<Vec<Extent>, Fault> {
     let index = shared.shard(shard).index();
     let txn = index.read()?;
@@ -172,4 +196,18 @@ fn read_dead(shared: &Shared, shard: ShardId) -> Result<Vec<Extent>, Fault> {
         dead.push(Extent { id, data_bytes: u32::from_le_bytes(data_bytes) });
     }
     Ok(dead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_emptiest_go_first_and_what_was_copied_in_vain_last() {
+        let one = |segment, live_bytes| Sparse { segment, live_bytes };
+        let mut sparse = vec![one(1, 10), one(2, 5), one(3, 7), one(4, 7)];
+        in_order(&mut sparse, &BTreeMap::from([(2, 5), (3, 8)]));
+        let segments: Vec<u64> = sparse.iter().map(|one| one.segment).collect();
+        assert_eq!(segments, [3, 4, 1, 2], "2 has not changed since it was copied, 3 has");
+    }
 }
