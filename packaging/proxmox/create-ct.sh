@@ -137,8 +137,6 @@ package() {
         echo "zerocloud $wanted is installed"
         return
     fi
-    # A new file system has this directory, and a data directory that is not empty is refused. rmdir takes only an empty one.
-    run pct exec "$id" -- sh -c "[ ! -d $DATA/lost+found ] || [ -e $DATA/FORMAT ] || rmdir $DATA/lost+found"
     run pct push "$id" "$deb" /root/zerocloud.deb
     run pct exec "$id" -- apt-get -q update
     run pct exec "$id" -- env DEBIAN_FRONTEND=noninteractive apt-get -q install -y /root/zerocloud.deb

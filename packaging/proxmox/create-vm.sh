@@ -103,8 +103,6 @@ runcmd:
   - [systemctl, start, qemu-guest-agent]
   - [mkdir, -p, /run/zerocloud-cd]
   - [mount, -o, ro, LABEL=ZEROCLOUD, /run/zerocloud-cd]
-  # A new file system has this directory, and a data directory that is not empty is refused.
-  - [rmdir, $DATA/lost+found]
   - [env, DEBIAN_FRONTEND=noninteractive, apt-get, -q, install, -y, /run/zerocloud-cd/zerocloud.deb]
   - [umount, /run/zerocloud-cd]
 END

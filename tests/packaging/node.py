@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
@@ -151,10 +152,22 @@ class Node:
             assert time.monotonic() < deadline, f"no request of _traffic gives a line to {sorted(bare)}"
             time.sleep(0.05)
 
+    def _scrape_of_tls(self) -> str:
+        """The metrics' text of an appliance with a certificate: those that only such a one has are in it."""
+        with tempfile.TemporaryDirectory(dir=self.kept) as place:
+            data = Path(place) / "data"
+            made = self.run("init", "--data", str(data))
+            assert made.returncode == 0, made.stderr
+            tls = data / "tls"
+            with CacheServer(data=Path(place), arguments=["--tls-cert", str(tls / "cert.pem"), "--tls-key", str(tls / "key.pem")]) as server:
+                trust = ssl.create_default_context(cafile=tls / "ca.pem")
+                with urllib.request.urlopen(server.url + "/-/metrics", context=trust) as reply:
+                    return reply.read().decode()
+
     @functools.cached_property
     def metrics(self) -> dict[str, dict[str, set[str]]]:
         """Metric, label, values that the label has had."""
-        text = self._scrape()
+        text = self._scrape() + self._scrape_of_tls()
         found: dict[str, dict[str, set[str]]] = {}
         for name, labels in SAMPLE.findall(text):
             known = found.setdefault(name, {})

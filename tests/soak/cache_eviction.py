@@ -47,6 +47,7 @@ FULL_SHARE = 0.85
 FILL_CHUNKS = 40
 # Below each shard's directory.
 COUNTED_DIRECTORIES = ("extents", "packed", "index")
+BESIDE = "beside"
 # stat(2): st_blocks are of this size on every file system.
 BLOCK_BYTES = 512
 # zerobench: the measured time does not count, and what comes before it does not fail.
@@ -67,6 +68,7 @@ class Watch:
     most_stored: int = 0
     most_kept: int = 0
     most_directory: int = 0
+    at_most_directory: str = ""
     most_beside: int = 0
     samples: int = 0
     failure: str | None = None
@@ -87,29 +89,33 @@ class Watch:
     def stats(self) -> dict:
         return self.ask("GET", "/api/v1/stats")
 
-    def directory_bytes(self) -> tuple[int, int]:
-        """Blocks of all files that grow with what is stored, and of the others."""
-        taken = [0, 0]
+    def directory_bytes(self) -> dict[str, int]:
+        """Blocks of all files that grow with what is stored, by their directories, and of the others as `beside`."""
+        taken = dict.fromkeys((*COUNTED_DIRECTORIES, BESIDE), 0)
         for place, _, names in os.walk(self.server.data / "data"):
-            counts = os.path.basename(place) in COUNTED_DIRECTORIES
+            kind = os.path.basename(place)
             for name in names:
                 try:
-                    taken[0 if counts else 1] += os.stat(os.path.join(place, name)).st_blocks * BLOCK_BYTES
+                    blocks = os.stat(os.path.join(place, name)).st_blocks
                 except FileNotFoundError:
                     continue
-        return taken[0], taken[1]
+                taken[kind if kind in COUNTED_DIRECTORIES else BESIDE] += blocks * BLOCK_BYTES
+        return taken
 
     def sample(self) -> None:
         stats = self.stats()
         self.most_stored = max(self.most_stored, stats["stored_bytes"] + stats["kept_bytes"])
         self.most_kept = max(self.most_kept, stats["kept_bytes"])
-        counted, beside = self.directory_bytes()
-        self.most_directory = max(self.most_directory, counted - self.empty_directory_bytes)
+        taken = self.directory_bytes()
+        beside = taken.pop(BESIDE)
+        counted = sum(taken.values()) - self.empty_directory_bytes
+        if counted > self.most_directory:
+            self.most_directory, self.at_most_directory = counted, f"{taken}, {stats['stored_bytes']:,} stored, {stats['kept_bytes']:,} kept"
         self.most_beside = max(self.most_beside, beside)
         self.samples += 1
         if self.samples % SHOWN_EACH == 0:
             kept = stats["kept_bytes"]
-            print(f"cache-eviction: {stats['objects']:,} blobs, {stats['stored_bytes']:,} bytes and {kept:,} gone and not given back; {counted:,} in its directory", flush=True)
+            print(f"cache-eviction: {stats['objects']:,} blobs, {stats['stored_bytes']:,} bytes and {kept:,} gone and not given back; {counted:,} in its directory: {taken}", flush=True)
 
     def run(self) -> None:
         try:
@@ -246,7 +252,8 @@ def main() -> int:
     server.serve_environment["ZIM_CACHE_WRITE_TOKEN"] = TOKEN
     with server:
         watch = Watch(server, limit)
-        watch.empty_directory_bytes = watch.directory_bytes()[0]
+        taken = watch.directory_bytes()
+        watch.empty_directory_bytes = sum(taken.values()) - taken[BESIDE]
         print(f"cache-eviction: an empty appliance takes {watch.empty_directory_bytes:,} bytes", flush=True)
         thread = threading.Thread(target=watch.run, daemon=True)
         thread.start()
@@ -280,6 +287,7 @@ def main() -> int:
     print(f"cache-eviction: with eviction: {evicting}")
     print(f"cache-eviction: {full['objects']:,} blobs, {evicted:,} evicted while {evicting.writes:,} were written; at the end {end['objects']:,}")
     print(f"cache-eviction: of {limit:,} bytes at most {watch.most_stored / limit:.2%} by its figures ({watch.most_kept / limit:.2%} of it gone and not given back), {watch.most_directory / limit:.2%} by its directory; at most {watch.most_beside:,} bytes of log and reserve beside; {watch.samples} samples")
+    print(f"cache-eviction: its directory held most with {watch.at_most_directory}")
     print(f"cache-eviction: p99 of reads {evicting.read_p99_us / calm_p99_us(calm):.2f} times that without eviction; {time.monotonic() - began:.0f} s")
     failures = judge(watch, calm, evicting, evicted, end["stored_bytes"])
     for failure in failures:

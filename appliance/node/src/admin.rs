@@ -1,17 +1,22 @@
 //! `/-/`: health and metrics.
-//! Invariant: anyone learns whether the node lives and is ready; reasons and figures only loopback or the root key.
+//! Invariant: anyone learns whether the node lives and is ready; reasons and figures only loopback, the root key, or a token with
+//! `metrics:read`.
 
 use aws::sigv4::Identity;
 use http::RequestHead;
 use http_types::{HeaderValue, Method, StatusCode, header};
 use plan::Reply;
 use store::Timestamp;
+use tokens::Scope;
 
 use crate::core::Core;
+use crate::door::Seat;
+use crate::drive::Host;
 use crate::entry::identify;
 use crate::metrics::cache::Kept;
 use crate::metrics::{self, Text};
 use crate::route::{METRICS_ALIAS, ServiceId};
+use crate::status::Phase;
 
 /// Answers a request below `/-/`.
 pub fn answer(core: &Core, head: &RequestHead) -> Reply {
@@ -24,9 +29,10 @@ pub fn answer(core: &Core, head: &RequestHead) -> Reply {
         "/-/live" => plain(StatusCode::SERVICE_UNAVAILABLE, "stuck\n"),
         "/-/ready" => ready(core, head),
         "/-/metrics" | METRICS_ALIAS if may_see(core, head) => render(core),
-        "/-/metrics" | METRICS_ALIAS => {
-            plain(StatusCode::FORBIDDEN, "from loopback, or signed with the root key\n")
-        }
+        "/-/metrics" | METRICS_ALIAS => plain(
+            StatusCode::FORBIDDEN,
+            "from loopback, with a token of metrics:read, or signed with the root key\n",
+        ),
         _ => plain(StatusCode::NOT_FOUND, "known here: /-/live /-/ready /-/metrics /-/admin/v1/tokens\n"),
     }
     .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
@@ -55,6 +61,14 @@ fn render(core: &Core) -> Reply {
     text.line("zerocloud_ready", "", u8::from(core.status.is_ready(&shards)));
     text.head("zerocloud_uptime_seconds", "Seconds since the process began.", "gauge");
     text.line("zerocloud_uptime_seconds", "", core.status.uptime_ms() as f64 / 1e3);
+    let name = "zerocloud_clock_steps_total";
+    text.head(
+        name,
+        "Times that the machine's clock was set by more than a minute, forward or back.",
+        "counter",
+    );
+    text.line(name, "", core.store_if_started().map_or(0, store::Store::clock_steps));
+    core.status.surroundings.render(&mut text);
     metrics::render(&core.status.cores, &mut text);
     metrics::render_shards(&shards, &mut text);
     metrics::cache::render(
@@ -66,7 +80,7 @@ fn render(core: &Core) -> Reply {
     Reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.finish())
 }
 
-/// Loopback, unless a proxy in front speaks for somebody else; or a request signed with the root key.
+/// Loopback, unless a proxy in front speaks for somebody else; a request signed with the root key; or a token that may.
 fn may_see(core: &Core, head: &RequestHead) -> bool {
     const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
     let forwarded = FORWARDED.iter().any(|name| head.headers.contains_key(*name));
@@ -75,7 +89,22 @@ fn may_see(core: &Core, head: &RequestHead) -> bool {
     }
     // No service has keys of its own; S3's scope is the one that such a request is signed for.
     let door = core.door(ServiceId::S3);
-    matches!(identify(core, door, head, None), Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key))
+    let identity = identify(core, door, head, None);
+    matches!(identity, Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key))
+        || may_by_token(core, head)
+}
+
+/// Tokens are not known before the shards are.
+fn may_by_token(core: &Core, head: &RequestHead) -> bool {
+    // A signature that did not do is no token that was tried.
+    let is_signed =
+        head.headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
+    if is_signed || core.store_if_started().is_none() || core.status.phase() == Phase::Recovering {
+        return false;
+    }
+    let seat = Seat { core, door: core.door(ServiceId::Cache), client: None };
+    let judged = seat.with_context(|cx| core.shared().tokens.judge_token(cx, head));
+    matches!(judged, Some(Ok(principal)) if principal.may_everywhere(Scope::MetricsRead))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Reply {

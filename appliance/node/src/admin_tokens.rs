@@ -199,7 +199,9 @@ fn wanted(body: &[u8]) -> Result<Wanted, Wrong> {
     for scope in strings(fields.remove("scopes"), "scopes")? {
         let scope = Scope::parse(&scope);
         scopes =
-            scopes.with(scope.ok_or_else(|| bad("scopes must be of cache:read, cache:write, cache:admin."))?);
+            scopes.with(scope.ok_or_else(|| {
+                bad("scopes must be of cache:read, cache:write, cache:admin, metrics:read.")
+            })?);
     }
     let namespaces = strings(fields.remove("namespaces"), "namespaces")?;
     let expires = match fields.remove("expires") {

@@ -343,7 +343,7 @@ fn render_cores(cores: &[Arc<CoreMetrics>], text: &mut Text) {
 /// Writes how many published messages were dropped, by where they were meant for.
 pub fn render_dropped(counts: &[(Box<str>, u64)], text: &mut Text) {
     let name = "aws_sns_dropped_messages";
-    text.head(name, "Published messages that nobody took, by endpoint.", "counter");
+    text.head(name, "Published messages that nobody took, by the ARN or host of their endpoint.", "counter");
     for (endpoint, count) in counts {
         // What would end the label: an endpoint is a client's text.
         let endpoint: String =

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use store::ShardStatus;
 
 use crate::metrics::CoreMetrics;
+use crate::surroundings::Surroundings;
 
 /// Where the process is in its life.
 ///
@@ -47,6 +48,8 @@ pub struct Status {
     pub cores: Vec<Arc<CoreMetrics>>,
     /// The reactor's backend.
     pub backend: &'static str,
+    /// What it finds around it.
+    pub surroundings: Surroundings,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -62,6 +65,7 @@ impl Status {
             begun: Instant::now(),
             cores: (0..core_count).map(|_| CoreMetrics::new()).collect(),
             backend,
+            surroundings: Surroundings::default(),
             warnings: Mutex::new(warnings),
         })
     }

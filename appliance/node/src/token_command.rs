@@ -24,7 +24,8 @@ enum TokenCommand {
     /// Make a token and print it; it is shown this once
     #[command(after_help = "Examples:\n  \
         zerocloud token create --scope cache:read --name laptops\n  \
-        ZIM_CACHE_TOKEN=$(zerocloud token create --scope cache:write --name ci --namespace web --expires 90d)")]
+        ZIM_CACHE_TOKEN=$(zerocloud token create --scope cache:write --name ci --namespace web --expires 90d)\n  \
+        zerocloud token create --scope metrics:read --name prometheus")]
     Create(CreateArgs),
     /// List the tokens, without their secrets
     #[command(after_help = "Examples:\n  zerocloud token list\n  zerocloud token list --json")]
@@ -41,7 +42,7 @@ enum TokenCommand {
 
 #[derive(Args, Debug)]
 struct CreateArgs {
-    /// cache:read, cache:write or cache:admin; write includes read, admin both
+    /// cache:read, cache:write or cache:admin, of which write includes read and admin both; or metrics:read, repeatable
     #[arg(long, value_name = "SCOPE", required = true, value_parser = parse_scope)]
     scope: Vec<String>,
     /// What to call it, 1 to 64 characters
@@ -207,7 +208,7 @@ fn table(found: &Value) -> String {
 fn parse_scope(text: &str) -> Result<String, String> {
     tokens::Scope::parse(text)
         .map(|scope| scope.name().to_owned())
-        .ok_or_else(|| "a scope is one of cache:read, cache:write, cache:admin".into())
+        .ok_or_else(|| "a scope is one of cache:read, cache:write, cache:admin, metrics:read".into())
 }
 
 /// Seconds: `0`, or a whole number of s, m, h, d, w or y.

@@ -371,6 +371,30 @@ fn tokens_of_the_environment_open_a_first_start_and_anonymous_ones_come_in_only_
 }
 
 #[test]
+fn a_token_for_metrics_shows_figures_to_strangers_and_opens_nothing_else() {
+    let scratch = Scratch::new();
+    let data = scratch.join("data");
+    let node = Node::start(&data, &[]);
+    let (watcher, admin) = (token(&data, "metrics:read", "prometheus"), token(&data, "cache:admin", "ops"));
+    // Loopback needs no token, unless it speaks for somebody else.
+    let asked = |target: &str, token: &str| {
+        let bearer = format!("Bearer {token}");
+        send(&node, "GET", target, &[("X-Forwarded-For", "192.0.2.7"), ("Authorization", &bearer)], "")
+    };
+    let metrics = asked("/-/metrics", &watcher);
+    assert!(metrics.status == 200 && metrics.body.contains("\nzerocloud_ready 1\n"), "{}", metrics.head);
+    assert!(asked("/-/ready", &watcher).json()["shards"].is_array());
+    assert_eq!((asked("/-/metrics", &admin).status, asked("/-/metrics", "zct_wrong").status), (403, 403));
+    assert_eq!(with_token(&node, "GET", &object("x"), &watcher, "").status, 403);
+    assert_eq!(with_token(&node, "GET", "/-/admin/v1/tokens", &watcher, "").status, 403);
+    let bound = ["token", "create", "--scope", "metrics:read", "--name", "x", "--namespace", "web"];
+    assert_eq!(run(&mut command(&data, &bound)).status.code(), Some(64));
+    ok(&run(&mut command(&data, &["token", "revoke", "prometheus"])));
+    assert_eq!(asked("/-/metrics", &watcher).status, 403);
+    node.stop();
+}
+
+#[test]
 fn a_serve_of_the_cache_alone_has_its_dialects_at_the_root_and_no_buckets() {
     let scratch = Scratch::new();
     let data = scratch.join("data");

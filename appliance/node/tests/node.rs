@@ -62,12 +62,28 @@ fn health_and_metrics_answer_and_carry_request_ids() {
         "zerocloud_requests_total{service=\"node\"",
         "zerocloud_ring_turns_total",
         "zerocloud_shard_writable{shard=\"0\"} 1",
+        "zerocloud_disk_available_bytes",
+        "zerocloud_started_after_cut 0",
     ] {
         assert!(metrics.contains(name), "{name} in {metrics}");
     }
     assert!(node.request("GET /-/nothing HTTP/1.1").starts_with("HTTP/1.1 404"));
     assert!(node.request("POST /-/live HTTP/1.1").starts_with("HTTP/1.1 405"));
     node.stop();
+}
+
+#[test]
+fn a_start_says_whether_the_run_before_was_cut() {
+    let scratch = Scratch::new();
+    let data = scratch.join("data");
+    let says = |node: &Node, text: &str| node.request("GET /-/metrics HTTP/1.1").contains(text);
+    drop(Node::start(&data, &[])); // killed
+    let node = Node::start(&data, &[]);
+    assert!(says(&node, "\nzerocloud_started_after_cut 1\n"));
+    assert!(node.stop().contains("did not end by itself"));
+    let node = Node::start(&data, &[]);
+    assert!(says(&node, "\nzerocloud_started_after_cut 0\n"));
+    assert!(!node.stop().contains("did not end by itself"));
 }
 
 #[test]
@@ -166,8 +182,26 @@ fn check_says_yes_without_touching_anything() {
     let scratch = Scratch::new();
     let config = scratch.write("z.toml", "data = \"data\"\nlisten = [\"127.0.0.1:1\"]\n", 0o644);
     let output = run(zerocloud().args(["serve", "--check", "--config"]).arg(&config));
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
     assert!(!scratch.join("data").exists());
+}
+
+#[test]
+fn check_warns_of_what_has_no_effect() {
+    let scratch = Scratch::new();
+    let config = scratch.write("z.toml", "listen = [\"0.0.0.0:1\"]\n", 0o644);
+    let mut check = zerocloud();
+    check.args(["serve", "--check", "--config"]).arg(&config);
+    let output = run(check.env("ZEROCLOUD_LISTN", "x").env("STORAGE_DRIVER", "s3"));
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stderr);
+    for part in [
+        "ZEROCLOUD_LISTN means nothing; did you mean ZEROCLOUD_LISTEN?",
+        "STORAGE_DRIVER=\"s3\"",
+        "without TLS",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
 }
 
 #[test]

@@ -21,6 +21,10 @@ fn write_certificate(scratch: &Scratch) -> CertificateDer<'static> {
 
 /// Asks `/-/live` over TLS under this root. Errors: the handshake's.
 fn ask(address: &str, root: &CertificateDer<'static>) -> std::io::Result<String> {
+    ask_for("/-/live", address, root)
+}
+
+fn ask_for(path: &str, address: &str, root: &CertificateDer<'static>) -> std::io::Result<String> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -34,7 +38,7 @@ fn ask(address: &str, root: &CertificateDer<'static>) -> std::io::Result<String>
     let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut stream = StreamOwned::new(connection, socket);
-    stream.write_all(b"GET /-/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     Ok(text(&reply))
@@ -68,6 +72,12 @@ fn a_listener_with_a_certificate_speaks_tls_only_and_takes_a_new_one_on_sighup()
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(ask(&node.addresses[0], &first).is_err(), "the old one is gone");
+    // Whoever made it wrote no end into it: rcgen's is the year 4096.
+    let metrics = ask_for("/-/metrics", &node.addresses[0], &second).expect("served");
+    let end = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("zerocloud_tls_certificate_end_timestamp_seconds "));
+    assert_eq!(end, Some("67090118400"), "{metrics}");
     node.stop();
 }
 

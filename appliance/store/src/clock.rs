@@ -3,7 +3,7 @@
 //! Leaves to wait.rs: who is woken at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -112,6 +112,7 @@ pub(crate) struct StepWatch {
     started: Instant,
     /// The system's clock minus the time since `started`, in microseconds; `UNKNOWN` before the first look.
     offset_us: AtomicI64,
+    count: AtomicU64,
 }
 
 const UNKNOWN: i64 = i64::MIN;
@@ -120,7 +121,12 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 
 impl StepWatch {
     pub(crate) fn new() -> StepWatch {
-        StepWatch { started: Instant::now(), offset_us: AtomicI64::new(UNKNOWN) }
+        StepWatch { started: Instant::now(), offset_us: AtomicI64::new(UNKNOWN), count: AtomicU64::new(0) }
+    }
+
+    /// How often it was set.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// What an operator should hear, once for each step, whichever shard looks first.
@@ -141,6 +147,7 @@ impl StepWatch {
         if step <= STEP_MAX {
             return None;
         }
+        self.count.fetch_add(1, Ordering::Relaxed);
         Some(if offset_us > known_us {
             format!(
                 "the system's clock was set forward by {} s: what was to happen meanwhile happens now",
@@ -222,6 +229,7 @@ mod tests {
         assert!(words(1_003_800, at(3_602)).expect("a step").contains("forward by 139 s"));
         assert_eq!(words(1_003_801, at(3_603)), None, "said once");
         assert!(words(1_000_000, at(3_604)).expect("a step").contains("back by 3802 s"));
+        assert_eq!(watch.count(), 2);
     }
 
     #[test]

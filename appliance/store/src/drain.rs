@@ -91,6 +91,12 @@ impl Store {
         }
     }
 
+    /// How often the machine's clock was set by more than a minute since the start.
+    #[must_use]
+    pub fn clock_steps(&self) -> u64 {
+        self.core.shared.clock_steps.count()
+    }
+
     /// What every shard says of itself.
     #[must_use]
     pub fn status(&self) -> Vec<ShardStatus> {

@@ -53,8 +53,6 @@ pub(crate) struct FoldReport {
     pub(crate) empty_packed: Vec<u64>,
     /// Sealed packed segments in which little lives.
     pub(crate) sparse_packed: Vec<Sparse>,
-    /// Of the bodies in packed segments that died in it.
-    pub(crate) died_small_bytes: u64,
     /// Of the extents that died before it.
     pub(crate) died_large_bytes: u64,
 }
@@ -64,6 +62,8 @@ pub(crate) struct FoldReport {
 pub(crate) struct Sparse {
     pub(crate) segment: u64,
     pub(crate) live_bytes: u64,
+    /// Whether it is one of passing tables.
+    pub(crate) is_passing: bool,
 }
 
 /// The folding thread's own state.
@@ -220,7 +220,6 @@ impl Folder {
                     micros,
                     empty_packed,
                     sparse_packed,
-                    died_small_bytes: small_bytes,
                     died_large_bytes,
                 });
             }
@@ -385,11 +384,12 @@ impl Folder {
             if open.contains(&Some(segment)) {
                 continue;
             }
-            let sparse_part = if books.head_bytes.is_some() { SPARSE_PART_PASSING } else { SPARSE_PART };
+            let is_passing = books.head_bytes.is_some();
+            let sparse_part = if is_passing { SPARSE_PART_PASSING } else { SPARSE_PART };
             if books.live_bytes == 0 {
                 empty.push(segment);
             } else if books.live_bytes < books.total_bytes / sparse_part {
-                sparse.push(Sparse { segment, live_bytes: books.live_bytes });
+                sparse.push(Sparse { segment, live_bytes: books.live_bytes, is_passing });
             }
         }
         Ok(())

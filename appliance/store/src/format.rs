@@ -83,7 +83,9 @@ impl std::error::Error for OpenError {}
 
 /// Held while the process uses the data directory.
 pub struct DataLock {
-    _file: File,
+    file: File,
+    /// What it held before: nothing where the holder before ended by itself.
+    former: Vec<u8>,
 }
 
 impl DataLock {
@@ -108,11 +110,39 @@ impl DataLock {
             }
             Err(TryLockError::Error(error)) => return Err(io("lock", error)),
         }
-        file.set_len(0).map_err(|error| io("truncate", error))?;
-        file.rewind().map_err(|error| io("seek", error))?;
-        writeln!(file, "{}", std::process::id()).map_err(|error| io("write", error))?;
-        Ok(DataLock { _file: file })
+        let mut former = Vec::new();
+        file.read_to_end(&mut former).map_err(|error| io("read", error))?;
+        let holder = format!("{}\n", std::process::id());
+        // On a full disk there may be no room for it, and the lock holds without.
+        let _written: std::io::Result<()> = write_whole(&mut file, holder.as_bytes());
+        Ok(DataLock { file, former })
     }
+
+    /// Whether the holder before was cut off: killed, or without power.
+    #[must_use]
+    pub fn was_cut_off(&self) -> bool {
+        !self.former.is_empty()
+    }
+
+    /// Gives the directory up after everything that there was to do.
+    pub fn end(mut self) {
+        self.former.clear();
+    }
+}
+
+impl Drop for DataLock {
+    /// Without `end` the next holder finds what this one found.
+    fn drop(&mut self) {
+        // Nobody is hurt by a wrong word about how a run ended.
+        let _written: std::io::Result<()> = write_whole(&mut self.file, &self.former);
+    }
+}
+
+fn write_whole(file: &mut File, text: &[u8]) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(text)?;
+    file.sync_data()
 }
 
 /// What FORMAT says.
@@ -219,6 +249,28 @@ mod tests {
         assert!(matches!(Format::read(&disk, &data), Ok(None)));
         std::fs::write(data.join("thesis.tex"), "").expect("written");
         assert!(matches!(Format::read(&disk, &data), Err(OpenError::Foreign(_))));
+        std::fs::remove_dir_all(&data).expect("removed");
+    }
+
+    #[test]
+    fn a_lock_says_whether_the_holder_before_was_cut_off() {
+        let data = std::env::temp_dir().join(format!("zerocloud-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&data).expect("made");
+        let take = || DataLock::take(&data).expect("nobody holds it");
+        let lock = take();
+        assert!(!lock.was_cut_off(), "there was none");
+        assert!(matches!(DataLock::take(&data), Err(OpenError::Locked { .. })));
+        lock.end();
+        let mut lock = take();
+        assert!(!lock.was_cut_off());
+        // What a kill leaves: the holder's text, and nobody who holds the lock.
+        lock.former = b"1\n".to_vec();
+        drop(lock);
+        drop(take());
+        let lock = take();
+        assert!(lock.was_cut_off(), "a holder that gave up changes nothing");
+        lock.end();
+        assert!(!take().was_cut_off());
         std::fs::remove_dir_all(&data).expect("removed");
     }
 

@@ -93,9 +93,12 @@ pub(crate) fn copy_forward(
         let key = record_key(entry.table, entry.key);
         let lives = {
             let txn = index.read()?;
-            match index.get(&txn, &key)? {
-                Some(encoded) => Record::decode(encoded)?.bodies.contains(&entry.body),
-                None => false,
+            let record = index.get(&txn, &key).and_then(|found| found.map(Record::decode).transpose());
+            match record {
+                Ok(record) => record.is_some_and(|record| record.bodies.contains(&entry.body)),
+                // Whoever reads the record hears of it; the others can still move.
+                Err(Fault::Corrupt(_)) => false,
+                Err(fault) => return Err(fault),
             }
         };
         if !lives {

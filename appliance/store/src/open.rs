@@ -19,6 +19,7 @@ use crate::body::{
 use crate::clock::StepWatch;
 use crate::companion::{Companions, FileThread, lock, start_fold_thread};
 use crate::config::StoreConfig;
+use crate::disk::sync_file_system;
 use crate::fault::Fault;
 use crate::fold::Folder;
 use crate::format::{DataLock, Format, OpenError};
@@ -29,7 +30,7 @@ use crate::message::Message;
 use crate::overlay::{OverlayWriter, overlay};
 use crate::owner::{Owner, OwnerStart, TICK_INTERVAL};
 use crate::placement::Placement;
-use crate::reclaim::ReclaimState;
+use crate::reclaim::{Forwarded, ReclaimState};
 use crate::recovery::{Recovery, Refused, Undecided, decide, find_prepared, recover_shards};
 use crate::shared::{ShardShared, Shared, TableKinds};
 use crate::store::{Core, CoreLogReader, Store};
@@ -399,6 +400,12 @@ fn sync_ancestors(config: &StoreConfig) -> Result<(), Fault> {
         let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
         match config.disk.sync_dir(ancestor) {
             Ok(()) => {}
+            // A directory that may be entered but not read cannot be opened for it: then all that its file system has to write is
+            // written.
+            Err(error) if distance == 0 && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                sync_file_system(&config.data)
+                    .map_err(|error| Fault::io("syncfs", &config.data, 0, &error))?;
+            }
             Err(error) if distance == 0 => return Err(Fault::io("fsync", ancestor, 0, &error)),
             Err(_) => break,
         }
@@ -448,7 +455,7 @@ fn start_companions(
         reclaim: Arc::new(Mutex::new(ReclaimState {
             reclaimer,
             emptied: Vec::new(),
-            forwarded: std::collections::BTreeMap::new(),
+            forwarded: Forwarded::default(),
             first_packed,
             gone,
             folded_large_bytes: 0,

@@ -22,18 +22,17 @@ use crate::types::{Extent, ExtentId, ShardId};
 /// Dead extents given back after one fold at most, so that one round stays short.
 const DEAD_COUNT_MAX: usize = 10_000;
 
-/// Body bytes that are copied forward after each fold, also where nothing died.
-const FORWARD_BYTES_MIN: u64 = 8 << 20;
-/// Packed segments that are read for that after one fold, so that one round stays short.
-const FORWARD_COUNT_MAX: usize = 32;
+/// Of each kind of packed segments: body bytes that are copied forward after one fold, about, and segments that are read for it, so
+/// that copying never takes over the shard and one round stays short.
+const FORWARD_BYTES_MAX: u64 = 16 << 20;
+const FORWARD_COUNT_MAX: usize = 8;
 
 /// The reclaiming state of one shard; lives on its space thread.
 pub(crate) struct ReclaimState {
     pub(crate) reclaimer: Reclaimer,
     /// Packed segments that were empty while somebody still read them.
     pub(crate) emptied: Vec<u64>,
-    /// Sparse packed segments that were copied forward, with what lived in them then.
-    pub(crate) forwarded: BTreeMap<u64, u64>,
+    pub(crate) forwarded: Forwarded,
     /// The first packed segment of this run.
     pub(crate) first_packed: u64,
     /// Packed segments whose files are gone; the next fold takes them out of the books.
@@ -130,29 +129,27 @@ impl ReclaimState {
         self.emptied.sort_unstable();
         self.emptied.dedup();
         self.remove_packed(shared, shard)?;
-        self.forward(shared, shard, report.sparse_packed, report.died_small_bytes)
+        self.forward(shared, shard, &report.sparse_packed);
+        Ok(())
     }
 
-    /// Copies forward what lives in sparse segments, as much as the fold has found dead: a copied byte gives at least another one back,
-    /// so what is dead in them stays bounded however much dies.
-    fn forward(
-        &mut self,
-        shared: &Arc<Shared>,
-        shard: ShardId,
-        mut sparse: Vec<Sparse>,
-        died_bytes: u64,
-    ) -> Result<(), Fault> {
-        in_order(&mut sparse, &self.forwarded);
-        self.forwarded.retain(|segment, _| sparse.iter().any(|one| one.segment == *segment));
-        let mut left = died_bytes.max(FORWARD_BYTES_MIN);
-        for one in sparse.iter().take(FORWARD_COUNT_MAX) {
-            if left == 0 {
-                break;
+    /// Copies forward what lives in sparse segments. One that cannot be read is no reason to leave the others alone.
+    fn forward(&mut self, shared: &Arc<Shared>, shard: ShardId, sparse: &[Sparse]) {
+        self.forwarded.begin(sparse);
+        for is_passing in [true, false] {
+            let mut left = FORWARD_BYTES_MAX;
+            for one in self.forwarded.due(sparse, is_passing).into_iter().take(FORWARD_COUNT_MAX) {
+                if left == 0 || shared.is_closing() {
+                    break;
+                }
+                let copied_bytes = copy_forward(shared, shard, one.segment, left).unwrap_or_else(|fault| {
+                    crate::report(&format!("{shard}: copying forward: {fault}"));
+                    0
+                });
+                left = left.saturating_sub(copied_bytes);
+                self.forwarded.note(one, copied_bytes);
             }
-            left = left.saturating_sub(copy_forward(shared, shard, one.segment, left)?);
-            self.forwarded.insert(one.segment, one.live_bytes);
         }
-        Ok(())
     }
 
     /// A segment without live bytes is not named by the index, and by no overlay either: what an operation could keep of
@@ -172,11 +169,48 @@ impl ReclaimState {
     }
 }
 
-/// Those in which least lives first, since they give back most for what is copied. What was copied and has as much left comes last:
-/// its records moved to other keys, or the copies were not folded yet.
-fn in_order(sparse: &mut [Sparse], forwarded: &BTreeMap<u64, u64>) {
-    let is_vain = |one: &Sparse| forwarded.get(&one.segment) == Some(&one.live_bytes);
-    sparse.sort_by_key(|one| (is_vain(one), one.live_bytes, one.segment));
+/// Sparse packed segments that were copied forward.
+#[derive(Default)]
+pub(crate) struct Forwarded(BTreeMap<u64, Copied>);
+
+/// What came of the last time.
+struct Copied {
+    live_bytes: u64,
+    copied_bytes: u64,
+    /// Folds that have ended since.
+    folds: u32,
+}
+
+/// The copies of a round are in the next fold, or, where that was under way already, in the one after it.
+const FOLDS_AWAITED: u32 = 2;
+
+impl Forwarded {
+    /// A fold has ended that found these; what is no longer sparse, or no longer there, is forgotten.
+    fn begin(&mut self, sparse: &[Sparse]) {
+        let found: BTreeSet<u64> = sparse.iter().map(|one| one.segment).collect();
+        self.0.retain(|segment, copied| {
+            copied.folds = copied.folds.saturating_add(1);
+            found.contains(segment)
+        });
+    }
+
+    /// Those of a kind that are worth reading, the ones in which least lives first: they give back most for what is copied.
+    fn due(&self, sparse: &[Sparse], is_passing: bool) -> Vec<Sparse> {
+        let is_due = |one: &&Sparse| match self.0.get(&one.segment) {
+            None => true,
+            // Nothing in it could move, as where a record has gone to another key with its body, or it could not be read.
+            Some(Copied { copied_bytes: 0, live_bytes, .. }) => one.live_bytes <= live_bytes / 2,
+            Some(copied) => copied.folds >= FOLDS_AWAITED,
+        };
+        let mut due: Vec<Sparse> =
+            sparse.iter().filter(|one| one.is_passing == is_passing).filter(is_due).copied().collect();
+        due.sort_by_key(|one| (one.live_bytes, one.segment));
+        due
+    }
+
+    fn note(&mut self, one: Sparse, copied_bytes: u64) {
+        self.0.insert(one.segment, Copied { live_bytes: one.live_bytes, copied_bytes, folds: 0 });
+    }
 }
 
 fn read_dead(shared: &Shared, shard: ShardId) -> Result<Vec<Extent>, Fault> {
@@ -203,11 +237,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_emptiest_go_first_and_what_was_copied_in_vain_last() {
-        let one = |segment, live_bytes| Sparse { segment, live_bytes };
-        let mut sparse = vec![one(1, 10), one(2, 5), one(3, 7), one(4, 7)];
-        in_order(&mut sparse, &BTreeMap::from([(2, 5), (3, 8)]));
-        let segments: Vec<u64> = sparse.iter().map(|one| one.segment).collect();
-        assert_eq!(segments, [3, 4, 1, 2], "2 has not changed since it was copied, 3 has");
+    fn the_emptiest_go_first_and_none_before_its_copies_are_folded() {
+        let one = |segment, live_bytes| Sparse { segment, live_bytes, is_passing: true };
+        let mut forwarded = Forwarded::default();
+        let mut due = |sparse: &[Sparse], copied: &[(usize, u64)]| {
+            forwarded.begin(sparse);
+            let due: Vec<u64> = forwarded.due(sparse, true).iter().map(|one| one.segment).collect();
+            copied.iter().for_each(|(place, bytes)| forwarded.note(sparse[*place], *bytes));
+            due
+        };
+        let ordinary = Sparse { is_passing: false, ..one(9, 1) };
+        let first = [one(1, 10), one(2, 5), one(3, 7), ordinary];
+        assert_eq!(due(&first, &[(1, 4), (2, 0)]), [2, 3, 1], "of this kind, the emptiest first");
+        // A death in the second one changes nothing: its copies are under way.
+        assert_eq!(due(&[one(1, 10), one(2, 4), one(3, 7)], &[]), [1]);
+        assert_eq!(due(&[one(1, 10), one(2, 1), one(3, 7)], &[]), [2, 1], "a byte of it is left");
+        assert_eq!(due(&[one(3, 4)], &[]), [] as [u64; 0], "nothing could move, and about as much is left");
+        assert_eq!(due(&[one(3, 3)], &[]), [3]);
+        due(&[], &[]);
+        assert_eq!(due(&[one(2, 5)], &[]), [2], "forgotten once it was not sparse");
     }
 }

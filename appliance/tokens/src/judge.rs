@@ -230,7 +230,15 @@ impl Tokens {
 
     /// Says who sent a request.
     pub fn judge(&self, cx: &Context<'_>, request: &Request) -> Result<Principal, Denied> {
-        let judged = self.look(cx, request);
+        self.counted(self.look(cx, request))
+    }
+
+    /// Says whose token a head shows. None: it shows no credential at all.
+    pub fn judge_token(&self, cx: &Context<'_>, head: &RequestHead) -> Option<Result<Principal, Denied>> {
+        Some(self.counted(self.by_token(cx, head)?))
+    }
+
+    fn counted(&self, judged: Result<Principal, Denied>) -> Result<Principal, Denied> {
         if let Err(denied) = &judged {
             let place = match denied {
                 Denied::NoToken => 0,
@@ -254,14 +262,18 @@ impl Tokens {
             Caller::Account(_) => return Err(Denied::WrongToken),
             Caller::Anonymous => {}
         }
-        let head = &request.head;
-        match credential(head) {
-            Credential::None => self.without_credential(),
+        self.by_token(cx, &request.head).unwrap_or_else(|| self.without_credential())
+    }
+
+    fn by_token(&self, cx: &Context<'_>, head: &RequestHead) -> Option<Result<Principal, Denied>> {
+        let judged = match credential(head) {
+            Credential::None => return None,
             // Whether right or wrong: it was read on the way, and saying which would help who reads.
             Credential::Token(_) | Credential::Malformed if self.is_exposed(head) => Err(Denied::Plaintext),
             Credential::Malformed => Err(Denied::WrongToken),
             Credential::Token(text) => self.with_token(cx, &text, head.peer.ip()),
-        }
+        };
+        Some(judged)
     }
 
     fn without_credential(&self) -> Result<Principal, Denied> {

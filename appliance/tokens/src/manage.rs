@@ -9,7 +9,7 @@ use store::{Direction, Fault, Operation, Outcome, TableId, Timestamp, Tx};
 
 use crate::judge::{Tokens, stored};
 use crate::record::{Former, TOKENS, TokenRecord};
-use crate::scope::Scopes;
+use crate::scope::{Scope, Scopes};
 use crate::text::{Fingerprint, NewToken, TokenId};
 
 /// Tokens of one appliance.
@@ -60,7 +60,12 @@ impl Wanted {
             ));
         }
         if self.scopes.is_empty() {
-            return invalid("scopes must name at least one of cache:read, cache:write, cache:admin".into());
+            return invalid(
+                "scopes must name at least one of cache:read, cache:write, cache:admin, metrics:read".into(),
+            );
+        }
+        if self.scopes.has(Scope::MetricsRead) && !self.namespaces.is_empty() {
+            return invalid("metrics:read is for the whole appliance and takes no namespaces".into());
         }
         if self.namespaces.len() > NAMESPACES_MAX {
             return invalid(format!("namespaces must be at most {NAMESPACES_MAX}"));

@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// A right.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scope {
     /// Look up and fetch.
     CacheRead,
@@ -12,11 +12,13 @@ pub enum Scope {
     CacheWrite,
     /// Collect garbage, pin, block, and all that `CacheWrite` allows.
     CacheAdmin,
+    /// See the figures and the reasons below `/-/`.
+    MetricsRead,
 }
 
 impl Scope {
-    /// Every one, the least first.
-    pub const ALL: [Scope; 3] = [Scope::CacheRead, Scope::CacheWrite, Scope::CacheAdmin];
+    /// Every one, those of the cache first, the least of them before the others.
+    pub const ALL: [Scope; 4] = [Scope::CacheRead, Scope::CacheWrite, Scope::CacheAdmin, Scope::MetricsRead];
 
     /// Its name on the command line and in JSON.
     #[must_use]
@@ -25,6 +27,7 @@ impl Scope {
             Scope::CacheRead => "cache:read",
             Scope::CacheWrite => "cache:write",
             Scope::CacheAdmin => "cache:admin",
+            Scope::MetricsRead => "metrics:read",
         }
     }
 
@@ -37,9 +40,10 @@ impl Scope {
     /// The right and all that it contains, as stored.
     const fn bits(self) -> u8 {
         match self {
-            Scope::CacheRead => 0b001,
-            Scope::CacheWrite => 0b011,
-            Scope::CacheAdmin => 0b111,
+            Scope::CacheRead => 0b0001,
+            Scope::CacheWrite => 0b0011,
+            Scope::CacheAdmin => 0b0111,
+            Scope::MetricsRead => 0b1000,
         }
     }
 }
@@ -91,7 +95,16 @@ impl Scopes {
     /// The names, each right that another one contains left out.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {
-        Scope::ALL.into_iter().rev().find(|scope| self.has(*scope)).map(Scope::name).into_iter().collect()
+        let is_contained = |scope: &Scope| {
+            let contains =
+                |other: Scope| other != *scope && self.has(other) && Scopes::NONE.with(other).has(*scope);
+            Scope::ALL.into_iter().any(contains)
+        };
+        Scope::ALL
+            .into_iter()
+            .filter(|scope| self.has(*scope) && !is_contained(scope))
+            .map(Scope::name)
+            .collect()
     }
 }
 
@@ -110,10 +123,13 @@ mod tests {
         let write = Scopes::NONE.with(Scope::CacheWrite);
         assert!(write.has(Scope::CacheRead) && write.has(Scope::CacheWrite) && !write.has(Scope::CacheAdmin));
         let admin = Scopes::NONE.with(Scope::CacheAdmin);
-        assert!(Scope::ALL.into_iter().all(|scope| admin.has(scope)));
+        assert!(
+            admin.has(Scope::CacheRead) && admin.has(Scope::CacheWrite) && !admin.has(Scope::MetricsRead)
+        );
         let read = Scopes::NONE.with(Scope::CacheRead);
         assert!(read.has(Scope::CacheRead) && !read.has(Scope::CacheWrite));
         assert!(!Scopes::NONE.has(Scope::CacheRead));
+        assert!(!Scopes::NONE.with(Scope::MetricsRead).has(Scope::CacheRead));
     }
 
     #[test]
@@ -125,7 +141,12 @@ mod tests {
             assert_eq!(scopes.to_string(), scope.name());
         }
         assert_eq!(Scope::parse("cache:everything"), None);
+        let both = Scopes::NONE.with(Scope::CacheWrite).with(Scope::MetricsRead);
+        assert_eq!(
+            (both.to_string().as_str(), Scopes::from_byte(both.to_byte())),
+            ("cache:write,metrics:read", Some(both))
+        );
         // Write without read, and a bit of no right.
-        assert_eq!((Scopes::from_byte(0b010), Scopes::from_byte(0b1001)), (None, None));
+        assert_eq!((Scopes::from_byte(0b010), Scopes::from_byte(0b1_0001)), (None, None));
     }
 }

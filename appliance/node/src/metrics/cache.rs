@@ -123,6 +123,12 @@ fn plain(figures: &Figures) -> Vec<(&'static str, &'static str, &'static str, f6
             "gauge",
             figures.scrub.permille as f64 / 1e3,
         ),
+        (
+            "zerocloud_cache_scrub_round_began_timestamp_seconds",
+            "When it began, in seconds since 1970; 0 before it has. What was stored then is read once it ends.",
+            "gauge",
+            figures.scrub.began_ms as f64 / 1e3,
+        ),
         counter(
             "zerocloud_cache_scrub_blobs_total",
             "Blobs that were read and compared with their digest without anybody asking.",

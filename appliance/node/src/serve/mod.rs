@@ -29,6 +29,7 @@ use crate::exit::Failure;
 use crate::log::Log;
 use crate::services::Shared;
 use crate::status::{Phase, Status};
+use crate::surroundings;
 use worker::{Command, Worker, WorkerStart};
 
 /// What the main thread hears.
@@ -105,6 +106,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let tls = config.tls.as_ref().map(start::read_tls).transpose()?;
     if args.check {
         start::check_accounts(&config)?;
+        for warning in start::warn_of_settings(&config) {
+            eprintln!("zerocloud: {warning}");
+        }
         return Ok(());
     }
     let acceptor = tls.as_ref().map(start::acceptor).transpose()?;
@@ -112,30 +116,35 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     start::die_on_panic(&log);
     let store_log = log.clone();
     store::report_to(move |text| store_log.warn(text, &[]));
-    let mut warnings = start::warn_of_variables();
+    let mut warnings = Vec::new();
     let inherited = manager::inherited(&mut warnings)?;
     let lent_addresses: Vec<SocketAddr> = inherited.iter().map(|one| one.address).collect();
     config.inherit(&lent_addresses);
     let config = Arc::new(config);
-    for name in crate::services::without_effect(&config) {
-        warnings.push(format!("{name} is set, but nothing in this version acts on it"));
-    }
+    warnings.extend(start::warn_of_settings(&config));
     let descriptors = crate::machine::raise_descriptor_limit();
-    let _lock = start::claim(&config, &mut warnings)?;
+    let lock = start::claim(&config, &mut warnings)?;
     let cores = start::cores(&config)?;
     let bound = listen::open(&config.listen, inherited, cores.len())?;
     let (backend, reactor) = start::backend(&config, &mut warnings)?;
-    start::warn_of_exposure(&config, &mut warnings);
     for warning in &warnings {
         log.warn(warning, &[]);
     }
     let status = Status::new(cores.len(), backend, warnings);
+    status.surroundings.set_certificate_end(tls.as_ref().and_then(start::certificate_end));
+    if lock.was_cut_off() {
+        status.surroundings.set_was_cut_off();
+        log.warn("the run before did not end by itself: killed, by the watchdog too, or without power", &[]);
+    }
     let shared = Shared::new(&config, disk_bytes(&config));
     let (sender, events) = channel();
     let failed = |error| Failure::storage(format!("cannot watch signals: {error}"));
     signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone()).map_err(failed)?;
     manager::keep_informed(status.clone(), log.clone()).map_err(|error| {
         Failure::storage(format!("cannot start the thread that tells the service manager: {error}"))
+    })?;
+    surroundings::watch(status.clone(), config.data.clone()).map_err(|error| {
+        Failure::storage(format!("cannot start the thread that looks at the disk: {error}"))
     })?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|one| one.address).collect();
     let shutdown = Shutdown::new();
@@ -176,7 +185,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         lent_addresses,
         descriptors,
     };
-    node.serve(over)
+    node.serve(over)?;
+    lock.end();
+    Ok(())
 }
 
 /// The process between its start and its end.
@@ -360,10 +371,13 @@ impl Node<'_> {
         if !restart.is_empty() {
             self.log.warn("these settings change with a restart only", &[("keys", &restart.join(", "))]);
         }
-        if let (Some(acceptor), Some(tls)) = (&self.acceptor, &tls)
-            && let Err(error) = acceptor.reload(tls)
-        {
-            self.log.error("certificate not reloaded, the former one stays", &[("cause", &error)]);
+        if let (Some(acceptor), Some(tls)) = (&self.acceptor, &tls) {
+            match acceptor.reload(tls) {
+                Ok(()) => self.status.surroundings.set_certificate_end(start::certificate_end(tls)),
+                Err(error) => {
+                    self.log.error("certificate not reloaded, the former one stays", &[("cause", &error)]);
+                }
+            }
         }
         if let Some(root) = root
             && let Err(failure) = self.accounts(&Arc::new(config.clone()), &root)

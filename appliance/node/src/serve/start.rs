@@ -44,6 +44,11 @@ const MEMLOCK_WANTED_BYTES: u64 = 16 << 20;
 /// Descriptors that stay for files, whatever the number of connections.
 const FILE_DESCRIPTORS_KEPT: u64 = 2_048;
 
+/// When the certificate expires, in seconds since 1970.
+pub fn certificate_end(settings: &TlsSettings) -> Option<i64> {
+    crate::certificate_end::of_first(&settings.certificates_pem)
+}
+
 /// Reads certificate and key. Errors: unreadable, or a key that others may read.
 pub fn read_tls(files: &TlsFiles) -> Result<TlsSettings, Failure> {
     let read = |path: &std::path::Path| {
@@ -86,13 +91,33 @@ pub fn die_on_panic(log: &Log) {
 }
 
 /// Names variables with our prefix that mean nothing.
-pub fn warn_of_variables() -> Vec<String> {
+fn warn_of_variables() -> Vec<String> {
     let names = std::env::vars_os().map(|(name, _)| name);
     let describe = |(name, near): (String, Option<String>)| match near {
         Some(near) => format!("environment variable {name} means nothing; did you mean {near}?"),
         None => format!("environment variable {name} means nothing"),
     };
-    config::unknown_variables(names).into_iter().map(describe).collect()
+    let mut warnings: Vec<String> = config::unknown_variables(names).into_iter().map(describe).collect();
+    if let Some(driver) =
+        std::env::var_os(STORAGE_DRIVER).filter(|driver| !driver.is_empty() && driver != "local")
+    {
+        let driver = driver.to_string_lossy();
+        warnings.push(format!("{STORAGE_DRIVER}={driver:?}: what is stored lies on local disks, this version has no other driver"));
+    }
+    warnings
+}
+
+/// What the image of others chooses its storage by.
+const STORAGE_DRIVER: &str = "STORAGE_DRIVER";
+
+/// What a configuration that is in order still wants said.
+pub fn warn_of_settings(config: &Config) -> Vec<String> {
+    let mut warnings = warn_of_variables();
+    for name in crate::services::without_effect(config) {
+        warnings.push(format!("{name} is set, but nothing in this version acts on it"));
+    }
+    warn_of_exposure(config, &mut warnings);
+    warnings
 }
 
 /// Makes the data directory if it is not there, judges its file system, and takes its lock.
@@ -195,7 +220,7 @@ fn warn_of_memlock(warnings: &mut Vec<String>) {
 }
 
 /// Says when data can be read on the wire.
-pub fn warn_of_exposure(config: &Config, warnings: &mut Vec<String>) {
+fn warn_of_exposure(config: &Config, warnings: &mut Vec<String>) {
     if config.beyond_loopback() && config.tls.is_none() {
         warnings.push(
             "listening beyond loopback without TLS: requests are signed, but everybody on the way can read them; set tls_cert and tls_key"

@@ -81,6 +81,8 @@ pub(crate) struct Shown {
     rounds: AtomicU64,
     /// How far the round is, in thousandths.
     permille: AtomicU64,
+    /// When the round began; 0 before the walk was looked at.
+    began_ms: AtomicU64,
 }
 
 /// The numbers of the scrubber.
@@ -90,6 +92,8 @@ pub struct ScrubFigures {
     pub rounds: u64,
     /// How far the round under way is, in thousandths, on the shard that is least far.
     pub permille: u64,
+    /// When the round under way began, on the shard where that is longest ago; 0 before any.
+    pub began_ms: u64,
     /// Blobs that were read to their end, since the start.
     pub blobs: u64,
     /// Bytes of blobs that were read, since the start.
@@ -105,9 +109,11 @@ pub(crate) fn figures(shared: &Shared) -> ScrubFigures {
     let shown = || shared.loaded().into_iter().flat_map(|loaded| loaded.shards()).map(|shard| &shard.scrub);
     let least = shown().map(|shown| (load(&shown.rounds), load(&shown.permille))).min();
     let (rounds, permille) = least.unwrap_or_default();
+    let began_ms = shown().map(|shown| load(&shown.began_ms)).filter(|began_ms| *began_ms > 0).min();
     ScrubFigures {
         rounds,
         permille,
+        began_ms: began_ms.unwrap_or_default(),
         blobs: load(&done.blobs),
         bytes: load(&done.bytes),
         corrupt: load(&done.corrupt),
@@ -226,6 +232,7 @@ impl Shown {
     fn show(&self, place: &Place) {
         self.rounds.store(place.rounds, Ordering::Relaxed);
         self.permille.store(place.cursor.permille(), Ordering::Relaxed);
+        self.began_ms.store(place.began_ms, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages that were dropped because nobody took them, counted by the place that they were meant for.
-//! Invariant: the number of names is bounded; what comes beyond is counted under one name.
+//! Invariant: the number of names is bounded; what comes beyond is counted under one name. Of a URL only the host is a name: its path
+//! may be a secret between the subscriber and whoever calls it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ const OTHERS: &str = "others";
 impl Failures {
     /// Counts a message that was meant for `endpoint`.
     pub fn dropped(&self, endpoint: &str) {
+        let endpoint = name_of(endpoint);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = counts.contains_key(endpoint) || counts.len() < NAME_COUNT_MAX;
         let name = if is_known { endpoint } else { OTHERS };
@@ -43,9 +45,28 @@ impl Failures {
     }
 }
 
+/// An ARN as it is, a URL without what a subscriber tells nobody else.
+fn name_of(endpoint: &str) -> &str {
+    let Some((_, rest)) = endpoint.split_once("://") else { return endpoint };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_holds_nothing_that_a_subscriber_tells_nobody_else() {
+        for (endpoint, name) in [
+            ("arn:aws:sqs:us-east-1:000000000000:gone", "arn:aws:sqs:us-east-1:000000000000:gone"),
+            ("https://hooks.example.com/services/T0/B0/secret", "hooks.example.com"),
+            ("http://user:secret@10.0.0.1:9000?token=secret", "10.0.0.1:9000"),
+            ("https://example.com#a@b", "example.com"),
+        ] {
+            assert_eq!(name_of(endpoint), name, "{endpoint}");
+        }
+    }
 
     #[test]
     fn names_are_bounded_and_nothing_goes_uncounted() {

@@ -18,6 +18,7 @@ pub mod sim;
 mod syscall;
 
 pub use real::RealDisk;
+pub(crate) use syscall::sync_file_system;
 
 /// Asks the system to begin to read the first bytes of a file that will be walked. It may say no, or do nothing.
 pub(crate) fn read_ahead(file: &std::fs::File, length: u64) {

@@ -50,6 +50,15 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Writes what the file system of `path` has not written yet.
+pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    retry(|| {
+        // SAFETY: syncfs demands an open descriptor, which `file` owns for longer than the call; it touches no memory.
+        unsafe { libc::syncfs(file.as_raw_fd()) }
+    })
+}
+
 /// Asks the system to begin to read the first bytes of a file.
 pub(super) fn read_ahead(file: &File, length: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;

@@ -140,11 +140,12 @@ fn storage(call: &Call, figures: &Figures, is_of_all: bool) -> Map<String, Value
         put("pinned_bytes", json!(figures.pinned_bytes));
         put("oldest_access", oldest(call, figures));
         put("corrupt", json!(figures.corrupt));
-        let ScrubFigures { rounds, permille, blobs, bytes, corrupt } = figures.scrub;
+        let ScrubFigures { rounds, permille, began_ms, blobs, bytes, corrupt } = figures.scrub;
         put(
             "scrub",
             json!({
                 "rounds": rounds,
+                "round_began": (began_ms > 0).then(|| time(began_ms)),
                 "round_progress": permille as f64 / 1e3,
                 "blobs": blobs,
                 "bytes": bytes,
