@@ -1,7 +1,7 @@
 """Alert rules and dashboard against the metrics of a running appliance.
 
 Shown: every metric exists, with each label that is matched, grouped by or written into a text; promtool takes every expression; each
-rule fires and keeps quiet as alerts.test.yml says; the dashboard needs nothing from outside.
+rule fires and keeps quiet as alerts*.test.yml say; the dashboard needs nothing from outside.
 """
 
 import json
@@ -88,19 +88,20 @@ def rules(tree: Path, node: Node, promtool: Path) -> list[str]:
 
 def _tried(read: list[dict], promtool: Path) -> list[str]:
     """The rules over made-up series, without their texts: those would have to stand here once more."""
-    cases = (HERE / "alerts.test.yml").read_text()
+    cases = {path.name: path.read_text() for path in sorted(HERE.glob("alerts*.test.yml"))}
     bare = [{key: value for key, value in rule.items() if key != "annotations"} for rule in read]
     with tempfile.TemporaryDirectory(prefix="zerocloud-rules-") as scratch:
         place = Path(scratch)
         (place / "zerocloud.rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": bare}]}))
-        (place / "alerts.test.yml").write_text(cases)
-        problems = _promtool(promtool, "test", "rules", str(place / "alerts.test.yml"))
+        for name, text in cases.items():
+            (place / name).write_text(text)
+        problems = _promtool(promtool, "test", "rules", *(str(place / name) for name in cases))
     moments: dict[str, set[bool]] = {}
-    for test in yaml.safe_load(cases)["tests"]:
+    for test in (test for text in cases.values() for test in yaml.safe_load(text)["tests"]):
         for case in test["alert_rule_test"]:
             moments.setdefault(case["alertname"], set()).add(bool(case["exp_alerts"]))
     missing = [rule["alert"] for rule in read if moments.get(rule["alert"]) != {True, False}]
-    return problems + [f"{name}: alerts.test.yml does not show that it fires and that it keeps quiet" for name in missing]
+    return problems + [f"{name}: alerts*.test.yml do not show that it fires and that it keeps quiet" for name in missing]
 
 
 def dashboard(tree: Path, node: Node, promtool: Path) -> list[str]:
