@@ -89,7 +89,7 @@ fn a_blob_that_more_namespaces_have_than_one_operation_takes_is_taken_from_all()
         assert!(block(&world, Digest::of(b"bytes"), "").await);
         assert_eq!((counts(&world), world.usage(None)), ([0, 0, 0, 0, 0, 1], [0, 0]));
         let evicted = world.cas.figures(world.clock.now()).evicted[cas::Reason::Admin as usize];
-        assert_eq!(evicted, [501, 5 + 512]);
+        assert_eq!(evicted, [501, 5 + 768]);
     });
 }
 

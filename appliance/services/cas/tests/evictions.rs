@@ -18,7 +18,7 @@ use store::{Fault, ManualClock, Operation, Outcome, TableId, Tx};
 
 /// Bytes of the blobs here, and what they take.
 const LENGTH: usize = 2_000;
-const STORED: u64 = LENGTH as u64 + 512;
+const STORED: u64 = LENGTH as u64 + 768;
 
 fn bytes(number: u32) -> Vec<u8> {
     number.to_be_bytes().repeat(LENGTH / 4)
@@ -216,7 +216,7 @@ fn a_namespace_over_its_quota_gives_its_own_oldest() {
         }
         assert!(has(&world, "other", 1_000).await);
         assert!(has(&world, "bytes", 59).await);
-        let refused = world.put(ns("bytes"), &vec![1; 21 * LENGTH + 21 * 512]).await;
+        let refused = world.put(ns("bytes"), &vec![1; 21 * LENGTH + 21 * 768]).await;
         assert!(matches!(refused, Err(PutError::QuotaFull)), "{refused:?}");
     });
 }

@@ -13,7 +13,7 @@ use driver::{Wire, World, ns, upload, with_world};
 /// Of the blobs that are there before.
 const LENGTH: usize = 32_000;
 const COUNT: u32 = 250;
-const STORED: u64 = LENGTH as u64 + 512;
+const STORED: u64 = LENGTH as u64 + 768;
 const MAX_BYTES: u64 = COUNT as u64 * STORED;
 
 fn old(number: u32) -> Vec<u8> {

@@ -85,7 +85,7 @@ fn a_key_record_that_lost_a_blob_is_a_miss_and_gone() {
         assert_eq!(world.count(KEYS), 1);
         assert!(world.key_get(&name(b"k")).await.is_none());
         assert_eq!(world.count(KEYS), 0, "it is dropped");
-        assert_eq!(world.usage(Some(&ns("ci"))), [1, 4 + 512], "one blob is left");
+        assert_eq!(world.usage(Some(&ns("ci"))), [1, 4 + 768], "one blob is left");
         assert_eq!(world.count(ACCESS), 1);
         // What is brought again makes a new record a hit.
         let references = vec![blob(&world, b"lost").await];

@@ -103,7 +103,7 @@ fn records(world: &World, table: TableId) -> Vec<(Vec<u8>, u64)> {
 /// What a blob of this length takes, by the rules of the store's documentation.
 fn blob_bytes(length: u64) -> u64 {
     let body = if length <= 32_768 { length } else { length.div_ceil(4_096) * 4_096 + 4_096 };
-    body + 512
+    body + 768
 }
 
 /// Looks at everything while nothing runs: what is there is what was promised, and totals are exact.
@@ -132,7 +132,7 @@ fn audit(world: &World, blobs: &Blobs, run: &mut Run) {
     let keys = records(world, KEYS);
     for (key, length) in &keys {
         let end = key.iter().position(|byte| *byte == 0).expect("a separator");
-        let bytes = key.len() as u64 + length + 512;
+        let bytes = key.len() as u64 + length + 768;
         let totals = of_namespaces.entry(key[..end].to_vec()).or_default();
         *totals = [totals[0] + 1, totals[1] + bytes];
         all = [all[0] + 1, all[1] + bytes];

@@ -160,7 +160,7 @@ fn no_more_is_read_in_a_second_than_is_set() {
             assert!(seconds < 100, "{:?} after {seconds} seconds", figures(&world));
             pass(&world, 1).await;
         }
-        let whole = 100 * (2_000 + 512);
+        let whole = 100 * (2_000 + 768);
         // A turn is paid for by the seconds behind it.
         assert!(
             seconds >= (whole - first) / PER_SECOND - 2,

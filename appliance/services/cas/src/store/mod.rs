@@ -73,9 +73,10 @@ pub fn segment_bytes(max_bytes: u64, shard_count: u16) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX).clamp(256 << 10, 64 << 20)
 }
 
-/// What the records of a blob or a key record take beside its bytes. Measured: 256,168 blobs of 1 KiB take 89 bytes each in packed
-/// segments and 380 in the pages of the index, and the log is recycled.
-pub const RECORD_STORED_BYTES: u64 = 512;
+/// What the records of a blob or a key record take beside its bytes. Measured: 89 bytes each in packed segments, and in the pages of
+/// the index 380 where 256,168 blobs were only added, 680 where 935,000 came and went, of which a part waits for the next fold. The log
+/// is recycled.
+pub const RECORD_STORED_BYTES: u64 = 768;
 /// Room of a large body is taken in blocks, and a block for its head.
 const BLOCK_BYTES: u64 = 4_096;
 /// Larger bodies lie in blocks of their own.
@@ -206,11 +207,11 @@ mod tests {
 
     #[test]
     fn a_blob_is_counted_by_the_room_that_it_takes() {
-        assert_eq!(stored_bytes(0), 512);
-        assert_eq!(stored_bytes(4_096), 4_096 + 512);
-        assert_eq!(stored_bytes(32_768), 32_768 + 512);
-        assert_eq!(stored_bytes(32_769), 9 * 4_096 + 4_096 + 512);
-        assert_eq!(stored_bytes(64 << 20), (64 << 20) + 2 * 4_096 + 512);
+        assert_eq!(stored_bytes(0), 768);
+        assert_eq!(stored_bytes(4_096), 4_096 + 768);
+        assert_eq!(stored_bytes(32_768), 32_768 + 768);
+        assert_eq!(stored_bytes(32_769), 9 * 4_096 + 4_096 + 768);
+        assert_eq!(stored_bytes(64 << 20), (64 << 20) + 2 * 4_096 + 768);
         assert_eq!(stored_bytes(u64::MAX), u64::MAX);
     }
 
