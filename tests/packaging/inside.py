@@ -74,6 +74,12 @@ def ready() -> dict:
         return json.load(reply)
 
 
+def was_cut_off() -> bool:
+    """What it says of the run before."""
+    with urllib.request.urlopen(f"{URL}/-/metrics", timeout=SECONDS_MAX) as reply:
+        return re.search(r"(?m)^zerocloud_started_after_cut ([01])$", reply.read().decode())[1] == "1"
+
+
 def credentials() -> tuple[str, str]:
     profile = configparser.ConfigParser()
     profile.read(DATA / "credentials")
@@ -204,6 +210,7 @@ def a_stopped_process_is_restarted_by_the_watchdog() -> str:
     until_again(former)
     assert int(properties("NRestarts")[0]) > restarts
     assert "Watchdog timeout" in run("journalctl", "-o", "cat", "-u", SERVICE)
+    assert was_cut_off()
     first_object_is_there()
     return f"after {time.monotonic() - begun:.0f} s"
 
@@ -227,6 +234,7 @@ def a_wrong_configuration_is_not_tried_again() -> str:
     CONFIGURATION.write_text(text)
     run("systemctl", "restart", SERVICE)
     first_object_is_there()
+    assert not was_cut_off(), "the run before was stopped, and the start in between never ran"
     return ""
 
 
