@@ -22,6 +22,9 @@ set -euo pipefail
 RELEASE=debian-12-standard
 DATA=/var/lib/zerocloud
 CONFIGURATIONS=${PVE_CONFIGURATIONS:-/etc/pve}
+# Asked again and again, since just after a start nobody answers. "degraded" is good enough: some unit of the template fails in most containers.
+# shellcheck disable=SC2016 # The container's shell has these.
+BOOTED='for try in $(seq 300); do case $(systemctl is-system-running --wait) in running | degraded) exit 0 ;; esac; sleep 1; done; exit 1'
 
 id='' deb='' hostname=zerocloud templates=local storage=local-lvm root_gib=8 data_gib=100 cores=4 memory_mib=4096 bridge=vmbr0 dry_run=''
 
@@ -123,17 +126,16 @@ start() {
     else
         run pct start "$id"
     fi
-    # "degraded" is good enough: some unit of the template fails in most containers.
-    # shellcheck disable=SC2016 # The container's shell has these.
-    run timeout 300 pct exec "$id" -- sh -c 'state=$(systemctl is-system-running --wait); [ "$state" = running ] || [ "$state" = degraded ]'
+    run timeout 300 pct exec "$id" -- sh -c "$BOOTED"
 }
 
 package() {
     local wanted installed
     wanted=$(dpkg-deb -f "$deb" Version)
-    # shellcheck disable=SC2016 # A field of dpkg.
-    installed=$(pct exec "$id" -- dpkg-query -W -f '${Version}' zerocloud 2>/dev/null) || installed=''
-    if [ "$installed" = "$wanted" ]; then
+    # The status, too: of a package that was removed and not purged dpkg still knows the version.
+    # shellcheck disable=SC2016 # Fields of dpkg.
+    installed=$(pct exec "$id" -- dpkg-query -W -f '${db:Status-Status} ${Version}' zerocloud 2>/dev/null) || installed=''
+    if [ "$installed" = "installed $wanted" ]; then
         echo "zerocloud $wanted is installed"
         return
     fi

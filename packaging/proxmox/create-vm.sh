@@ -22,6 +22,8 @@
 set -euo pipefail
 
 DATA=/var/lib/zerocloud
+DATA_DISK=/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
+BLANK_BYTES=1048576
 
 id='' deb='' image='' ssh_keys='' name=zerocloud storage=local-lvm files=local root_gib=16 data_gib=100 cores=4 memory_mib=4096
 bridge=vmbr0 dry_run=''
@@ -85,22 +87,35 @@ options() {
     done
 }
 
-# What the first start does. The disk gets a file system only when it has none.
+# What the first start does. cloud-init begins anew with each instance, and a machine becomes another one by a new root disk, key or address:
+# whatever stands here meets disks that hold data. So cloud-init's own fs_setup is no choice: without a partition it formats what is there.
 first_start() {
     cat <<END
 #cloud-config
 package_update: true
 packages: [qemu-guest-agent]
-fs_setup:
-  - device: /dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
-    partition: none
-    filesystem: ext4
-    label: zerocloud
-    overwrite: false
+bootcmd:
+  # At every start, before anything is mounted. Only a blank disk is formatted: no signature anywhere on it (code 2), and nothing but zeros at
+  # its beginning, which is neither so of a file system with a damaged head nor of a disk that cannot be read.
+  - |
+    [ -e $DATA_DISK ] || udevadm settle
+    blkid -p $DATA_DISK
+    if [ \$? -eq 2 ] && cmp -s -n $BLANK_BYTES $DATA_DISK /dev/zero; then mkfs.ext4 -q -L zerocloud $DATA_DISK; fi
+write_files:
+  # Without its disk the machine starts, so that somebody can look, but not the appliance: it would begin anew on the root disk.
+  - path: /etc/systemd/system/zerocloud.service.d/data-disk.conf
+    content: &unit |
+      [Unit]
+      RequiresMountsFor=$DATA
+      AssertPathIsMountPoint=$DATA
+  - path: /etc/systemd/system/zerocloud.socket.d/data-disk.conf
+    content: *unit
 mounts:
-  - [LABEL=zerocloud, $DATA, ext4, "defaults,noatime", "0", "2"]
+  - [LABEL=zerocloud, $DATA, ext4, "defaults,noatime,nofail", "0", "2"]
 runcmd:
   - [systemctl, start, qemu-guest-agent]
+  - set -eu
+  - mountpoint -q $DATA || { echo "the data disk is not mounted at $DATA, so nothing is installed; see blkid -p $DATA_DISK" >&2; exit 1; }
   - [mkdir, -p, /run/zerocloud-cd]
   - [mount, -o, ro, LABEL=ZEROCLOUD, /run/zerocloud-cd]
   - [env, DEBIAN_FRONTEND=noninteractive, apt-get, -q, install, -y, /run/zerocloud-cd/zerocloud.deb]

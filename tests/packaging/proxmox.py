@@ -1,7 +1,8 @@
 """The Proxmox scripts against a host of make-believe: programs that record what they are asked and keep just enough state.
 
 Shown: a dry run asks and changes nothing; the arguments of a run are exactly those below; a second run changes nothing; a run that
-breaks off at any of its commands is finished by the next one; a guest of somebody else is not touched.
+breaks off at any of its commands is finished by the next one; a guest of somebody else is not touched; a container's boot is awaited
+also while nobody answers there. What a machine does at its first start is in first_start.py.
 """
 
 import os
@@ -9,9 +10,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import first_start
+
 TEMPLATE = "debian-12-standard_12.12-1_amd64.tar.zst"
 DATA = "/var/lib/zerocloud"
-BOOTED = 'state=$(systemctl is-system-running --wait); [ "$state" = running ] || [ "$state" = degraded ]'
+
+BOOTED = (
+    "for try in $(seq 300); do case $(systemctl is-system-running --wait) in running | degraded) exit 0 ;; esac; sleep 1; done; exit 1"
+)
+# What systemd says in turn, and whether the container is then taken for booted. Just after a start nobody answers.
+BOOTS = {"offline; unknown; starting; degraded": True, "running": True, "offline; maintenance": False}
+# The last answer stays.
+SAYS = '#!/bin/sh\nread -r state <"$ANSWERS"\n[ "$(wc -l <"$ANSWERS")" = 1 ] || sed -i 1d "$ANSWERS"\necho "$state"\n[ "$state" = running ]\n'
 
 # Every program is this one, by another name. State: files below STATE; a call that changes something is a line of `changes`.
 FAKE = r'''#!/bin/sh
@@ -44,11 +54,12 @@ case "$name $1" in
         ;;
     "pct exec")
         if [ "$4" = dpkg-query ]; then
-            [ -e "$STATE/installed" ] && printf %s "$(cat "$STATE/installed")"
+            [ -e "$STATE/installed" ] || exit 1
+            printf %s "$7" | sed "s/\${db:Status-Status}/$(cat "$STATE/status")/; s/\${Version}/$(cat "$STATE/installed")/"
             exit
         fi
         change "$@"
-        case "$*" in *install*) echo "$VERSION" >"$STATE/installed" ;; esac
+        case "$*" in *install*) echo "$VERSION" >"$STATE/installed"; echo installed >"$STATE/status" ;; esac
         ;;
     "pct push" | genisoimage*) change "$@" ;;
     "pveam download") change "$@"; : >"$STATE/template" ;;
@@ -139,6 +150,22 @@ def expected(host: Host, script: str) -> list[list[str]]:
     ]
 
 
+def boot_problems(asked: str) -> list[str]:
+    """What is wrong with how a container's boot is awaited, run here with a systemd of make-believe and without a pause."""
+    problems = []
+    for answers, has_booted in BOOTS.items():
+        with tempfile.TemporaryDirectory(prefix="zerocloud-boot-") as scratch:
+            for name, text in (("systemctl", SAYS), ("sleep", "#!/bin/sh\n")):
+                (Path(scratch) / name).write_text(text)
+                (Path(scratch) / name).chmod(0o755)
+            (Path(scratch) / "answers").write_text(answers.replace("; ", "\n") + "\n")
+            environment = os.environ | {"PATH": f"{scratch}:{os.environ['PATH']}", "ANSWERS": f"{scratch}/answers"}
+            code = subprocess.run(["sh", "-c", asked], capture_output=True, env=environment).returncode
+            if (code == 0) != has_booted:
+                problems.append(f"a container that says {answers!r} ends the waiting with {code}")
+    return problems
+
+
 # Once the guest runs, asking whether it has booted may be repeated: it changes nothing.
 ASKED_AGAIN = [["pct", "exec", "7", "--", "sh", "-c", BOOTED]]
 
@@ -173,14 +200,22 @@ def check(tree: Path) -> list[str]:
             complete = host.picture()
             if script == "create-ct.sh":
                 demand("lxc.prlimit.memlock: unlimited\n" in complete.get("pve/lxc/7.conf", ""), script, "sets no memory lock")
+                asked = [change[-1] for change in done if change[:2] == ["pct", "exec"] and "is-system-running" in change[-1]]
+                problems += [f"proxmox/{script}: {one}" for one in boot_problems(asked[0] if asked else "")]
             else:
-                demand(host.state.joinpath("files/snippets-zerocloud-7.yaml").exists(), script, "writes no first start")
+                snippet = host.state / "files/snippets-zerocloud-7.yaml"
+                demand(snippet.exists(), script, "writes no first start")
+                problems += [f"proxmox/{script}: {one}" for one in first_start.check(snippet.read_text() if snippet.exists() else "{}")]
             run = host.run(script)
             again = [change for change in host.changes()[len(done):] if change not in ASKED_AGAIN]
             demand(run.returncode == 0 and again == [] and host.picture() == complete, script, f"a second run does {again}", run)
             if script == "create-ct.sh":
                 run = host.run(script, version="0.2.0-1")
                 demand((host.state / "installed").read_text() == "0.2.0-1\n", script, "does not install a newer package", run)
+                (host.state / "status").write_text("config-files\n")
+                run = host.run(script, version="0.2.0-1")
+                is_there = (host.state / "status").read_text() == "installed\n"
+                demand(is_there, script, "takes a package that was removed for one that is installed", run)
             guest = host.state / ("pct-7" if script == "create-ct.sh" else "qm-7")
             guest.write_text("arch: amd64\ntags: mail\n")
             before = len(host.changes())
