@@ -27,7 +27,7 @@ TREE = ROOT / "packaging"
 PROMTOOL = Path(os.environ.get("PROMTOOL", ROOT / ".test-tools" / "promtool"))
 
 CHECKS: dict[str, Callable[[Path, Node], list[str]]] = {
-    "scripts": lambda tree, node: manifests.scripts(tree),
+    "scripts": lambda tree, node: manifests.scripts(tree) + manifests.c_library(tree),
     "units": lambda tree, node: manifests.units(tree),
     "image": lambda tree, node: manifests.dockerfile(tree),
     "compose": manifests.compose,

@@ -46,6 +46,25 @@ def scripts(tree: Path) -> list[str]:
     return [] if code == 0 else [f"shellcheck:\n{said}"]
 
 
+def c_library(tree: Path) -> list[str]:
+    """What the build of the packages says of binaries that need more than an older C library has."""
+    function = re.search(r"(?ms)^check_glibc\(\) \{\n.*?^\}$", (tree / "build").read_text())[0]
+    problems = []
+    symbol, demand = "0000000000000000      DF *UND*  0000000000000000 ({}) stat\n", "    0x0fd0e42b 0x00 05 {}\n"
+    needs = {"GLIBC_2.34": 0, "GLIBC_2.35": 1, "GLIBC_ABI_DT_RELR": 1, "GLIBC_ABI_GNU2_TLS": 1, "GLIBC_ABI_DT_X86_64_PLT": 1}
+    for need, wanted in needs.items():
+        with tempfile.TemporaryDirectory(prefix="zerocloud-objdump-") as scratch:
+            Path(scratch, "objdump").write_text(f"#!/bin/sh\ncat {scratch}/said$1\n")
+            Path(scratch, "objdump").chmod(0o755)
+            Path(scratch, "said-T").write_text(symbol.format("GLIBC_2.2.5" if "ABI" in need else need))
+            Path(scratch, "said-p").write_text(demand.format(need))
+            text = f"PATH={scratch}:$PATH binary=x glibc_max=2.34\n{function}\ncheck_glibc"
+            code, said = _run("bash", "-euo", "pipefail", "-c", text)
+        if code != wanted or (wanted and need not in said):
+            problems.append(f"build: a binary that needs {need} ends with {code}: {said}")
+    return problems
+
+
 def units(tree: Path) -> list[str]:
     """The unit and its socket: what systemd says against them, and how exposed the service is."""
     place = tree / "systemd"
@@ -178,7 +197,7 @@ def _container_problems(container: dict) -> list[str]:
         "has parts of cores": re.fullmatch(r"\d+", str(resources.get("limits", {}).get("cpu"))) is not None,
     }
     wrong = [what for what, holds in facts.items() if not holds]
-    for name, path in (("startupProbe", "/-/ready"), ("readinessProbe", "/-/ready"), ("livenessProbe", "/-/live")):
+    for name, path in (("startupProbe", "/-/live"), ("readinessProbe", "/-/ready"), ("livenessProbe", "/-/live")):
         asked = container.get(name, {}).get("httpGet", {})
         if asked.get("path") != path:
             wrong.append(f"its {name} asks {asked.get('path')}, not {path}")
@@ -188,7 +207,7 @@ def _container_problems(container: dict) -> list[str]:
             wrong.append(f"its {name} speaks another protocol than the appliance")
     startup = container.get("startupProbe", {})
     if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < 300:
-        wrong.append("is killed in mid-recovery")
+        wrong.append("is killed before it listens")
     return wrong
 
 

@@ -18,6 +18,8 @@ class Mistake:
 RULES, BOARD = "monitoring/zerocloud.rules.yml", "monitoring/grafana-dashboard.json"
 COMPOSE, PODS, IMAGE = "docker/compose.yaml", "kubernetes/zerocloud.yaml", "docker/Dockerfile"
 CT, VM = "proxmox/create-ct.sh", "proxmox/create-vm.sh"
+README = "../README.md"
+LIVENESS = "livenessProbe:\n            httpGet:\n              path: /-/live"
 
 MISTAKES = [
     # Metrics.
@@ -74,7 +76,9 @@ MISTAKES = [
     Mistake("image", IMAGE, "FROM debian:bookworm-slim", "FROM debian:latest", "no version"),
     Mistake("kubernetes", PODS, "readinessProbe:", "readynessProbe:", "schema"),
     Mistake("kubernetes", PODS, "accessModes: [ReadWriteOncePod]", "accessModes: [ReadWriteMany]", "shares its volume"),
-    Mistake("kubernetes", PODS, "path: /-/live", "path: /-/ready", "livenessProbe"),
+    Mistake("kubernetes", PODS, "path: /-/live", "path: /-/ready", "startupProbe asks /-/ready"),
+    Mistake("kubernetes", PODS, LIVENESS, LIVENESS.replace("live", "ready").replace("readyness", "liveness"), "livenessProbe asks /-/ready", True),
+    Mistake("kubernetes", PODS, "failureThreshold: 60", "failureThreshold: 6", "killed before it listens"),
     Mistake("kubernetes", PODS, 'cpu: "4"', 'cpu: "2"', "less than it may have"),
     Mistake("kubernetes", PODS, "containerPort: 8080", "containerPort: 8081", "8081"),
     Mistake("kubernetes", PODS, "enableServiceLinks: false", "enableServiceLinks: true", "look like settings"),
@@ -82,6 +86,7 @@ MISTAKES = [
     Mistake("seccomp", "docker/seccomp.json", '"mmap", ', "", "the backend is", True),
     Mistake("seccomp", "docker/seccomp.json", '"architectures"', '"archMap"', "only some engines", True),
     Mistake("scripts", CT, 'sort -V | tail -n 1)\n    [ -n "$newest" ]', "sort -V | tail -n 1)\n    [ -n $newest ]", "SC2070"),
+    Mistake("scripts", "build", "GLIBC_ABI_[A-Z0-9_]*", "GLIBC_ABI_[A-Z_]*", "needs GLIBC_ABI_GNU2_TLS ends with 0"),
     Mistake("units", "systemd/zerocloud.service", "Type=notify", "Type=notifying", "verify"),
     Mistake("units", "systemd/zerocloud.service", "\nCapabilityBoundingSet=\n", "\nCapabilityBoundingSet=~\n", "more exposed", True),
     Mistake("proxmox", CT, "--features nesting=1", "--features nesting=0", "create-ct.sh: command 2 is"),
