@@ -1,4 +1,4 @@
-"""packaging/ against the binary, the schemas and the linters, and the checks against mistakes that are planted: check.py [NAME...]
+"""packaging/ and the README against the binary, the schemas and the linters, and the checks against mistakes that are planted: check.py [NAME...]
 
 Needs no root and no network. Without names it checks everything and then plants one mistake after the other into a copy, each of which
 must be found; with names it runs these checks alone (of CHECKS below) and plants nothing. PROMTOOL names the program of that name.
@@ -18,6 +18,7 @@ import manifests  # noqa: E402
 import monitoring  # noqa: E402
 import planted  # noqa: E402
 import proxmox  # noqa: E402
+import typed  # noqa: E402
 import words  # noqa: E402
 from node import Node  # noqa: E402
 
@@ -36,12 +37,13 @@ CHECKS: dict[str, Callable[[Path, Node], list[str]]] = {
     "proxmox": lambda tree, node: proxmox.check(tree),
     "rules": lambda tree, node: monitoring.rules(tree, node, PROMTOOL),
     "dashboard": lambda tree, node: monitoring.dashboard(tree, node, PROMTOOL),
+    "typed": typed.check,
     "words": lambda tree, node: words.check(tree, node) + monitoring.prose(tree, node),
 }
 
 
 class Copy:
-    """packaging/ with mistakes in it."""
+    """packaging/ with mistakes in it, and the README beside it."""
 
     def __init__(self, check: str):
         self.check, self.mistakes, self.files = check, [], {}
@@ -63,6 +65,7 @@ class Copy:
         with tempfile.TemporaryDirectory(prefix="zerocloud-planted-") as scratch:
             copy = Path(scratch) / "packaging"
             shutil.copytree(TREE, copy)
+            shutil.copy(ROOT / "README.md", copy.parent)
             for name, text in self.files.items():
                 (copy / name).write_text(text)
             found = set(CHECKS[self.check](copy, node)) - healthy

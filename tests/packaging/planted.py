@@ -107,4 +107,13 @@ MISTAKES = [
     Mistake("proxmox", VM, "noatime,nofail", "noatime", "keeps the machine from starting"),
     Mistake("proxmox", VM, "zerocloud.socket.d", "zerocloud.sockets.d", "zerocloud.socket.d/data-disk.conf does not wait"),
     Mistake("proxmox", VM, "AssertPathIsMountPoint", "AssertPathIsDirectory", "begin anew on the root disk"),
+    # What somebody types.
+    Mistake("typed", README, 'aws --endpoint-url "$AWS_ENDPOINT_URL" s3 mb', "aws s3 mb", "would ask Amazon: s3 mb"),
+    Mistake("typed", README, "    sudo apt install", "    true\n    true\n    sudo apt install", "needs 6 commands"),
+    Mistake("typed", README, "zerocloud health --data /var/lib/zerocloud", "zerocloud health", "looks for its directory"),
+    Mistake("typed", README, "- Stop: `sudo systemctl stop zerocloud.socket zerocloud.service`", "- Stop: `sudo systemctl stop zerocloud`", "the socket starts it again"),
+    Mistake("typed", README, "zerocloud init --config", "zerocloud initialize --config", "no command initialize"),
+    Mistake("typed", RULES, "(`systemctl stop zerocloud.socket zerocloud.service`: ", "(", "zerocloud.rules.yml: a node is stopped"),
+    Mistake("typed", "kubernetes/README.md", "read=<(token)", "read=<(openssl rand -hex 24)", "is not 48 hexadecimal digits"),
+    Mistake("typed", "kubernetes/README.md", "--from-file=write=<(token)", '--from-literal=write="$(token)"', "shows a token"),
 ]

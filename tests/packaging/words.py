@@ -35,14 +35,14 @@ def texts(tree: Path) -> Iterator[tuple[str, str]]:
             yield str(path.relative_to(tree)), path.read_text()
 
 
-def _fences(text: str, language: str = r"\w*") -> list[str]:
+def fences(text: str, language: str = r"\w*") -> list[str]:
     return [body for _, body in re.findall(rf"(?ms)^ *```({language})\n(.*?)^ *```$", text)]
 
 
 def _code_lines(name: str, text: str) -> Iterator[str]:
     """What somebody could run."""
     if name.endswith(".md"):
-        yield from (line for body in _fences(text) for line in body.splitlines())
+        yield from (line for body in fences(text) for line in body.splitlines())
         text = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
         yield from CODE.findall(text)
     elif name.endswith((".json", ".toml", ".spec", "control", "copyright", "changelog")):
@@ -100,7 +100,7 @@ def _argument_problems(arguments: list[str], node: Node) -> list[str]:
     return problems
 
 
-def _commands(name: str, text: str, node: Node) -> list[str]:
+def commands(name: str, text: str, node: Node) -> list[str]:
     problems = []
     for line in _code_lines(name, text):
         for found in COMMAND.finditer(line):
@@ -132,7 +132,7 @@ def _keys(name: str, text: str, node: Node) -> list[str]:
     if name.endswith(".toml"):
         documents.append(text)
     elif name.endswith(".md"):
-        documents += _fences(text, "toml")
+        documents += fences(text, "toml")
     elif name.startswith("kubernetes/") and name.endswith(".yaml"):
         for document in yaml.safe_load_all(text):
             if document and document["kind"] == "ConfigMap":
@@ -188,7 +188,7 @@ def check(tree: Path, node: Node) -> list[str]:
     """What files say that is not so."""
     problems, others = [], published(tree)
     for name, text in texts(tree):
-        wrong = _commands(name, text, node) + _keys(name, text, node) + _ports(name, text, node, others)
+        wrong = commands(name, text, node) + _keys(name, text, node) + _ports(name, text, node, others)
         wrong += [f"nothing is served at {path}" for path in set(ADMIN_PATH.findall(text)) if not node.serves(path)]
         wrong += [f"the variable {one} means nothing" for one in sorted(set(VARIABLE.findall(text))) if not node.honours(one)]
         if name.endswith("compose.yaml"):
