@@ -7,7 +7,7 @@ use http::RequestHead;
 use http_types::{HeaderValue, Method, StatusCode, header};
 use plan::Reply;
 use store::Timestamp;
-use tokens::Scope;
+use tokens::{Denied, Scope};
 
 use crate::core::Core;
 use crate::door::Seat;
@@ -28,11 +28,18 @@ pub fn answer(core: &Core, head: &RequestHead) -> Reply {
         "/-/live" if core.status.is_live() => plain(StatusCode::OK, "live\n"),
         "/-/live" => plain(StatusCode::SERVICE_UNAVAILABLE, "stuck\n"),
         "/-/ready" => ready(core, head),
-        "/-/metrics" | METRICS_ALIAS if may_see(core, head) => render(core),
-        "/-/metrics" | METRICS_ALIAS => plain(
-            StatusCode::FORBIDDEN,
-            "from loopback, with a token of metrics:read, or signed with the root key\n",
-        ),
+        "/-/metrics" | METRICS_ALIAS => match look(core, head) {
+            Look::Allowed => render(core),
+            Look::Refused => plain(
+                StatusCode::FORBIDDEN,
+                "from loopback, with a token of metrics:read over TLS, or signed with the root key\n",
+            ),
+            Look::Unknown => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the token cannot be judged now: the shard that holds it is recovering or refused; without one from loopback, \
+                 or signed with the root key\n",
+            ),
+        },
         _ => plain(StatusCode::NOT_FOUND, "known here: /-/live /-/ready /-/metrics /-/admin/v1/tokens\n"),
     }
     .with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
@@ -41,7 +48,7 @@ pub fn answer(core: &Core, head: &RequestHead) -> Reply {
 fn ready(core: &Core, head: &RequestHead) -> Reply {
     let shards = shards(core);
     let status = if core.status.is_ready(&shards) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    if may_see(core, head) {
+    if matches!(look(core, head), Look::Allowed) {
         return Reply::bytes(status, "application/json", format!("{}\n", core.status.describe(&shards)));
     }
     plain(status, if status == StatusCode::OK { "ready\n" } else { "not ready\n" })
@@ -80,31 +87,41 @@ fn render(core: &Core) -> Reply {
     Reply::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.finish())
 }
 
+/// Whether somebody sees reasons and figures.
+enum Look {
+    Allowed,
+    Refused,
+    /// A token that may open them is shown, but what it is cannot be looked up.
+    Unknown,
+}
+
 /// Loopback, unless a proxy in front speaks for somebody else; a request signed with the root key; or a token that may.
-fn may_see(core: &Core, head: &RequestHead) -> bool {
+fn look(core: &Core, head: &RequestHead) -> Look {
     const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
     let forwarded = FORWARDED.iter().any(|name| head.headers.contains_key(*name));
     if head.peer.ip().to_canonical().is_loopback() && !forwarded {
-        return true;
+        return Look::Allowed;
     }
     // No service has keys of its own; S3's scope is the one that such a request is signed for.
     let door = core.door(ServiceId::S3);
     let identity = identify(core, door, head, None);
-    matches!(identity, Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key))
-        || may_by_token(core, head)
-}
-
-/// Tokens are not known before the shards are.
-fn may_by_token(core: &Core, head: &RequestHead) -> bool {
-    // A signature that did not do is no token that was tried.
-    let is_signed =
-        head.headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
-    if is_signed || core.store_if_started().is_none() || core.status.phase() == Phase::Recovering {
-        return false;
+    if matches!(identity, Ok((Identity::Key(key), _)) if core.is_root_key(&key.access_key)) {
+        return Look::Allowed;
+    }
+    let tokens = &core.shared().tokens;
+    if !tokens.shows_stored(head) {
+        return Look::Refused;
+    }
+    // Tokens are not known before the shards are.
+    if core.store_if_started().is_none() || core.status.phase() == Phase::Recovering {
+        return Look::Unknown;
     }
     let seat = Seat { core, door: core.door(ServiceId::Cache), client: None };
-    let judged = seat.with_context(|cx| core.shared().tokens.judge_token(cx, head));
-    matches!(judged, Some(Ok(principal)) if principal.may_everywhere(Scope::MetricsRead))
+    match seat.with_context(|cx| tokens.judge_stored(cx, head)) {
+        Ok(principal) if principal.may_everywhere(Scope::MetricsRead) => Look::Allowed,
+        Err(Denied::Fault(_)) => Look::Unknown,
+        Ok(_) | Err(_) => Look::Refused,
+    }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Reply {

@@ -208,8 +208,8 @@ pub struct InitArgs {
     /// Configuration file, TOML
     #[arg(long, value_name = "FILE", env = "ZEROCLOUD_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
-    /// A name or address under which clients come, repeatable; a new certificate is made for it, this machine's own name and
-    /// loopback
+    /// A name or address under which clients come, repeatable; a new certificate is made for it, the names of the one before, this
+    /// machine's own name and loopback
     #[arg(long, value_name = "NAME")]
     pub hostname: Vec<String>,
     /// Make a new certificate although there is one; clients that trust its authority need nothing

@@ -16,9 +16,11 @@ use bytes::Bytes;
 use clap::Args;
 use http::client::{Client, Protocol, RequestTo};
 use http_types::{HeaderMap, HeaderValue, Method, StatusCode};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use serde_json::Value;
 
 use crate::config::{self, Config};
@@ -49,8 +51,15 @@ pub struct NodeArgs {
 /// Where a running node is.
 pub struct Place {
     url: String,
-    /// Certificates to trust besides the system's.
-    authorities: Vec<PathBuf>,
+    trust: Trust,
+}
+
+/// Which certificates are taken.
+enum Trust {
+    /// Those under the system's authorities, and under those in these files.
+    Authorities(Vec<PathBuf>),
+    /// Any: this machine's own socket is asked whether it answers, and is told nothing.
+    Any,
 }
 
 /// A running node, and the key that may manage it.
@@ -88,7 +97,21 @@ impl Place {
         let url = config::parse_url(&url).map_err(Failure::usage)?;
         // The node's own authority, where it has one.
         let own = Some(OwnCertificate::of(&data).authority()).filter(|path| path.exists());
-        Ok(Place { url, authorities: args.ca.clone().into_iter().chain(own).collect() })
+        Ok(Place { url, trust: Trust::Authorities(args.ca.clone().into_iter().chain(own).collect()) })
+    }
+
+    /// Finds the node for a question that needs no key. The one in a data directory is asked where it listens: the name that its
+    /// certificate is for, and the way that its clients take, need not be open to a probe. Errors: none is running.
+    pub fn to_probe(args: &NodeArgs) -> Result<Place, Failure> {
+        let environment = config::from_environment(&|name| std::env::var_os(name))?;
+        let data = Config::data_or_default(args.data.as_deref().or(environment.data.as_deref()));
+        if args.endpoint.is_none()
+            && variable("ZEROCLOUD_ENDPOINT").is_none()
+            && let Some(listener) = Endpoint::read(&data).and_then(|endpoint| endpoint.listener)
+        {
+            return Ok(Place { url: listener, trust: Trust::Any });
+        }
+        Place::find(args)
     }
 
     /// Asks for a page that anyone may see; gives the answer's status and body. Errors: no answer.
@@ -131,10 +154,11 @@ impl Place {
     }
 
     fn trust(&self) -> Result<ClientConfig, Failure> {
+        let Trust::Authorities(authorities) = &self.trust else { return Ok(taking_any()) };
         let mut roots = RootCertStore::empty();
         // What cannot be read is not trusted. SSL_CERT_FILE names other roots.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for path in &self.authorities {
+        for path in authorities {
             let wrong = |why: String| Failure::configuration(format!("{}: {why}", path.display()));
             let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
             let mut pem = Vec::new();
@@ -246,6 +270,51 @@ impl Node {
         }
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         RequestTo { method, target, authority, headers }
+    }
+}
+
+/// Takes every certificate; whoever shows one has its key all the same.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+fn taking_any() -> ClientConfig {
+    let builder = ClientConfig::builder();
+    let verifier = Arc::new(AnyCertificate(builder.crypto_provider().clone()));
+    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

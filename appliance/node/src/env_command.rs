@@ -28,7 +28,8 @@ pub fn run(args: &EnvArgs) -> Result<(), Failure> {
             .clone()
             .unwrap_or_else(|| format!("http://{}:{port}", std::net::Ipv4Addr::from(ip)));
         eprintln!("zerocloud: no node is running on {}; assuming {url}", data.display());
-        Endpoint { url, region: environment.region.clone().unwrap_or_else(|| "us-east-1".into()) }
+        let region = environment.region.clone().unwrap_or_else(|| "us-east-1".into());
+        Endpoint { url, region, listener: None }
     });
     let secret = key.secret_key.reveal();
     let text = if args.json {
@@ -50,6 +51,8 @@ pub struct Endpoint {
     pub url: String,
     /// What they must sign for.
     pub region: String,
+    /// Where it listens, as this machine reaches it: clients may have to take another way, by name and through proxies.
+    pub listener: Option<String>,
 }
 
 impl Endpoint {
@@ -59,7 +62,8 @@ impl Endpoint {
         let mut lines = text.lines();
         let url = config::parse_url(lines.next()?.trim()).ok()?;
         let region = lines.next().and_then(|line| config::parse_region(line.trim()).ok());
-        Some(Endpoint { url, region: region.unwrap_or_else(|| "us-east-1".into()) })
+        let listener = lines.next().and_then(|line| config::parse_url(line.trim()).ok());
+        Some(Endpoint { url, region: region.unwrap_or_else(|| "us-east-1".into()), listener })
     }
 
     /// Where a node under this configuration will be reached.
@@ -67,12 +71,14 @@ impl Endpoint {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let listening = config.listen.first().map(|address| crate::serve::reachable(*address));
         let url = listening.map_or_else(String::new, |address| format!("{scheme}://{address}"));
-        Endpoint { url: config.public_url.clone().unwrap_or(url), region: config.region.clone() }
+        let region = config.region.clone();
+        Endpoint { url: config.public_url.clone().unwrap_or(url), region, listener: None }
     }
 
     /// Writes the file at once.
     pub fn write(&self, data: &Path) -> std::io::Result<()> {
-        let text = format!("{}\n{}\n", self.url, self.region);
+        let listener = self.listener.as_deref().unwrap_or_default();
+        let text = format!("{}\n{}\n{listener}\n", self.url, self.region);
         crate::private_file::replace(&data.join(ENDPOINT_FILE), text.as_bytes(), 0o600)
     }
 
@@ -116,7 +122,8 @@ mod tests {
     use super::*;
 
     fn text(shell: Shell, secret: &str) -> String {
-        let endpoint = Endpoint { url: "http://127.0.0.1:8080".into(), region: "us-east-1".into() };
+        let (url, region) = ("http://127.0.0.1:8080".into(), "us-east-1".into());
+        let endpoint = Endpoint { url, region, listener: None };
         render(shell, &endpoint, "AKEY", secret)
     }
 
@@ -140,9 +147,12 @@ mod tests {
     fn the_endpoint_file_round_trips_and_foreign_text_is_ignored() {
         let directory = crate::scratch::Directory::new("endpoint");
         assert_eq!(Endpoint::read(directory.path()), None);
-        let endpoint = Endpoint { url: "https://zc.example:8443".into(), region: "eu-west-1".into() };
-        endpoint.write(directory.path()).expect("written");
-        assert_eq!(Endpoint::read(directory.path()), Some(endpoint));
+        for listener in [None, Some("https://127.0.0.1:8443".to_owned())] {
+            let (url, region) = ("https://zc.example".into(), "eu-west-1".into());
+            let endpoint = Endpoint { url, region, listener };
+            endpoint.write(directory.path()).expect("written");
+            assert_eq!(Endpoint::read(directory.path()), Some(endpoint));
+        }
         std::fs::write(directory.path().join(ENDPOINT_FILE), "'; rm -rf /").expect("written");
         assert_eq!(Endpoint::read(directory.path()), None);
         Endpoint::remove(directory.path());

@@ -15,7 +15,8 @@ pub enum Exit {
     Usage = 64,
     /// The storage below the data directory refused.
     Storage = 70,
-    /// Another process holds what this one needs: the data directory or the port. Worth a retry.
+    /// What this process needs is not there yet: another one holds the data directory or the port, or the machine has no such address.
+    /// Worth a retry.
     Held = 75,
     /// The configuration is wrong. A retry cannot help.
     Configuration = 78,

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 /// Asks, and says what it heard in one line.
 pub fn run(args: &HealthArgs) -> Result<ExitCode, Failure> {
     let path = if args.live { "/-/live" } else { "/-/ready" };
-    let heard = Place::find(&args.node).and_then(|place| place.get(path));
+    let heard = Place::to_probe(&args.node).and_then(|place| place.get(path));
     let (is_well, line) = match heard {
         Ok((StatusCode::OK, _)) if args.live => (true, "live".to_owned()),
         Ok((StatusCode::OK, _)) => (true, "ready".to_owned()),

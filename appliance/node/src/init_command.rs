@@ -4,11 +4,9 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::process::{Gid, Uid};
-
+use crate::certificate;
 use crate::cli::{InitArgs, Shell};
 use crate::client::print;
 use crate::config::Config;
@@ -16,25 +14,28 @@ use crate::credentials;
 use crate::env_command::{self, Endpoint};
 use crate::exit::Failure;
 use crate::own_certificate::OwnCertificate;
+use crate::owner;
 use crate::serve;
 
 /// Does it.
 pub fn run(args: &InitArgs) -> Result<(), Failure> {
     let config = serve::load(&args.serve())?;
-    become_owner(&config.data)?;
-    let is_new = !config.data.join("FORMAT").exists();
+    let caller = Caller::of(&config.data)?;
+    let is_new = !config.data.join(store::format::FORMAT_NAME).exists();
     let runs = !serve::prepare(&config)?;
     let key = credentials::load(&config.data, None)?.ok_or_else(|| {
         let data = config.data.display();
         Failure::held(format!("{data}: a node is just starting there; wait until it is ready"))
     })?;
     let own = OwnCertificate::of(&config.data);
-    let mut certificate = None;
+    let mut made = None;
     if !args.no_tls && (!own.exists() || args.renew || !args.hostname.is_empty()) {
-        let names = names(&config, &args.hostname);
-        certificate = Some((own.make(&names)?, names));
+        let former =
+            std::fs::read(own.cert()).map_or_else(|_| Vec::new(), |pem| certificate::names_of_first(&pem));
+        let names = names(&config, &args.hostname, former);
+        made = Some((own.make(&names)?, names));
     }
-    print(&report(args, &config, &own, certificate, is_new, runs))?;
+    print(&report(args, &config, &own, made, Found { is_new, runs, caller }))?;
     if std::io::stdout().is_terminal() {
         let endpoint = Endpoint::read(&config.data).unwrap_or_else(|| Endpoint::expected(&config));
         print("\nFor a shell, with the secret key; keep it to yourself:\n\n")?;
@@ -43,28 +44,41 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Root over a directory of another user works as that user, to whom everything then belongs.
-fn become_owner(data: &Path) -> Result<(), Failure> {
-    let Ok(metadata) = std::fs::metadata(data) else { return Ok(()) };
-    if !rustix::process::geteuid().is_root() || metadata.uid() == 0 {
-        return Ok(());
-    }
-    let (user, group) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
-    // No other thread has begun; those that do are of the same user.
-    rustix::thread::set_thread_groups(&[group])
-        .and_then(|()| rustix::thread::set_thread_gid(group))
-        .and_then(|()| rustix::thread::set_thread_uid(user))
-        .map_err(|error| {
-            let data = data.display();
-            Failure::configuration(format!(
-                "{data}: belongs to user {}, whom this process cannot become: {error}; run it as that user",
-                metadata.uid()
-            ))
-        })
+/// Who calls, as the hints have to know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// The directory's owner, or who becomes it by making it.
+    Owner,
+    /// Root, whose own the directory is.
+    Root,
+    /// Root for the user that owns the directory, as is that of a package's service; through sudo or not.
+    ForService { by_sudo: bool },
 }
 
-/// Under which names clients may come: what was asked for, this machine's name, its listeners, and loopback.
-fn names(config: &Config, asked: &[String]) -> Vec<String> {
+impl Caller {
+    /// Root becomes the owner of a directory that is there.
+    fn of(data: &Path) -> Result<Caller, Failure> {
+        let is_root = rustix::process::geteuid().is_root();
+        Ok(match owner::become_owner(data)? {
+            true => Caller::ForService { by_sudo: std::env::var_os("SUDO_UID").is_some() },
+            false if is_root => Caller::Root,
+            false => Caller::Owner,
+        })
+    }
+}
+
+/// What a run found.
+struct Found {
+    /// The directory was made by this run.
+    is_new: bool,
+    /// A node runs on it.
+    runs: bool,
+    caller: Caller,
+}
+
+/// Under which names clients may come: what was asked for, what the certificate before was for, this machine's name, its listeners,
+/// and loopback.
+fn names(config: &Config, asked: &[String], former: Vec<String>) -> Vec<String> {
     let mut names: Vec<String> = asked.to_vec();
     let mut add = |name: String| {
         if !name.is_empty() && !names.contains(&name) {
@@ -76,6 +90,7 @@ fn names(config: &Config, asked: &[String]) -> Vec<String> {
         let host = crate::gocacheprog::split_port(authority, 443).map_or_else(String::new, |(host, _)| host);
         add(host);
     }
+    former.into_iter().for_each(&mut add);
     add(crate::machine::hostname());
     add("localhost".into());
     for ip in config.listen.iter().map(|address| address.ip()).filter(|ip| !ip.is_unspecified()) {
@@ -92,10 +107,11 @@ fn report(
     config: &Config,
     own: &OwnCertificate,
     made: Option<(String, Vec<String>)>,
-    is_new: bool,
-    runs: bool,
+    found: Found,
 ) -> String {
+    let Found { is_new, runs, caller } = found;
     let data = config.data.display();
+    let sudo = if caller == (Caller::ForService { by_sudo: true }) { "sudo " } else { "" };
     let state = match (is_new, runs) {
         (true, _) => "made",
         (false, true) => "there, a node is running on it",
@@ -103,7 +119,7 @@ fn report(
     };
     let mut out = format!("data directory  {data} ({state})\n");
     out += &format!(
-        "root key        {} (read it with: zerocloud env --data {data})\n",
+        "root key        {} (read it with: {sudo}zerocloud env --data {data})\n",
         credentials::path(&config.data).display()
     );
     match &made {
@@ -117,14 +133,23 @@ fn report(
     out += "\nWhat to do next\n";
     let config_file = args.config.as_ref().map(|path| path.display().to_string());
     if !runs {
-        out += &match &config_file {
-            Some(path) => format!("  start it:            zerocloud serve --config {path}\n"),
-            None => format!("  start it:            zerocloud serve --data {data}\n"),
+        const SERVICE: &str = "systemctl enable --now zerocloud.socket zerocloud.service";
+        let serve = match &config_file {
+            Some(path) => format!("zerocloud serve --config {path}"),
+            None => format!("zerocloud serve --data {data}"),
         };
-        out += "                       (installed from a package: systemctl enable --now zerocloud)\n";
+        out += &match caller {
+            Caller::Owner => format!("  start it:            {serve}\n"),
+            Caller::Root => format!(
+                "  start it:            {serve}\n                       (or as a package's service, which has a user of its own:\n                       \
+                 chown -R zerocloud: {data} && {SERVICE})\n"
+            ),
+            Caller::ForService { .. } => format!("  start it:            {sudo}{SERVICE}\n"),
+        };
     }
-    out += &format!("  point a shell at it: eval \"$(zerocloud env --data {data})\"\n");
-    out += "  store something:     aws s3 mb s3://first && aws s3 cp FILE s3://first/\n";
+    out += &format!("  point a shell at it: eval \"$({sudo}zerocloud env --data {data})\"\n");
+    let aws = "aws --endpoint-url \"$AWS_ENDPOINT_URL\" s3";
+    out += &format!("  store something:     {aws} mb s3://first && {aws} cp FILE s3://first/\n");
     if own.exists() && config.tls.is_none() {
         let file = config_file.unwrap_or_else(|| "the configuration file".into());
         out += &format!("  serve over TLS:      in {file} set, then restart:\n");
@@ -132,8 +157,10 @@ fn report(
         out += &format!("                         tls_key = \"{}\"\n", own.key().display());
     }
     if own.exists() {
-        out += &format!("  have clients trust:  AWS_CA_BUNDLE={}\n", own.authority().display());
+        let authority = own.authority();
+        out += &format!("  have clients trust:  {sudo}cat {} >zerocloud-ca.pem\n", authority.display());
+        out += "                       export AWS_CA_BUNDLE=\"$PWD/zerocloud-ca.pem\"\n";
     }
-    out += &format!("  look at the machine: zerocloud doctor --data {data}\n");
+    out += &format!("  look at the machine: {sudo}zerocloud doctor --data {data}\n");
     out
 }

@@ -102,7 +102,12 @@ pub struct Room {
 
 /// How much room there is below `path`.
 pub fn room(path: &Path) -> std::io::Result<Room> {
-    let stat = rustix::fs::statvfs(existing_ancestor(path))?;
+    room_here(&existing_ancestor(path))
+}
+
+/// How much room there is on the file system of `path`, which exists.
+pub fn room_here(path: &Path) -> std::io::Result<Room> {
+    let stat = rustix::fs::statvfs(path)?;
     Ok(Room {
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),

@@ -2,12 +2,17 @@
 //! Invariant: a secret is read only from a file that nobody else can read, and is written only into a file that was
 //! private from its first byte.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt as _};
 use std::path::Path;
 
 use crate::exit::Failure;
+
+/// What this process makes from now on, nobody else reads: the files of the store have no mode of their own.
+pub fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
 
 /// Refuses a file with a secret in it that others may read. A group counts as us when we are in it, as under
 /// Kubernetes' fsGroup and for a configuration file of mode 0640 root:zerocloud.
@@ -54,6 +59,8 @@ pub fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    // Also under a mask that takes some of it away.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -75,6 +82,17 @@ mod tests {
         assert!(failure.message.contains("chmod"), "{failure}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
         check(&path).expect("accepted");
+    }
+
+    #[test]
+    fn a_mode_is_given_whatever_the_mask_takes_away() {
+        let directory = crate::scratch::Directory::new("mask");
+        let path = directory.path().join("ca.pem");
+        keep_private();
+        std::fs::write(directory.path().join("log"), "").expect("written");
+        replace(&path, b"for everybody", 0o644).expect("written");
+        let mode = |name: &str| std::fs::metadata(directory.path().join(name)).expect("stat").mode() & 0o777;
+        assert_eq!((mode("log"), mode("ca.pem")), (0o600, 0o644));
     }
 
     #[test]

@@ -1,29 +1,87 @@
-//! What the process finds around it: room on the disk, its certificate's end, how the run before ended.
+//! What the process finds around it: room on the disk, its certificate's end, how the run before ended; and whether somebody put
+//! another certificate into its place.
 //! Invariant: a thread of its own looks, so that a disk that hangs holds up no request, no scrape and no watchdog; what it saw
 //! last is what is shown.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::machine::{Room, room};
+use crate::config::TlsFiles;
+use crate::machine::{Room, room_here};
 use crate::metrics::Text;
+use crate::serve::Event;
 use crate::status::{Phase, Status};
 
 /// What was seen last.
 #[derive(Default)]
 pub struct Surroundings {
     room: Mutex<Option<Room>>,
-    /// Seconds since 1970; 0 where TLS is not spoken or the certificate does not say.
-    certificate_end: AtomicI64,
+    /// None where TLS is not spoken.
+    certificate: Mutex<Option<ShownCertificate>>,
     was_cut_off: AtomicBool,
 }
 
+/// The certificate that new connections are shown.
+#[derive(Clone)]
+pub struct ShownCertificate {
+    /// Where it was read.
+    pub files: TlsFiles,
+    /// What they looked like then.
+    pub stamp: Stamp,
+    /// When it expires, in seconds since 1970; None where it does not say.
+    pub end: Option<i64>,
+}
+
+/// By what a certificate's and a key's file differ from those that replace them. None: cannot be looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp([Option<FileStamp>; 2]);
+
+/// Device, inode, bytes, and the time of the last change in seconds and nanoseconds.
+type FileStamp = (u64, u64, u64, i64, i64);
+
+impl Stamp {
+    /// That of the files as they are now, behind all symbolic links.
+    pub fn of(files: &TlsFiles) -> Stamp {
+        Stamp([&files.cert, &files.key].map(|path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+        }))
+    }
+}
+
 impl Surroundings {
-    /// The certificate that is shown from now on is good until then, in seconds since 1970.
-    pub fn set_certificate_end(&self, end: Option<i64>) {
-        self.certificate_end.store(end.unwrap_or(0), Ordering::Relaxed);
+    /// This certificate is shown from now on.
+    pub fn set_certificate(&self, shown: ShownCertificate) {
+        *self.certificate() = Some(shown);
+    }
+
+    /// Where the certificate lies that is shown.
+    pub fn certificate_files(&self) -> Option<TlsFiles> {
+        self.certificate().as_ref().map(|shown| shown.files.clone())
+    }
+
+    fn certificate(&self) -> MutexGuard<'_, Option<ShownCertificate>> {
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the files hold another certificate, which is said once of each. `former` is what they looked like at the last look:
+    /// while they still change, between the certificate and its key, they are let alone.
+    fn certificate_has_changed(&self, former: &mut Option<Stamp>) -> bool {
+        let Some(files) = self.certificate_files() else { return false };
+        // Not under the lock: a disk may hang.
+        let now = Stamp::of(&files);
+        let is_settled = former.replace(now) == Some(now);
+        match &mut *self.certificate() {
+            Some(shown) if is_settled && shown.files == files && shown.stamp != now => {
+                shown.stamp = now;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The run before this one did not end by itself.
@@ -32,16 +90,14 @@ impl Surroundings {
     }
 
     fn look_at_disk(&self, data: &Path) {
-        // A file system that cannot be asked now keeps the figures of before.
-        if let Ok(found) = room(data) {
-            *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        }
+        // Of one that cannot be asked nothing is known; another one's figures would say that all is well.
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = room_here(data).ok();
     }
 
     /// Writes the metrics. What is not known, or is not there, has no line.
     pub fn render(&self, text: &mut Text) {
         let room = *self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = self.certificate_end.load(Ordering::Relaxed);
+        let end = self.certificate().as_ref().and_then(|shown| shown.end);
         let figures: [(&str, &str, Option<i128>); 5] = [
             (
                 "zerocloud_disk_size_bytes",
@@ -61,7 +117,7 @@ impl Surroundings {
             (
                 "zerocloud_tls_certificate_end_timestamp_seconds",
                 "When the certificate expires, in seconds since 1970; absent without TLS.",
-                (end != 0).then_some(end.into()),
+                end.map(Into::into),
             ),
             (
                 "zerocloud_started_after_cut",
@@ -81,12 +137,17 @@ impl Surroundings {
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Looks once, then starts the thread that goes on. It ends with the drain.
-pub fn watch(status: Arc<Status>, data: PathBuf) -> std::io::Result<()> {
+pub fn watch(status: Arc<Status>, data: PathBuf, events: Sender<Event>) -> std::io::Result<()> {
     status.surroundings.look_at_disk(&data);
     std::thread::Builder::new().name("surroundings".into()).spawn(move || {
+        let mut former = None;
         while status.phase() != Phase::Draining {
             std::thread::sleep(LOOK);
             status.surroundings.look_at_disk(&data);
+            if status.surroundings.certificate_has_changed(&mut former) {
+                // A main thread that is gone reloads nothing.
+                drop(events.send(Event::NewCertificate));
+            }
         }
     })?;
     Ok(())
@@ -107,7 +168,9 @@ mod tests {
         let before = rendered();
         assert!(!before.contains("disk") && !before.contains("certificate"), "{before}");
         assert!(before.contains("\nzerocloud_started_after_cut 0\n"));
-        seen.set_certificate_end(Some(1_900_000_000));
+        let files = TlsFiles { cert: "cert.pem".into(), key: "key.pem".into() };
+        let stamp = Stamp::of(&files);
+        seen.set_certificate(ShownCertificate { files, stamp, end: Some(1_900_000_000) });
         seen.set_was_cut_off();
         *seen.room.lock().unwrap() = Some(Room { free_bytes: 5, total_bytes: 9, free_inodes: None });
         let after = rendered();
@@ -120,5 +183,32 @@ mod tests {
             assert!(after.contains(&format!("\n{line}\n")), "{line} is not in {after}");
         }
         assert!(!after.contains("inodes"));
+        seen.look_at_disk(Path::new("/not/there"));
+        assert!(!rendered().contains("disk"), "the root's room is not that of what is not there");
+    }
+
+    #[test]
+    fn another_certificate_is_noticed_once_and_only_when_its_files_have_come_to_rest() {
+        let directory = crate::scratch::Directory::new("certificate-watch");
+        let files =
+            TlsFiles { cert: directory.path().join("cert.pem"), key: directory.path().join("key.pem") };
+        let replace = |path: &Path, text: &str| {
+            crate::private_file::replace(path, text.as_bytes(), 0o600).expect("written");
+        };
+        replace(&files.cert, "one");
+        replace(&files.key, "one");
+        let (seen, mut former) = (Surroundings::default(), None);
+        assert!(!seen.certificate_has_changed(&mut former), "none is shown");
+        let stamp = Stamp::of(&files);
+        seen.set_certificate(ShownCertificate { files: files.clone(), stamp, end: None });
+        let mut looks =
+            |count: usize| (0..count).map(|_| seen.certificate_has_changed(&mut former)).collect::<Vec<_>>();
+        assert_eq!(looks(3), [false; 3]);
+        replace(&files.cert, "two");
+        assert_eq!(looks(1), [false], "the key may still be the former one");
+        replace(&files.key, "two");
+        assert_eq!(looks(4), [false, true, false, false]);
+        std::fs::remove_file(&files.key).expect("removed");
+        assert_eq!(looks(3), [false, true, false]);
     }
 }

@@ -13,6 +13,8 @@ use store::{Format, StoreConfig};
 use crate::cli::VerifyArgs;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
+use crate::owner;
+use crate::private_file;
 use crate::serve::refuse;
 
 /// Walks and prints.
@@ -29,6 +31,9 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     if Format::read(&disk, &data).map_err(refuse)?.is_none() {
         return Err(Failure::configuration(format!("{shown}: not a data directory yet; nothing to verify")));
     }
+    // Reading needs recovery first, which may write: the log's next segment, for one.
+    owner::become_owner(&data)?;
+    private_file::keep_private();
     let settings = StoreConfig::new(data.clone(), 1, disk);
     let shows_progress = std::io::stderr().is_terminal() && !args.json;
     let mut progress = |what: &str| {

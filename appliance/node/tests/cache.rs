@@ -374,7 +374,7 @@ fn tokens_of_the_environment_open_a_first_start_and_anonymous_ones_come_in_only_
 fn a_token_for_metrics_shows_figures_to_strangers_and_opens_nothing_else() {
     let scratch = Scratch::new();
     let data = scratch.join("data");
-    let node = Node::start(&data, &[]);
+    let node = Node::start(&data, &["--shards", "2"]);
     let (watcher, admin) = (token(&data, "metrics:read", "prometheus"), token(&data, "cache:admin", "ops"));
     // Loopback needs no token, unless it speaks for somebody else.
     let asked = |target: &str, token: &str| {
@@ -391,7 +391,27 @@ fn a_token_for_metrics_shows_figures_to_strangers_and_opens_nothing_else() {
     assert_eq!(run(&mut command(&data, &bound)).status.code(), Some(64));
     ok(&run(&mut command(&data, &["token", "revoke", "prometheus"])));
     assert_eq!(asked("/-/metrics", &watcher).status, 403);
+    // One that cannot be looked up is not a wrong one.
+    let watcher = token(&data, "metrics:read", "prometheus");
     node.stop();
+    let answers = ["shard-000", "shard-001"].map(|shard| {
+        std::fs::rename(data.join(shard), scratch.join("away")).expect("renamed");
+        let node = Node::start(&data, &[]);
+        let asked = |token: &str| {
+            let bearer = format!("Bearer {token}");
+            let headers = [("X-Forwarded-For", "192.0.2.7"), ("Authorization", &*bearer)];
+            send(&node, "GET", "/-/metrics", &headers, "").status
+        };
+        assert_eq!(asked("somebody-else's"), 403);
+        assert!(node.request("GET /-/metrics HTTP/1.1").contains("\nzerocloud_ready 0\n"));
+        let answer = asked(&watcher);
+        node.stop();
+        // What a start without it made there is empty.
+        drop(std::fs::remove_dir_all(data.join(shard)));
+        std::fs::rename(scratch.join("away"), data.join(shard)).expect("renamed");
+        answer
+    });
+    assert!(answers == [200, 503] || answers == [503, 200], "{answers:?}");
 }
 
 #[test]

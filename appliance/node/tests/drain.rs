@@ -120,6 +120,27 @@ fn a_second_signal_stops_at_once() {
     Node::start(&data, &[]).stop();
 }
 
+#[test]
+fn a_stop_that_comes_with_a_reload_is_carried_out() {
+    let scratch = Scratch::new();
+    let data = scratch.join("data");
+    for _ in 0..10 {
+        let mut node = Node::start(&data, &[]);
+        let script = "kill -HUP $0 && kill -TERM $0";
+        let sent =
+            std::process::Command::new("sh").args(["-c", script]).arg(node.child.id().to_string()).status();
+        assert!(sent.expect("sh runs").success());
+        let begun = Instant::now();
+        while node.child.try_wait().expect("a child").is_none() {
+            assert!(begun.elapsed() < PATIENCE, "the stop was lost: {}", node.errors());
+            thread::sleep(Duration::from_millis(10));
+        }
+        let (status, log) = node.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(!log.contains("the run before"), "{log}");
+    }
+}
+
 /// Operations that wait on all shards.
 fn waiting(node: &Node) -> u64 {
     let metrics = node.request("GET /-/metrics HTTP/1.1");

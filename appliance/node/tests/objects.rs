@@ -105,13 +105,17 @@ impl Client {
     }
 
     fn send(&self, head: &str, body: &[u8]) -> Reply {
+        Reply::parse(&self.send_raw(head, body))
+    }
+
+    fn send_raw(&self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut stream = self.connect();
         stream.write_all(head.as_bytes()).expect("sent");
         // A refusal may come, and the connection go, before the whole body has left.
         drop(stream.write_all(body));
         let mut reply = Vec::new();
         drop(stream.read_to_end(&mut reply));
-        Reply::parse(&reply)
+        reply
     }
 
     fn put(&self, path: &str, body: &[u8]) -> Reply {
@@ -398,6 +402,44 @@ fn room_of_uploads_that_a_kill_cut_off_is_given_back() {
     assert_eq!(report.status.code(), Some(0), "{}", text(&report.stdout));
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).expect("JSON");
     assert_eq!(report["orphan_bytes"], 0, "{report}");
+}
+
+/// On a machine with several cores, each with a shard of its own, one core is left without.
+#[test]
+fn a_node_serves_what_its_sound_shards_hold_from_every_core() {
+    let scratch = Scratch::new();
+    let data = scratch.join("data");
+    let (node, client) = start(&scratch, &["--shards", "2"]);
+    assert_eq!(client.put("/bucket", b"").status, 200);
+    node.stop();
+    let mut stored_count = 0;
+    for shard in ["shard-000", "shard-001"] {
+        std::fs::rename(data.join(shard), scratch.join("away")).expect("renamed");
+        let (node, client) = start(&scratch, &[]);
+        assert!(node.errors().contains(&format!("{shard} is not served")), "{}", node.errors());
+        // Each connection comes to one of the cores; keys lie in the shard that is away, and the bucket's record may.
+        let mut stored = Vec::new();
+        for number in 0..64 {
+            let (key, body) = (format!("/bucket/{shard}-{number}"), bytes(number, 200_000));
+            let length = [("content-length", body.len().to_string())];
+            let (head, _) = client.head("PUT", &key, &length, &hex(&hash::sha256(&body)));
+            // Of a refusal that came before the body was read nothing may be left to read.
+            match client.send_raw(&head, &body).get(..12) {
+                Some(b"HTTP/1.1 200") => stored.push((key, body)),
+                Some(b"HTTP/1.1 500" | b"HTTP/1.1 503") | None => {}
+                Some(other) => panic!("{key}: {}", text(other)),
+            }
+        }
+        stored_count += stored.len();
+        for (key, body) in stored {
+            assert!(client.get(&key).body == body, "{key}");
+        }
+        node.stop();
+        // What a start without it made there is empty.
+        drop(std::fs::remove_dir_all(data.join(shard)));
+        std::fs::rename(scratch.join("away"), data.join(shard)).expect("renamed");
+    }
+    assert!(stored_count > 0, "one of the two has the bucket");
 }
 
 #[test]

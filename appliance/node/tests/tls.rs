@@ -45,9 +45,13 @@ fn ask_for(path: &str, address: &str, root: &CertificateDer<'static>) -> std::io
 }
 
 fn start(scratch: &Scratch) -> Node {
+    start_with(scratch, &[])
+}
+
+fn start_with(scratch: &Scratch, more: &[&str]) -> Node {
     let (cert, key) = (scratch.join("cert.pem"), scratch.join("key.pem"));
     let (cert, key) = (cert.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
-    Node::start(&scratch.join("data"), &["--tls-cert", cert, "--tls-key", key])
+    Node::start(&scratch.join("data"), &[&["--tls-cert", cert, "--tls-key", key], more].concat())
 }
 
 #[test]
@@ -64,13 +68,9 @@ fn a_listener_with_a_certificate_speaks_tls_only_and_takes_a_new_one_on_sighup()
     drop(plain.read_to_end(&mut reply));
     assert!(!text(&reply).starts_with("HTTP/"), "{}", text(&reply));
     let second = write_certificate(&scratch);
-    assert!(ask(&node.addresses[0], &second).is_err(), "not known yet");
     node.signal("HUP");
-    let begun = Instant::now();
-    while ask(&node.addresses[0], &second).is_err() {
-        assert!(begun.elapsed() < PATIENCE, "the new certificate never came");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_log(&node, "configuration reloaded");
+    assert!(ask(&node.addresses[0], &second).expect("the new one is shown").starts_with("HTTP/1.1 200"));
     assert!(ask(&node.addresses[0], &first).is_err(), "the old one is gone");
     // Whoever made it wrote no end into it: rcgen's is the year 4096.
     let metrics = ask_for("/-/metrics", &node.addresses[0], &second).expect("served");
@@ -79,6 +79,64 @@ fn a_listener_with_a_certificate_speaks_tls_only_and_takes_a_new_one_on_sighup()
         .find_map(|line| line.strip_prefix("zerocloud_tls_certificate_end_timestamp_seconds "));
     assert_eq!(end, Some("67090118400"), "{metrics}");
     node.stop();
+}
+
+fn await_log(node: &Node, wanted: &str) {
+    let begun = Instant::now();
+    while !node.errors().contains(wanted) {
+        assert!(begun.elapsed() < PATIENCE, "never said: {wanted}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_certificate_that_is_replaced_is_shown_without_a_signal_and_a_wrong_one_is_not() {
+    let scratch = Scratch::new();
+    write_certificate(&scratch);
+    let node = start(&scratch);
+    let second = write_certificate(&scratch);
+    await_log(&node, "certificate reloaded");
+    assert!(ask(&node.addresses[0], &second).expect("shown").starts_with("HTTP/1.1 200"));
+    scratch.write("cert.pem", "no certificate\n", 0o644);
+    await_log(&node, "certificate not reloaded, the former one stays");
+    assert!(ask(&node.addresses[0], &second).expect("still shown").starts_with("HTTP/1.1 200"));
+    node.stop();
+}
+
+#[test]
+fn a_probe_asks_the_listener_whatever_its_certificate_is_for_and_wherever_clients_come_from() {
+    let scratch = Scratch::new();
+    write_certificate(&scratch);
+    // Nobody on this machine reaches that URL, and 127.0.0.1 is not in the certificate.
+    let config = scratch.write("z.toml", "public_url = \"https://store.invalid\"\n", 0o644);
+    let node = start_with(&scratch, &["--config", config.to_str().expect("UTF-8")]);
+    let health = || run(zerocloud().args(["health", "--data"]).arg(scratch.join("data")));
+    let output = health();
+    assert_eq!(text(&output.stdout), "ready\n", "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0));
+    node.stop();
+    assert_eq!(health().status.code(), Some(1));
+}
+
+#[test]
+fn init_keeps_the_names_of_the_certificate_before() {
+    let scratch = Scratch::new();
+    let init = |more: &[&str]| {
+        let output = run(zerocloud().args(["init", "--data"]).arg(scratch.join("data")).args(more));
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(
+        init(&["--hostname", "store.example", "--hostname", "10.0.0.5"])
+            .contains("for store.example, 10.0.0.5, ")
+    );
+    let cert = || std::fs::read(scratch.join("data/tls/cert.pem")).expect("made");
+    let first = cert();
+    assert!(init(&[]).contains("(there)"));
+    assert_eq!(cert(), first, "nobody has asked for another");
+    assert!(init(&["--renew"]).contains("for store.example, 10.0.0.5, "));
+    assert_ne!(cert(), first);
+    assert!(init(&["--hostname", "other.example"]).contains("for other.example, store.example, 10.0.0.5, "));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::SHARD_COUNT_MAX;
 use crate::disk::{Disk, OpenMode, replace};
@@ -23,7 +24,8 @@ use crate::types::DirectoryId;
 /// The layout that this binary writes.
 pub const LAYOUT_VERSION: u32 = 1;
 const FIRST_LINE: &str = "zerocloud data directory";
-const FORMAT_NAME: &str = "FORMAT";
+/// What a data directory is known by.
+pub const FORMAT_NAME: &str = "FORMAT";
 const COMPLETE_NAME: &str = "COMPLETE";
 const FORMAT_TEMPORARY: &str = "FORMAT.new";
 /// FORMAT is shorter than this.
@@ -86,6 +88,7 @@ pub struct DataLock {
     file: File,
     /// What it held before: nothing where the holder before ended by itself.
     former: Vec<u8>,
+    is_ended: AtomicBool,
 }
 
 impl DataLock {
@@ -111,11 +114,11 @@ impl DataLock {
             Err(TryLockError::Error(error)) => return Err(io("lock", error)),
         }
         let mut former = Vec::new();
-        file.read_to_end(&mut former).map_err(|error| io("read", error))?;
+        // A process id is short; whatever else lies there says no more.
+        (&mut file).take(64).read_to_end(&mut former).map_err(|error| io("read", error))?;
         let holder = format!("{}\n", std::process::id());
-        // On a full disk there may be no room for it, and the lock holds without.
-        let _written: std::io::Result<()> = write_whole(&mut file, holder.as_bytes());
-        Ok(DataLock { file, former })
+        write_whole(&file, holder.as_bytes());
+        Ok(DataLock { file, former, is_ended: AtomicBool::new(false) })
     }
 
     /// Whether the holder before was cut off: killed, or without power.
@@ -124,25 +127,32 @@ impl DataLock {
         !self.former.is_empty()
     }
 
-    /// Gives the directory up after everything that there was to do.
-    pub fn end(mut self) {
-        self.former.clear();
+    /// The holder ends by itself, now: whatever happens after this, the next one is not told that it was cut off.
+    pub fn end(&self) {
+        self.is_ended.store(true, Ordering::Relaxed);
+        write_whole(&self.file, &[]);
     }
 }
 
 impl Drop for DataLock {
     /// Without `end` the next holder finds what this one found.
     fn drop(&mut self) {
-        // Nobody is hurt by a wrong word about how a run ended.
-        let _written: std::io::Result<()> = write_whole(&mut self.file, &self.former);
+        if !self.is_ended.load(Ordering::Relaxed) {
+            write_whole(&self.file, &self.former);
+        }
     }
 }
 
-fn write_whole(file: &mut File, text: &[u8]) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(text)?;
-    file.sync_data()
+/// Writes what the lock's file holds. Nobody is hurt by a wrong word about how a run ended, and on a full disk there may be no room
+/// for it: the lock holds without.
+fn write_whole(mut file: &File, text: &[u8]) {
+    let mut write = || {
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(text)?;
+        file.sync_data()
+    };
+    let _written: std::io::Result<()> = write();
 }
 
 /// What FORMAT says.

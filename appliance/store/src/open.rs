@@ -49,6 +49,8 @@ pub struct Opened {
     shared: Arc<Shared>,
     config: StoreConfig,
     format: Format,
+    /// The shards that are served, into whose directories cores write bodies, with their file threads.
+    homes: Vec<(ShardId, FileThread)>,
     seeds: Mutex<Vec<Option<Seed>>>,
     undecided: Mutex<Vec<Undecided>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -167,6 +169,7 @@ impl Opened {
         let named = if all_sound { Named::join(named).map(Arc::new) } else { None };
         let mut threads = Vec::new();
         let mut seeds = Vec::new();
+        let mut homes = Vec::new();
         for (id, mut writer, recovered, log_config, log_reference_low, mailbox) in rest {
             let supply = {
                 let (disk, room) = (Arc::clone(&config.disk), Arc::clone(shared.files.room()));
@@ -187,6 +190,7 @@ impl Opened {
                 punch_pause: crate::body::reclaim::PUNCH_PAUSE,
             });
             let companions = start_companions(&config, &shared, id, &supply, reclaimer, &mut threads)?;
+            homes.push((id, companions.files.clone()));
             let prepared = found.remove(&id).unwrap_or_default();
             // What a damaged participant leaves undecided holds its keys until that shard is back.
             for one in prepared.values().filter(|one| one.status.state() == TxState::Pending) {
@@ -213,6 +217,7 @@ impl Opened {
             budget: BulkBudget::new(config.bulk_bytes_in_flight),
             config,
             format,
+            homes,
             seeds: Mutex::new(seeds),
             undecided: Mutex::new(undecided),
             threads: Mutex::new(threads),
@@ -239,33 +244,30 @@ impl Opened {
         &self.notes
     }
 
-    /// Cores that can be used: never more than shards.
+    /// Cores that can be used: never more than shards. One whose shard is refused still carries out requests, for those of others.
     #[must_use]
     pub fn core_count(&self, cores: usize) -> usize {
-        cores.clamp(1, lock(&self.seeds).len())
+        cores.clamp(1, self.shared.shards.len())
     }
 
     /// Starts the shards of one core, on its reactor. Every core from 0 to `core_count` - 1 calls it once.
     /// Errors: `Fault::Io` when a directory cannot be read.
     ///
     /// # Panics
-    /// When a core is started twice.
+    /// When a core with shards is started twice.
     pub fn start_core(&self, core: usize, core_count: usize, random: u64) -> Result<Store, Fault> {
         let mut random = Random(random);
         let mut owners: Vec<Option<Rc<RefCell<Owner>>>> = self.shared.shards.iter().map(|_| None).collect();
-        let mut first = None;
         let mut tidied = Vec::new();
         let seed_count = lock(&self.seeds).len();
         for number in (core..seed_count).step_by(core_count) {
             let seed = lock(&self.seeds)[number].take().expect("a core is started once");
             let place = usize::from(seed.id.0);
-            if first.is_none() {
-                first = Some((seed.id, seed.companions.files.clone()));
-            }
             tidied.push((seed.companions.clone(), seed.named.clone()));
             owners[place] = Some(self.start_owner(seed, &mut random)?);
         }
-        let (home, files) = first.expect("core_count is at most the number of shards");
+        // With refused shards there may be none left for this core, which then is a guest of another's.
+        let (home, files) = self.homes[core % self.homes.len()].clone();
         let companion: Arc<dyn Companion> = Arc::new(files);
         let bodies = CoreBodies::open(CoreBodiesParts {
             shard: home,
@@ -381,8 +383,9 @@ impl Opened {
 
     /// Waits for the companions to end. Call it after every core has dropped its `Store`.
     pub fn close(self) {
-        let Opened { shared, seeds, threads, warm, .. } = self;
+        let Opened { shared, homes, seeds, threads, warm, .. } = self;
         shared.closing.store(true, Ordering::Relaxed);
+        drop(homes);
         drop(seeds);
         drop(warm);
         drop(shared);

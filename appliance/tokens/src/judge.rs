@@ -233,9 +233,22 @@ impl Tokens {
         self.counted(self.look(cx, request))
     }
 
-    /// Says whose token a head shows. None: it shows no credential at all.
-    pub fn judge_token(&self, cx: &Context<'_>, head: &RequestHead) -> Option<Result<Principal, Denied>> {
-        Some(self.counted(self.by_token(cx, head)?))
+    /// Whether a head shows what has the form of a stored token, on a connection that it may come by.
+    #[must_use]
+    pub fn shows_stored(&self, head: &RequestHead) -> bool {
+        !self.is_exposed(head)
+            && matches!(credential(head), Credential::Token(text) if split(&text).is_some())
+    }
+
+    /// Says whose stored token a head shows. For what is none of the cache: other credentials come there too, for whoever stands in
+    /// front, so a wrong one is neither counted nor held against its address.
+    pub fn judge_stored(&self, cx: &Context<'_>, head: &RequestHead) -> Result<Principal, Denied> {
+        match credential(head) {
+            Credential::Token(text) if !self.is_exposed(head) => {
+                self.of_store(cx, &text)?.ok_or(Denied::WrongToken)
+            }
+            _ => Err(Denied::WrongToken),
+        }
     }
 
     fn counted(&self, judged: Result<Principal, Denied>) -> Result<Principal, Denied> {
@@ -290,17 +303,8 @@ impl Tokens {
     }
 
     fn with_token(&self, cx: &Context<'_>, text: &[u8], from: IpAddr) -> Result<Principal, Denied> {
-        if let Some((id, secret)) = split(text)
-            && let Some(record) = stored(cx, id).map_err(Denied::Fault)?
-            && record.opens(&Fingerprint::of(secret), cx.now)
-            && !record.is_expired(cx.now)
-        {
-            self.0.last_use.note(id, &record, cx.now);
-            return Ok(Principal {
-                who: Who::Token(id),
-                scopes: record.scopes,
-                namespaces: record.namespaces,
-            });
+        if let Some(principal) = self.of_store(cx, text)? {
+            return Ok(principal);
         }
         let wait = self.0.backoff.wait_seconds(from, cx.now);
         // Nobody guesses a stored token, nor a long one of the environment: whoever has it is let in, though others behind
@@ -315,6 +319,18 @@ impl Tokens {
                 self.0.backoff.failed(from, cx.now);
                 Err(Denied::WrongToken)
             }
+        }
+    }
+
+    fn of_store(&self, cx: &Context<'_>, text: &[u8]) -> Result<Option<Principal>, Denied> {
+        let Some((id, secret)) = split(text) else { return Ok(None) };
+        match stored(cx, id).map_err(Denied::Fault)? {
+            Some(record) if record.opens(&Fingerprint::of(secret), cx.now) && !record.is_expired(cx.now) => {
+                self.0.last_use.note(id, &record, cx.now);
+                let (scopes, namespaces) = (record.scopes, record.namespaces);
+                Ok(Some(Principal { who: Who::Token(id), scopes, namespaces }))
+            }
+            _ => Ok(None),
         }
     }
 

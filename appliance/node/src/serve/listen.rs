@@ -118,8 +118,9 @@ fn explain(address: SocketAddr, error: Errno) -> Failure {
         Errno::ACCESS | Errno::PERM => Failure::configuration(format!(
             "cannot listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE; choose a port above or grant it"
         )),
-        Errno::ADDRNOTAVAIL => Failure::configuration(format!(
-            "cannot listen on {address}: this machine has no such address; see `ip address` and correct --listen"
+        // At boot it may still come: worth another try.
+        Errno::ADDRNOTAVAIL => Failure::held(format!(
+            "cannot listen on {address}: this machine has no such address, or not yet; see `ip address` and correct --listen"
         )),
         Errno::AFNOSUPPORT => Failure::configuration(format!(
             "cannot listen on {address}: this machine has no IPv6; remove the address from --listen"
@@ -164,6 +165,14 @@ mod tests {
         let failure = open(&[held[0].address], vec![], 2).err().expect("refused");
         assert_eq!(failure.exit, Exit::Held);
         assert!(failure.message.contains("another process holds the port"), "{failure}");
+    }
+
+    #[test]
+    fn an_address_that_is_not_there_may_still_come() {
+        // Of a block that is for documents only (RFC 5737).
+        let failure = open(&[SocketAddr::from(([192, 0, 2, 1], 0))], vec![], 1).err().expect("refused");
+        assert_eq!(failure.exit, Exit::Held);
+        assert!(failure.message.contains("no such address"), "{failure}");
     }
 
     #[test]

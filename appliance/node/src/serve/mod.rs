@@ -6,6 +6,7 @@
 //! Invariant: nothing is written to a directory that is not ours or that another process holds, and the ready line
 //! appears once every shard answers.
 
+mod events;
 mod listen;
 mod manager;
 mod signals;
@@ -15,7 +16,7 @@ mod worker;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use http::{Shutdown, TlsAcceptor};
@@ -27,34 +28,15 @@ use crate::credentials::{self, KeySource, RootKey};
 use crate::env_command::{self, Endpoint};
 use crate::exit::Failure;
 use crate::log::Log;
+use crate::private_file;
 use crate::services::Shared;
 use crate::status::{Phase, Status};
 use crate::surroundings;
+use events::Events;
+use start::Tls;
 use worker::{Command, Worker, WorkerStart};
 
-/// What the main thread hears.
-pub enum Event {
-    /// A core has its shards.
-    Started,
-    /// Recovery is carried out.
-    Recovered,
-    /// A core has its accounts.
-    Accounted,
-    /// A core has ended, with so many connections cut.
-    Stopped {
-        /// Connections that had not ended.
-        connection_count: usize,
-    },
-    /// A core cannot go on.
-    Failed(String),
-    /// SIGTERM or SIGINT.
-    Stop {
-        /// Which.
-        signal: i32,
-    },
-    /// SIGHUP.
-    Reload,
-}
+pub use events::Event;
 
 /// After the drain's own time, folding and closing get this much before the process just ends.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(25);
@@ -63,10 +45,15 @@ pub use start::{reachable, refuse};
 
 /// Makes the data directory and its root key where they are not there yet. False: a node runs there, which has made them.
 pub fn prepare(config: &Config) -> Result<bool, Failure> {
+    private_file::keep_private();
     let _lock = match start::claim(config, &mut Vec::new()) {
         Err(failure) if failure.exit == crate::exit::Exit::Held => return Ok(false),
         claimed => claimed?,
     };
+    if config.data.join(store::format::FORMAT_NAME).exists() && credentials::path(&config.data).exists() {
+        // Made before; what the last run left is the next start's to recover.
+        return Ok(true);
+    }
     let shared = Shared::new(config, disk_bytes(config));
     let opened = start::open_store(config, &shared)?;
     let made = credentials::load_or_make(&config.data, None).map(drop);
@@ -104,6 +91,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let mut config = load(args)?;
     let over = config::root_key_override(&|name| std::env::var_os(name))?;
     let tls = config.tls.as_ref().map(start::read_tls).transpose()?;
+    private_file::keep_private();
     if args.check {
         start::check_accounts(&config)?;
         for warning in start::warn_of_settings(&config) {
@@ -111,7 +99,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let acceptor = tls.as_ref().map(start::acceptor).transpose()?;
+    let acceptor = tls.as_ref().map(|tls| start::acceptor(&tls.settings)).transpose()?;
     let log = Log::to_stderr(config.log.level, config.log.access);
     start::die_on_panic(&log);
     let store_log = log.clone();
@@ -123,7 +111,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = Arc::new(config);
     warnings.extend(start::warn_of_settings(&config));
     let descriptors = crate::machine::raise_descriptor_limit();
-    let lock = start::claim(&config, &mut warnings)?;
+    let lock = Arc::new(start::claim(&config, &mut warnings)?);
     let cores = start::cores(&config)?;
     let bound = listen::open(&config.listen, inherited, cores.len())?;
     let (backend, reactor) = start::backend(&config, &mut warnings)?;
@@ -131,7 +119,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         log.warn(warning, &[]);
     }
     let status = Status::new(cores.len(), backend, warnings);
-    status.surroundings.set_certificate_end(tls.as_ref().and_then(start::certificate_end));
+    if let Some(tls) = tls {
+        status.surroundings.set_certificate(tls.shown);
+    }
     if lock.was_cut_off() {
         status.surroundings.set_was_cut_off();
         log.warn("the run before did not end by itself: killed, by the watchdog too, or without power", &[]);
@@ -139,11 +129,12 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let shared = Shared::new(&config, disk_bytes(&config));
     let (sender, events) = channel();
     let failed = |error| Failure::storage(format!("cannot watch signals: {error}"));
-    signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone()).map_err(failed)?;
+    signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone(), lock.clone())
+        .map_err(failed)?;
     manager::keep_informed(status.clone(), log.clone()).map_err(|error| {
         Failure::storage(format!("cannot start the thread that tells the service manager: {error}"))
     })?;
-    surroundings::watch(status.clone(), config.data.clone()).map_err(|error| {
+    surroundings::watch(status.clone(), config.data.clone(), sender.clone()).map_err(|error| {
         Failure::storage(format!("cannot start the thread that looks at the disk: {error}"))
     })?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|one| one.address).collect();
@@ -178,7 +169,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         status,
         shared,
         workers,
-        events,
+        events: Events::new(events),
         shutdown,
         acceptor,
         addresses,
@@ -198,7 +189,7 @@ struct Node<'a> {
     status: Arc<Status>,
     shared: Shared,
     workers: Vec<Worker>,
-    events: Receiver<Event>,
+    events: Events,
     shutdown: Shutdown,
     acceptor: Option<TlsAcceptor>,
     addresses: Vec<SocketAddr>,
@@ -222,13 +213,13 @@ impl Node<'_> {
         self.await_all(|event| matches!(event, Event::Started))?;
         // Sent to one core; the answers of all are awaited by their number.
         self.tell(0, Command::FinishRecovery(opened.clone()));
-        self.await_one(|event| matches!(event, Event::Recovered))?;
+        self.events.await_one(|event| matches!(event, Event::Recovered))?;
         self.status.advance(Phase::Serving);
         self.announce(&root, begun.elapsed())?;
-        let deadline = self.live();
+        let (deadline, failure) = self.live();
         Endpoint::remove(&self.config.data);
         self.end(opened, deadline);
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     fn tell(&self, core: usize, command: Command) {
@@ -243,19 +234,7 @@ impl Node<'_> {
     }
 
     fn await_all(&self, wanted: impl Fn(&Event) -> bool) -> Result<(), Failure> {
-        (0..self.workers.len()).try_for_each(|_| self.await_one(&wanted))
-    }
-
-    fn await_one(&self, wanted: impl Fn(&Event) -> bool) -> Result<(), Failure> {
-        loop {
-            match self.events.recv() {
-                Ok(event) if wanted(&event) => return Ok(()),
-                Ok(Event::Failed(message)) => return Err(Failure::storage(message)),
-                // A reload before the start is over finds nothing newer than what is being read.
-                Ok(_) => {}
-                Err(_) => return Err(Failure::storage("every core has ended during the start")),
-            }
-        }
+        (0..self.workers.len()).try_for_each(|_| self.events.await_one(&wanted))
     }
 
     fn accounts(&self, config: &Arc<Config>, root: &RootKey) -> Result<(), Failure> {
@@ -268,8 +247,9 @@ impl Node<'_> {
     fn announce(&self, root: &RootKey, recovery: Duration) -> Result<(), Failure> {
         let first = self.url(&start::reachable(self.addresses[0]));
         let endpoint = Endpoint {
-            url: self.config.public_url.clone().unwrap_or(first),
+            url: self.config.public_url.clone().unwrap_or_else(|| first.clone()),
             region: self.config.region.clone(),
+            listener: Some(first),
         };
         endpoint.write(&self.config.data).map_err(|error| {
             let path = self.config.data.join(env_command::ENDPOINT_FILE);
@@ -322,34 +302,36 @@ impl Node<'_> {
         self.addresses.iter().map(|address| self.url(address)).collect()
     }
 
-    /// Serves until a signal or a core's end; returns by when everything should be over.
-    fn live(&self) -> Instant {
-        loop {
-            match self.events.recv() {
-                Ok(Event::Stop { signal }) => {
+    /// Serves until a signal or a core's end; returns by when everything should be over, and what the process fails with if nobody
+    /// asked for the end.
+    fn live(&self) -> (Instant, Option<Failure>) {
+        let failure = loop {
+            match self.events.next() {
+                Some(Event::Stop { signal }) => {
                     self.log.info("draining", &[("signal", &signal)]);
-                    break;
+                    break None;
                 }
-                Ok(Event::Reload) => {
+                Some(Event::Reload) => {
                     manager::reloading(&self.log);
                     self.reload();
                     manager::ready(&self.log, &self.urls().join(" "));
                 }
-                Ok(Event::Failed(message)) => {
+                Some(Event::NewCertificate) => self.reload_changed_certificate(),
+                Some(Event::Failed(message)) => {
                     self.log.error("a core has failed", &[("cause", &message)]);
-                    break;
+                    break Some(Failure::storage(format!("a core has failed: {message}")));
                 }
-                Ok(Event::Stopped { .. }) | Err(_) => {
+                Some(Event::Stopped { .. }) | None => {
                     self.log.error("a core has ended by itself", &[]);
-                    break;
+                    break Some(Failure::storage("a core has ended by itself"));
                 }
-                Ok(Event::Started | Event::Recovered | Event::Accounted) => {}
+                Some(Event::Started | Event::Recovered | Event::Accounted | Event::Refused(_)) => {}
             }
-        }
+        };
         manager::stopping(&self.log);
         self.status.advance(Phase::Draining);
         self.shutdown.begin(self.config.drain_timeout);
-        Instant::now() + self.config.drain_timeout + CLOSE_PATIENCE
+        (Instant::now() + self.config.drain_timeout + CLOSE_PATIENCE, failure)
     }
 
     fn reload(&self) {
@@ -371,13 +353,8 @@ impl Node<'_> {
         if !restart.is_empty() {
             self.log.warn("these settings change with a restart only", &[("keys", &restart.join(", "))]);
         }
-        if let (Some(acceptor), Some(tls)) = (&self.acceptor, &tls) {
-            match acceptor.reload(tls) {
-                Ok(()) => self.status.surroundings.set_certificate_end(start::certificate_end(tls)),
-                Err(error) => {
-                    self.log.error("certificate not reloaded, the former one stays", &[("cause", &error)]);
-                }
-            }
+        if let Some(tls) = tls {
+            self.show_certificate(tls);
         }
         if let Some(root) = root
             && let Err(failure) = self.accounts(&Arc::new(config.clone()), &root)
@@ -392,18 +369,44 @@ impl Node<'_> {
         self.log.info("configuration reloaded", &[]);
     }
 
+    /// The files hold another certificate, and nobody has asked for a reload.
+    fn reload_changed_certificate(&self) {
+        let Some(files) = self.status.surroundings.certificate_files() else { return };
+        match start::read_tls(&files) {
+            Ok(tls) => {
+                if self.show_certificate(tls) {
+                    self.log.info("certificate reloaded", &[("file", &files.cert.display())]);
+                }
+            }
+            Err(failure) => {
+                self.log.error("certificate not reloaded, the former one stays", &[("cause", &failure)])
+            }
+        }
+    }
+
+    /// New connections are shown this certificate. False: they are shown the former one.
+    fn show_certificate(&self, tls: Tls) -> bool {
+        let Some(acceptor) = &self.acceptor else { return false };
+        if let Err(error) = acceptor.reload(&tls.settings) {
+            self.log.error("certificate not reloaded, the former one stays", &[("cause", &error)]);
+            return false;
+        }
+        self.status.surroundings.set_certificate(tls.shown);
+        true
+    }
+
     fn end(self, opened: Arc<Opened>, deadline: Instant) {
         let mut cut = 0;
-        let mut running = self.workers.len();
+        let mut running = self.workers.len() - self.events.ended();
         while running > 0 {
-            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Stopped { connection_count }) => {
+            match self.events.next_until(deadline) {
+                Some(Event::Stopped { connection_count }) => {
                     cut += connection_count;
                     running -= 1;
                 }
-                Ok(Event::Failed(_)) => running -= 1,
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                Some(Event::Failed(_)) => running -= 1,
+                Some(_) => {}
+                None => break,
             }
         }
         if cut > 0 {

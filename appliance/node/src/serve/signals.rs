@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use store::format::DataLock;
 
 use super::Event;
 use crate::env_command::Endpoint;
@@ -19,6 +20,7 @@ pub fn watch(
     status: Arc<Status>,
     log: Log,
     data: std::path::PathBuf,
+    lock: Arc<DataLock>,
 ) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -33,8 +35,12 @@ pub fn watch(
             if stops > 1 || is_recovering {
                 log.info("stopped at once", &[("signal", &signal), ("phase", &status.phase().name())]);
                 Endpoint::remove(&data);
+                let is_in_order = is_recovering && stops == 1;
+                if is_in_order {
+                    lock.end();
+                }
                 log.flush();
-                std::process::exit(if is_recovering && stops == 1 { 0 } else { 128 + signal });
+                std::process::exit(if is_in_order { 0 } else { 128 + signal });
             }
             drop(events.send(Event::Stop { signal }));
         }

@@ -1,7 +1,8 @@
 //! The single steps of the start, each with its refusal: thing, cause, mend.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use store::disk::{Disk, RealDisk};
 use store::format::DataLock;
 use store::{Format, OpenError, Opened, StoreConfig, TableId, TableSet};
 
+use crate::certificate;
 use crate::config::{self, Backend, Config, TlsFiles};
 use crate::exit::Failure;
 use crate::log::Log;
 use crate::machine::{self, FileSystemKind};
 use crate::services::Shared;
+use crate::surroundings::{ShownCertificate, Stamp};
 
 /// The tables of all services whose records never have a body: items and messages lie in the values of their records, but
 /// for long messages of ZeroQueue.
@@ -44,13 +47,18 @@ const MEMLOCK_WANTED_BYTES: u64 = 16 << 20;
 /// Descriptors that stay for files, whatever the number of connections.
 const FILE_DESCRIPTORS_KEPT: u64 = 2_048;
 
-/// When the certificate expires, in seconds since 1970.
-pub fn certificate_end(settings: &TlsSettings) -> Option<i64> {
-    crate::certificate_end::of_first(&settings.certificates_pem)
+/// A certificate with its key, as it was read.
+pub struct Tls {
+    /// For the acceptor.
+    pub settings: TlsSettings,
+    /// For whoever looks whether it is still the one in the files, and when it ends.
+    pub shown: ShownCertificate,
 }
 
 /// Reads certificate and key. Errors: unreadable, or a key that others may read.
-pub fn read_tls(files: &TlsFiles) -> Result<TlsSettings, Failure> {
+pub fn read_tls(files: &TlsFiles) -> Result<Tls, Failure> {
+    // Before the bytes: what changes from now on is another certificate.
+    let stamp = Stamp::of(files);
     let read = |path: &std::path::Path| {
         std::fs::read(path)
             .map_err(|error| Failure::configuration(format!("{}: cannot be read: {error}", path.display())))
@@ -60,7 +68,8 @@ pub fn read_tls(files: &TlsFiles) -> Result<TlsSettings, Failure> {
         TlsSettings { certificates_pem: read(&files.cert)?, key_pem: read(&files.key)?, allow_tls12: false };
     // Tried here, so that --check finds a certificate that does not fit its key.
     acceptor(&settings)?;
-    Ok(settings)
+    let end = certificate::end_of_first(&settings.certificates_pem);
+    Ok(Tls { settings, shown: ShownCertificate { files: files.clone(), stamp, end } })
 }
 
 /// An acceptor under these settings. Errors: they do not fit.
@@ -73,6 +82,16 @@ pub fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, Failure> {
 pub fn check_accounts(config: &Config) -> Result<(), Failure> {
     // Any key that no account can have: `/` is refused in access keys.
     config.key_ring("root/check", &Secret::new("only for this check")).map(drop)
+}
+
+/// Says when other users of the machine may look into the data directory, as one that was made before this process may let them.
+fn warn_of_others(data: &Path, warnings: &mut Vec<String>) {
+    if std::fs::metadata(data).is_ok_and(|metadata| metadata.mode() & 0o005 != 0) {
+        warnings.push(format!(
+            "{0}: every user of this machine may enter it, and files of earlier versions in it may be readable; run: chmod o= {0}",
+            data.display()
+        ));
+    }
 }
 
 /// A panic on any thread ends the process, as in release builds: a core that is half gone would hold its shards' keys.
@@ -129,6 +148,7 @@ pub fn claim(config: &Config, warnings: &mut Vec<String>) -> Result<DataLock, Fa
     if data.exists() {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         Format::read(&disk, data).map_err(refuse)?;
+        crate::owner::refuse_root(data)?;
     } else {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(|error| {
             Failure::storage(format!(
@@ -136,6 +156,7 @@ pub fn claim(config: &Config, warnings: &mut Vec<String>) -> Result<DataLock, Fa
             ))
         })?;
     }
+    warn_of_others(data, warnings);
     DataLock::take(data).map_err(refuse)
 }
 

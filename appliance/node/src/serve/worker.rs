@@ -193,7 +193,7 @@ async fn obey(
                         Event::Started
                     }
                     Err(fault) => {
-                        Event::Failed(format!("core {} cannot take its shards: {fault}", core.index))
+                        Event::Refused(format!("core {} cannot take its shards: {fault}", core.index))
                     }
                 }
             }
@@ -207,7 +207,7 @@ async fn obey(
                     core.set_accounts(accounts, &root.access_key);
                     Event::Accounted
                 }
-                Err(failure) => Event::Failed(failure.message),
+                Err(failure) => Event::Refused(failure.message),
             },
             Command::Limits(limits) => {
                 server.set_limits(*limits);

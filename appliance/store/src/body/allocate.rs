@@ -43,7 +43,6 @@ pub struct CoreBodiesParts {
 pub(super) struct Allocator {
     pub(super) parts: CoreBodiesParts,
     nonce: Cell<u64>,
-    next_segment: Cell<u64>,
     current: RefCell<Option<Rc<OpenSegment>>>,
     spare: RefCell<Spare>,
     /// Writers that wait for a segment.
@@ -67,7 +66,6 @@ impl Allocator {
         parts.open.begin(parts.shard, next_segment);
         Ok(Allocator {
             nonce: Cell::new(parts.nonce),
-            next_segment: Cell::new(next_segment),
             current: RefCell::default(),
             spare: RefCell::new(Spare::Absent),
             waiters: RefCell::default(),
@@ -129,9 +127,7 @@ impl Allocator {
     fn prepare(self: &Rc<Self>) {
         *self.spare.borrow_mut() = Spare::Preparing;
         let core = Rc::clone(self);
-        let key = extents_key(core.parts.shard, core.next_segment.get());
-        core.next_segment.set(key.segment + 1);
-        core.parts.open.open(key.shard, key.segment);
+        let key = extents_key(core.parts.shard, core.parts.open.take(core.parts.shard));
         ring::spawn(async move {
             let (files, segment_bytes) = (Arc::clone(&core.parts.files), core.parts.segment_bytes);
             let made =

@@ -37,6 +37,8 @@ pub struct OpenSegments {
 
 struct ShardSegments {
     first: u64,
+    /// The number of the next one, whichever core makes it.
+    next: u64,
     open: HashSet<u64>,
 }
 
@@ -66,14 +68,24 @@ impl OpenSegments {
         self.untrimmed.load(Ordering::Relaxed)
     }
 
+    /// A core will write to the shard's directory, where `first` is the next free number. Where another core does so already, that
+    /// one's word stands: by now some numbers are its segments'.
     pub(super) fn begin(&self, shard: ShardId, first: u64) {
-        self.lock().insert(shard, ShardSegments { first, open: HashSet::new() });
+        self.lock().entry(shard).or_insert_with(|| ShardSegments {
+            first,
+            next: first,
+            open: HashSet::new(),
+        });
     }
 
-    pub(super) fn open(&self, shard: ShardId, segment: u64) {
-        if let Some(shard) = self.lock().get_mut(&shard) {
-            shard.open.insert(segment);
-        }
+    /// The number of a segment that is about to be made, which is open from now on.
+    pub(super) fn take(&self, shard: ShardId) -> u64 {
+        let mut shards = self.lock();
+        let shard = shards.get_mut(&shard).expect("a core begins before it takes");
+        let segment = shard.next;
+        shard.next += 1;
+        shard.open.insert(segment);
+        segment
     }
 
     pub(super) fn close(&self, shard: ShardId, segment: u64) {

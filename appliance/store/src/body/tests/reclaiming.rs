@@ -180,7 +180,7 @@ fn a_refused_punch_is_told_and_tried_again() {
 fn an_empty_segment_goes_unless_it_is_the_newest() {
     let scratch = Scratch::new();
     let sim = World::on(&SimDisk::new(1), 4 << 20);
-    for world in [Some(sim), scratch.world(4 << 20)].into_iter().flatten() {
+    for mut world in [Some(sim), scratch.world(4 << 20)].into_iter().flatten() {
         let mut reclaimer = world.reclaimer();
         let (first, second) = run(async {
             let bodies = world.bodies();
@@ -200,6 +200,8 @@ fn an_empty_segment_goes_unless_it_is_the_newest() {
         assert_eq!(reclaimer.punch(&[second]).done, [second]);
         assert_eq!(reclaimer.remove_empty().expect("removes"), 0);
         assert_eq!(world.segments(), [2], "its number must not come back");
+        // What the next run of the process sees.
+        world.open = OpenSegments::new();
         let third = run(async { put(&world.bodies(), &[1; 60_000]).await });
         assert_eq!(extents(&third)[0].id.segment, 3);
         assert_eq!(reclaimer.remove_empty().expect("removes"), 1);
@@ -213,7 +215,7 @@ fn the_newest_segment_that_stays_is_kept_while_one_above_may_yet_go() {
     let dead = three_sealed(&world);
     let mut reclaimer = world.reclaimer();
     // A spare that is being made, or is not used yet: its file goes if nobody comes for it.
-    world.open.open(SHARD, 2);
+    assert_eq!(world.open.take(SHARD), 2);
     let spare = FileKey { kind: SegmentKind::Extents, shard: SHARD, segment: 2 };
     world.files.open_to_write(spare, true).expect("made");
     assert_eq!(reclaimer.punch(&dead).done.len(), 3);

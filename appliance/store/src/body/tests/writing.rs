@@ -56,6 +56,38 @@ fn bodies_of_every_size_round_trip_with_right_wrong_and_no_hints() {
 }
 
 #[test]
+fn cores_that_share_a_directory_write_to_segments_of_their_own() {
+    let world = World::on(&SimDisk::new(1), 4 << 20);
+    run(async {
+        // One begins when the other has made files.
+        let first = world.bodies();
+        let mut written = vec![(vec![1; 3 * MIB], put(&first, &[1; 3 * MIB]).await)];
+        let second = world.bodies();
+        for byte in 2..8 {
+            for bodies in [&first, &second] {
+                written.push((vec![byte; 3 * MIB], put(bodies, &vec![byte; 3 * MIB]).await));
+            }
+        }
+        let reader = world.reader();
+        for (bytes, body) in &written {
+            assert!(
+                read(&reader, body, 0..u64::MAX).await.expect("reads") == *bytes,
+                "other bytes: {body:?}"
+            );
+        }
+        let mut runs: Vec<_> = written
+            .iter()
+            .flat_map(|(_, body)| extents(body))
+            .map(|extent| (extent.id.segment, extent.id.offset))
+            .collect();
+        runs.sort_unstable();
+        let count = runs.len();
+        runs.dedup();
+        assert_eq!(runs.len(), count, "no place was given out twice");
+    });
+}
+
+#[test]
 fn small_bodies_touch_no_file_and_the_first_large_one_makes_the_first() {
     let disk = SimDisk::new(1);
     let world = World::on(&disk, 4 << 20);
