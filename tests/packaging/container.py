@@ -77,7 +77,7 @@ def furnish(root: Path, packages: Path, newer: Path) -> None:
     """Puts packages and programs where inside.py looks for them, and has it start."""
     place = root / "packaging"
     place.mkdir()
-    for name in ("inside.py", "load.py"):
+    for name in ("inside.py", "load.py", "sandbox.py", "held.py"):
         shutil.copy(HERE / name, place / name)
     for name, directory in (("packages", packages), ("newer", newer)):
         (place / name).mkdir()
@@ -125,7 +125,7 @@ def live(root: Path, packages: Path, newer: Path, python: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, default=TARGET / "packages", help="the deb and the rpm")
-    parser.add_argument("--newer", type=Path, default=TARGET / "packages-newer", help="the same of a later revision")
+    parser.add_argument("--newer", type=Path, default=TARGET / "packages-newer", help="the same of a later revision, with one comment more in the configuration")
     arguments = parser.parse_args()
     import awscli
 

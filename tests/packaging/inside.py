@@ -4,11 +4,13 @@ Writes a line for each fact to RESULT, and LAST only when all were shown.
 """
 
 import configparser
-import ctypes
+import fcntl
 import glob
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +18,9 @@ import traceback
 import urllib.request
 from pathlib import Path
 
-from load import Connection, Load, signed
+import held
+import sandbox
+from load import Connection, Knocking, Load, signed
 
 PLACE = Path("/packaging")
 RESULT = PLACE / "result"
@@ -28,10 +32,16 @@ URL = "http://127.0.0.1:8080"
 RESTART_COUNT = 20
 # Of each client: a million requests over all restarts.
 REPLIES_BETWEEN = 8_400
+# More than any limit of starts that systemd knows by itself, of services and of sockets.
+WRONG_STARTS, HELD_STARTS = 12, 35
+# Failures of clients by which it shows that nobody answers them.
+FAILURE_COUNT = 200
 # Generous: a stalled machine is no finding.
 SECONDS_MAX = 300
 FIRST = b"the first object\n"
 EDITED = "# edited by the owner\n"
+# Of a network that no machine is in, and a port that only root may bind.
+FOREIGN = ("192.0.2.1", 443)
 # Listening sockets in /proc/net/tcp and tcp6, and the loopback addresses there.
 LISTENING, LOOPBACK = "0A", ("0100007F", "0" * 24 + "01000000")
 
@@ -47,8 +57,8 @@ def environment() -> dict[str, str]:
     return os.environ | {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_PAGER": "", "HOME": "/root"}
 
 
-def properties(*names: str) -> list[str]:
-    listed = run("systemctl", "show", SERVICE, "--property", ",".join(names))
+def properties(*names: str, unit: str = SERVICE) -> list[str]:
+    listed = run("systemctl", "show", unit, "--property", ",".join(names))
     found = dict(line.split("=", 1) for line in listed.splitlines())
     return [found[name] for name in names]
 
@@ -69,6 +79,18 @@ def until_again(former: int) -> None:
     until("another process is ready", lambda: main_pid() not in (0, former) and properties("ActiveState") == ["active"])
 
 
+def starts() -> int:
+    """How often the service was started, by whomever."""
+    run("journalctl", "--sync")
+    return run("journalctl", "-o", "cat", "-u", SERVICE).count(f"Starting {SERVICE}")
+
+
+def until_more(what: str, counts: list[int], more: int) -> None:
+    """The counts of clients grow."""
+    before = sum(counts)
+    until(what, lambda: sum(counts) >= before + more)
+
+
 def ready() -> dict:
     with urllib.request.urlopen(f"{URL}/-/ready", timeout=SECONDS_MAX) as reply:
         return json.load(reply)
@@ -86,8 +108,8 @@ def credentials() -> tuple[str, str]:
     return profile["default"]["aws_access_key_id"], profile["default"]["aws_secret_access_key"]
 
 
-def first_object_is_there() -> None:
-    status, found = Connection().exchange(signed(*credentials(), "GET", "/first/file", b""))
+def first_object_is_there(address: tuple[str, int] = ("127.0.0.1", 8080)) -> None:
+    status, found = Connection(address).exchange(signed(*credentials(), "GET", "/first/file", b""))
     assert (status, found) == (200, FIRST), (status, found)
 
 
@@ -190,17 +212,31 @@ def the_running_process_has_no_rights() -> str:
 
 
 def the_sandbox_refuses_what_it_should() -> str:
-    """The unit's own directives around a program that tries."""
+    """The unit's own directives around a program that tries; then without each of them, where what it refused is no longer."""
+    sandbox.furnish()
     unit = run("systemctl", "cat", SERVICE)
-    unit = re.sub(r"(?m)^(Requires|After|Also|ExecReload|Watchdog\w+|Restart\w*)=.*$", "", unit)
+    unit = re.sub(r"(?m)^(Requires|After|Also|ExecReload|ExecStopPost|Watchdog\w+|Restart\w*)=.*$", "", unit)
     unit = re.sub(r"(?m)^Type=.*$", "Type=oneshot", unit)
-    unit = re.sub(r"(?m)^ExecStart=.*$", f"ExecStart=/usr/bin/python3 {PLACE}/inside.py --probe", unit)
+    unit = re.sub(r"(?m)^ExecStart=.*$", f"ExecStart=/usr/bin/python3 {PLACE}/sandbox.py", unit)
+    whole = attempted(unit)
+    wrong = [f"{one.what}: {whole[one.what]}" for one in sandbox.ATTEMPTS if whole[one.what] != one.refusal]
+    directives = {one.directive for one in sandbox.ATTEMPTS}
+    for directive in sorted(directives):
+        found = attempted(re.sub(rf"(?m)^{directive}=.*$", "", unit))
+        tried = [one for one in sandbox.ATTEMPTS if one.directive == directive]
+        wrong += [f"{one.what}, without {directive}: {found[one.what]}" for one in tried if found[one.what] == one.refusal]
+    assert not wrong, wrong
+    return f"{len(sandbox.ATTEMPTS)} attempts, refused by {len(directives)} directives and not without them; what is needed works"
+
+
+def attempted(unit: str) -> dict[str, int]:
+    """The error of each attempt, in a unit like this."""
+    found = PLACE / "attempted"
+    unit = re.sub(r"(?m)^\[Service\]$", f"[Service]\nStandardOutput=truncate:{found}", unit, count=1)
     Path("/run/systemd/system/probe.service").write_text(unit)
     run("systemctl", "daemon-reload")
-    run("systemctl", "start", "probe.service", code=None)
-    said = run("journalctl", "-o", "cat", "-u", "probe.service")
-    assert "sandbox holds" in said, said
-    return next(line for line in said.splitlines() if "sandbox holds" in line)
+    run("systemctl", "start", "probe.service")
+    return json.loads(found.read_text())
 
 
 def a_stopped_process_is_restarted_by_the_watchdog() -> str:
@@ -215,6 +251,34 @@ def a_stopped_process_is_restarted_by_the_watchdog() -> str:
     return f"after {time.monotonic() - begun:.0f} s"
 
 
+def a_core_that_hangs_is_found_by_the_watchdog() -> str:
+    """One of several, while every other thread runs on. A thread that turns no loop of requests may hang."""
+    former, restarts = main_pid(), int(properties("NRestarts")[0])
+    found = held.threads(former)
+    before = was_fed()
+    bystander = held.Held(found["surroundings"])
+    until("fed for longer than the watchdog waits", lambda: was_fed() > before + watchdog_microseconds(former))
+    bystander.let_go()
+    assert (main_pid(), int(properties("NRestarts")[0])) == (former, restarts)
+    last = max(name for name in found if re.fullmatch(r"core-\d", name))
+    core = held.Held(found[last])
+    until(f"killed for {last}", core.has_ended)
+    until_again(former)
+    assert int(properties("NRestarts")[0]) > restarts
+    assert was_cut_off()
+    first_object_is_there()
+    return last
+
+
+def was_fed() -> int:
+    """When the service last told the watchdog that it is well, in microseconds."""
+    return int(properties("WatchdogTimestampMonotonic")[0])
+
+
+def watchdog_microseconds(process: int) -> int:
+    return int(re.search(rb"(?:^|\0)WATCHDOG_USEC=(\d+)", Path(f"/proc/{process}/environ").read_bytes())[1])
+
+
 def a_killed_process_is_restarted() -> str:
     former = main_pid()
     os.kill(former, 9)
@@ -223,28 +287,114 @@ def a_killed_process_is_restarted() -> str:
     return ""
 
 
-def a_wrong_configuration_is_not_tried_again() -> str:
+def a_stop_holds_under_traffic_where_it_is_of_both_units() -> str:
+    with Knocking() as clients:
+        until_more("answered", clients.answers, 1)
+        former = main_pid()
+        run("systemctl", "stop", SERVICE)
+        until_again(former)
+        run("systemctl", "stop", SOCKET, SERVICE)
+        assert main_pid() == 0 and addresses() == [], addresses()
+        before = starts()
+        until_more("refused", clients.failures, FAILURE_COUNT)
+        assert (main_pid(), starts()) == (0, before)
+        run("systemctl", "start", SERVICE)
+        until_more("answered again", clients.answers, 1)
+    first_object_is_there()
+    return ""
+
+
+def a_wrong_configuration_neither_spins_under_traffic_nor_outlives_its_mending() -> str:
     text = CONFIGURATION.read_text()
-    # In place, so that owner and mode stay.
-    CONFIGURATION.write_text("dat = 1\n" + text)
-    restarts = properties("NRestarts")
-    run("systemctl", "restart", SERVICE, code=1)
-    assert properties("ExecMainStatus", "ActiveState") == ["78", "failed"], properties("ExecMainStatus", "ActiveState")
-    assert properties("NRestarts") <= restarts
-    CONFIGURATION.write_text(text)
-    run("systemctl", "restart", SERVICE)
+    with Knocking() as clients:
+        until_more("answered", clients.answers, 1)
+        before = starts()
+        # In place, so that owner and mode stay.
+        CONFIGURATION.write_text("dat = 1\n" + text)
+        for _ in range(WRONG_STARTS):
+            said = run("systemctl", "restart", SERVICE, code=1)
+            assert "journalctl" in said, said
+            assert properties("ExecMainStatus", "ActiveState") == ["78", "failed"], properties("ExecMainStatus", "ActiveState")
+            until("the socket is closed", lambda: properties("ActiveState", unit=SOCKET) == ["inactive"])
+        until_more("refused", clients.failures, FAILURE_COUNT)
+        assert starts() == before + WRONG_STARTS, "somebody else than the operator started it"
+        CONFIGURATION.write_text(text)
+        run("systemctl", "restart", SERVICE)
+        until_more("answered again", clients.answers, 1)
+        assert starts() == before + WRONG_STARTS + 1
     first_object_is_there()
-    assert not was_cut_off(), "the run before was stopped, and the start in between never ran"
-    return ""
+    assert not was_cut_off(), "the run before was stopped, and the starts in between never ran"
+    return f"{WRONG_STARTS} starts of the operator's, none of the clients'"
 
 
-def a_reload_keeps_the_process() -> str:
-    former = main_pid()
+def a_data_directory_that_is_held_is_waited_for_under_traffic() -> str:
+    run("systemctl", "stop", SOCKET, SERVICE)
+    command = ["/usr/bin/zerocloud", "serve", "--data", str(DATA), "--listen", "127.0.0.1:9000"]
+    holder = subprocess.Popen(command, user="zerocloud", group="zerocloud", extra_groups=[])
+    try:
+        until("held", lambda: ("0100007F", 9000) in addresses())
+        with Knocking() as clients:
+            run("systemctl", "start", SERVICE, code=1)
+            assert properties("ExecMainStatus") == ["75"], properties("ExecMainStatus")
+            until("tried again and again", lambda: int(properties("NRestarts")[0]) >= HELD_STARTS)
+            assert sum(clients.answers) == 0
+            holder.terminate()
+            assert holder.wait() == 0
+            until_again(0)
+            until_more("answered", clients.answers, 1)
+    finally:
+        holder.kill()
+    first_object_is_there()
+    return f"{HELD_STARTS} starts and more"
+
+
+def another_address_is_served_though_its_network_comes_later() -> str:
+    """As README.md and the socket say: a drop-in, and a restart of the socket."""
+    place = Path(f"/etc/systemd/system/{SOCKET}.d")
+    place.mkdir()
+    (place / "override.conf").write_text(f"[Socket]\nListenStream=\nListenStream={FOREIGN[0]}:{FOREIGN[1]}\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", SOCKET)
+    until("the service follows its socket", lambda: properties("ActiveState") == ["active"])
+    assert addresses() == [("010200C0", FOREIGN[1])], addresses()
+    add_address(FOREIGN[0])
+    first_object_is_there(FOREIGN)
+    (place / "override.conf").unlink()
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", SOCKET)
+    first_object_is_there()
+    return f"{FOREIGN[0]}:{FOREIGN[1]}"
+
+
+def add_address(address: str) -> None:
+    """To the loopback interface, under a name of its own; SIOCSIFADDR of linux/sockios.h."""
+    request = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(address))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8916, request)
+
+
+def a_reload_takes_effect_in_the_same_process() -> str:
+    former, text = main_pid(), CONFIGURATION.read_text()
+    assert not requests_are_logged()
+    CONFIGURATION.write_text(text.replace("#access = false", "access = true"))
     run("systemctl", "reload", SERVICE)
-    until("active after the reload", lambda: properties("ActiveState") == ["active"])
-    assert main_pid() == former
+    until("requests are logged", requests_are_logged)
+    CONFIGURATION.write_text(text)
+    run("systemctl", "reload", SERVICE)
+    until("requests are no longer logged", lambda: not requests_are_logged())
+    assert main_pid() == former and properties("ActiveState") == ["active"]
     first_object_is_there()
     return ""
+
+
+def requests_are_logged() -> bool:
+    """Asks for something that nobody else asks for, and looks whether the journal names it."""
+    name = f"/first/{os.urandom(8).hex()}"
+    status, _ = Connection().exchange(signed(*credentials(), "GET", name, b""))
+    assert status == 404, status
+    # What has reached the journal can be read then.
+    run("journalctl", "--sync")
+    return name in run("journalctl", "-o", "cat", "-u", SERVICE)
 
 
 def cores_are_those_that_a_drop_in_names() -> str:
@@ -295,8 +445,9 @@ def restarts_under_load_refuse_nothing() -> str:
     return f"{RESTART_COUNT} restarts, {load.stop()}"
 
 
-def upgrade(*command: str) -> str:
-    """Under load, with an edited configuration, which stays."""
+def upgrade(left: Path, *command: str) -> str:
+    """Under load, with an edited configuration, which stays; that of the package is another than before, and is left beside it."""
+    shipped = CONFIGURATION.read_text().removeprefix(EDITED)
     CONFIGURATION.write_text(EDITED + CONFIGURATION.read_text())
     edited, former = CONFIGURATION.read_text(), main_pid()
     load = Load(*credentials()).start()
@@ -308,6 +459,7 @@ def upgrade(*command: str) -> str:
     finally:
         load.stopping.set()
     assert CONFIGURATION.read_text() == edited, "the edited configuration was replaced"
+    assert left.read_text() not in (shipped, edited) and left.read_text().startswith(shipped), f"{left} is not that of the newer package"
     files_belong_to_whom_they_should()
     first_object_is_there()
     return load.stop()
@@ -315,7 +467,7 @@ def upgrade(*command: str) -> str:
 
 def an_upgrade_keeps_the_edited_configuration_and_the_socket() -> str:
     before = run("dpkg-query", "-W", "-f", "${Version}", "zerocloud")
-    said = upgrade("dpkg", "-i", package("deb", "newer"))
+    said = upgrade(Path(f"{CONFIGURATION}.dpkg-dist"), "dpkg", "--force-confold", "-i", package("deb", "newer"))
     after = run("dpkg-query", "-W", "-f", "${Version}", "zerocloud")
     assert before != after
     return f"{before} to {after}, {said}"
@@ -358,7 +510,7 @@ def the_rpm_installs_verifies_and_finds_the_data() -> str:
 
 
 def an_upgrade_of_the_rpm_keeps_the_edited_configuration_and_the_socket() -> str:
-    said = upgrade("rpm", "-U", "--nodeps", package("rpm", "newer"))
+    said = upgrade(Path(f"{CONFIGURATION}.rpmnew"), "rpm", "-U", "--nodeps", package("rpm", "newer"))
     return f"{run('rpm', '-q', 'zerocloud').strip()}, {said}"
 
 
@@ -380,9 +532,13 @@ FACTS = (
     the_running_process_has_no_rights,
     the_sandbox_refuses_what_it_should,
     a_stopped_process_is_restarted_by_the_watchdog,
+    a_core_that_hangs_is_found_by_the_watchdog,
     a_killed_process_is_restarted,
-    a_wrong_configuration_is_not_tried_again,
-    a_reload_keeps_the_process,
+    a_stop_holds_under_traffic_where_it_is_of_both_units,
+    a_wrong_configuration_neither_spins_under_traffic_nor_outlives_its_mending,
+    a_data_directory_that_is_held_is_waited_for_under_traffic,
+    another_address_is_served_though_its_network_comes_later,
+    a_reload_takes_effect_in_the_same_process,
     cores_are_those_that_a_drop_in_names,
     init_makes_a_certificate_that_the_configuration_names,
     restarts_under_load_refuse_nothing,
@@ -395,61 +551,7 @@ FACTS = (
 )
 
 
-def probe() -> int:
-    """Inside the sandbox: what is refused is tried, and what is needed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    # Numbers of x86-64.
-    unshare, mount, ptrace, bpf, io_uring_setup, personality = 272, 165, 101, 321, 425, 135
-    held = []
-
-    def refused(what: str, result: int) -> None:
-        assert result == -1, f"{what} is allowed"
-        held.append(what)
-
-    def cannot_open(path: str, flags: int) -> None:
-        try:
-            os.close(os.open(path, flags, 0o600))
-        except OSError:
-            held.append(path)
-        else:
-            raise AssertionError(f"{path} can be opened")
-
-    for path in ("/etc/probe", "/usr/bin/probe", "/var/lib/probe", "/root/probe", "/dev/probe", "/proc/sys/kernel/hostname"):
-        cannot_open(path, os.O_WRONLY | os.O_CREAT)
-    for path in ("/root/work", "/dev/mem", "/dev/kmsg", "/proc/1/environ"):
-        cannot_open(path, os.O_RDONLY)
-    libc.mmap.restype = ctypes.c_void_p
-    private_and_anonymous, readable, writable, executable = 0x22, 1, 2, 4
-    page = ctypes.c_size_t(4096)
-    mapped = libc.mmap(None, page, readable | writable, private_and_anonymous, -1, 0)
-    assert mapped not in (None, ctypes.c_void_p(-1).value), "no memory at all"
-    refused("writable memory made executable", libc.mprotect(ctypes.c_void_p(mapped), page, readable | executable))
-    both = libc.mmap(None, page, readable | writable | executable, private_and_anonymous, -1, 0)
-    refused("writable and executable memory", -1 if both == ctypes.c_void_p(-1).value else 0)
-    refused("a user namespace", libc.syscall(unshare, 0x10000000))
-    refused("a mount", libc.syscall(mount, b"none", b"/tmp", b"tmpfs", 0, None))
-    refused("ptrace", libc.syscall(ptrace, 0, 0, None, None))
-    refused("bpf", libc.syscall(bpf, 0, None, 0))
-    refused("another personality", libc.syscall(personality, 8))
-    packet, raw = 17, 3
-    refused("a packet socket", libc.socket(packet, raw, 0))
-    refused("a real-time thread", libc.sched_setscheduler(0, 2, ctypes.byref(ctypes.c_int(1))))
-    # What it needs.
-    parameters = ctypes.create_string_buffer(120)
-    ring = libc.syscall(io_uring_setup, 8, parameters)
-    assert ring >= 0, f"io_uring: {os.strerror(ctypes.get_errno())}"
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    # The lowest, which everybody may have.
-    os.setpriority(os.PRIO_PROCESS, 0, 19)
-    (DATA / "probe").write_text("")
-    (DATA / "probe").unlink()
-    print(f"the sandbox holds: {len(held)} attempts refused, what is needed works", flush=True)
-    return 0
-
-
 def main() -> int:
-    if sys.argv[1:] == ["--probe"]:
-        return probe()
     with RESULT.open("w", buffering=1) as result:
         for fact in FACTS:
             begun = time.monotonic()

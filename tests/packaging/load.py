@@ -1,4 +1,5 @@
 """Clients on kept connections that never try again: what a restart of the service costs them is counted, and must be nothing.
+And clients that knock on, whatever they hear.
 
 Runs inside the container of container.py, where there is nothing but the standard library.
 """
@@ -14,6 +15,7 @@ HOST, PORT = "127.0.0.1", 8080
 # Generous: a stalled machine is no finding.
 REPLY_SECONDS_MAX = 300
 BUCKET = "load"
+ALIVE = f"GET /-/live HTTP/1.1\r\nhost: {HOST}:{PORT}\r\n\r\n".encode()
 BODY = hashlib.sha256(b"body").hexdigest().encode() * 16
 
 
@@ -39,14 +41,15 @@ def signed(key: str, secret: str, method: str, path: str, body: bytes) -> bytes:
 class Connection:
     """One kept connection. A reply that announces the end of it is the only good reason for another."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: tuple[str, int] = (HOST, PORT)) -> None:
+        self.address = address
         self.socket: socket.socket | None = None
         self.opened = 0
 
     def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Status and body. Errors: anything but a whole reply."""
         if self.socket is None:
-            self.socket = socket.create_connection((HOST, PORT), timeout=REPLY_SECONDS_MAX)
+            self.socket = socket.create_connection(self.address, timeout=REPLY_SECONDS_MAX)
             self.opened += 1
         try:
             self.socket.sendall(request)
@@ -116,7 +119,7 @@ class Load:
             elif number % 3 == 2:
                 request = signed(self.key, self.secret, "GET", path, b"")
             else:
-                request = f"GET /-/live HTTP/1.1\r\nhost: {HOST}:{PORT}\r\n\r\n".encode()
+                request = ALIVE
             try:
                 status, body = connection.exchange(request)
                 if status != expected:
@@ -146,3 +149,33 @@ class Load:
             thread.join()
         assert not self.failures, f"{len(self.failures)} of {sum(self.replies)} failed, the first: {self.failures[:5]}"
         return f"{sum(self.replies)} requests on {sum(self.opened)} connections, none failed"
+
+
+class Knocking:
+    """Several clients that ask again and again whether the appliance is alive, each time on a new connection."""
+
+    def __init__(self, client_count: int = 4):
+        self.answers = [0] * client_count
+        self.failures = [0] * client_count
+        self.stopping = threading.Event()
+        # One may still wait for its answer when a fact has failed.
+        self.threads = [threading.Thread(target=self.run, args=(index,), daemon=True) for index in range(client_count)]
+
+    def __enter__(self) -> "Knocking":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+
+    def run(self, index: int) -> None:
+        # A pause, or a machine of one core would do nothing else.
+        while not self.stopping.wait(0.01):
+            connection = Connection()
+            try:
+                connection.exchange(ALIVE)
+                self.answers[index] += 1
+            except (OSError, ValueError, IndexError):
+                self.failures[index] += 1
+            connection.close()
