@@ -86,6 +86,10 @@ def units(tree: Path) -> list[str]:
         code, said = _run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", copies[0])
         if code != 0:
             problems.append(f"more exposed than {EXPOSURE_MAX / 10}: {said.splitlines()[-1] if said else code}")
+    asked = re.findall(r"(?m)^Backlog=(\d+)$", (place / "zerocloud.socket").read_text())
+    allowed = re.findall(r"(?m)^net\.core\.somaxconn = (\d+)$", (tree / "sysctl.d/60-zerocloud.conf").read_text())
+    if asked != allowed:
+        problems.append(f"the socket's Backlog= is {asked}, but net.core.somaxconn {allowed}")
     return problems
 
 

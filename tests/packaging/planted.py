@@ -88,6 +88,7 @@ MISTAKES = [
     Mistake("scripts", CT, 'sort -V | tail -n 1)\n    [ -n "$newest" ]', "sort -V | tail -n 1)\n    [ -n $newest ]", "SC2070"),
     Mistake("scripts", "build", "GLIBC_ABI_[A-Z0-9_]*", "GLIBC_ABI_[A-Z_]*", "needs GLIBC_ABI_GNU2_TLS ends with 0"),
     Mistake("units", "systemd/zerocloud.service", "Type=notify", "Type=notifying", "verify"),
+    Mistake("units", "systemd/zerocloud.socket", "Backlog=16384", "Backlog=4096", "somaxconn"),
     Mistake("units", "systemd/zerocloud.service", "\nCapabilityBoundingSet=\n", "\nCapabilityBoundingSet=~\n", "more exposed", True),
     Mistake("proxmox", CT, "--features nesting=1", "--features nesting=0", "create-ct.sh: command 2 is"),
     Mistake("proxmox", CT, "    printf '+'\n", "    printf '*'\n", "a dry run does not print"),
