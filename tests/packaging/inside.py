@@ -434,10 +434,24 @@ def init_makes_a_certificate_that_the_configuration_names() -> str:
     run("systemctl", "restart", SERVICE)
     trusted = ["--cacert", str(DATA / "tls/ca.pem"), "https://127.0.0.1:8080/-/live"]
     run("curl", "-sS", "--fail", *trusted)
+    run("zerocloud", "health", "--data", str(DATA))
     CONFIGURATION.write_text(text)
     run("systemctl", "restart", SERVICE)
     first_object_is_there()
     return f"{len(said.splitlines())} lines of what to do next"
+
+
+def what_root_calls_leaves_nothing_of_roots() -> str:
+    """A check and a start by hand, over what the service has stored."""
+    run("systemctl", "stop", SOCKET, SERVICE)
+    said = run("zerocloud", "serve", "--config", str(CONFIGURATION), code=78)
+    assert "belongs to user" in said, said
+    checked = run("zerocloud", "verify", "--data", str(DATA))
+    assert run("find", str(DATA), "!", "-user", "zerocloud") == ""
+    assert run("find", str(DATA), "-type", "f", "-perm", "/077", "!", "-name", "*.pem") == "", "others may read them"
+    run("systemctl", "start", SERVICE)
+    first_object_is_there()
+    return checked.strip().splitlines()[0]
 
 
 def restarts_under_load_refuse_nothing() -> str:
@@ -550,6 +564,7 @@ FACTS = (
     a_reload_takes_effect_in_the_same_process,
     cores_are_those_that_a_drop_in_names,
     init_makes_a_certificate_that_the_configuration_names,
+    what_root_calls_leaves_nothing_of_roots,
     restarts_under_load_refuse_nothing,
     an_upgrade_keeps_the_edited_configuration_and_the_socket,
     a_removal_keeps_configuration_and_data,

@@ -13,7 +13,7 @@ use super::manager::Inherited;
 use crate::exit::Failure;
 
 /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
-const BACKLOG: i32 = 4_096;
+const BACKLOG: i32 = 16_384;
 
 /// An address with its sockets.
 pub struct Bound {
