@@ -19,7 +19,7 @@ pub struct ShardStatus {
     pub shard: ShardId,
     /// The last durable batch.
     pub durable_lsn: Lsn,
-    /// The last batch in the index.
+    /// The last durable batch up to which nothing waits for a fold: the index holds what it and those before it have put.
     pub applied_lsn: Lsn,
     /// Arena bytes of the overlays.
     pub overlay_bytes: u64,

@@ -146,7 +146,9 @@ impl Opened {
             let durable = recovered.tail.lsn.0;
             let files = recovered.files.clone();
             let kinds = TableKinds { bodyless: config.bodyless, passing: config.passing };
-            shards.push(ShardShared::new(id, overlays, durable, index, files, kinds, sender));
+            let shard = ShardShared::new(id, overlays, durable, index, files, kinds, sender);
+            shard.counts.applied_lsn.store(recovery.applied.0, Ordering::Relaxed);
+            shards.push(shard);
             rest.push((id, writer, recovered, log_config, log_reference_low, mailbox));
         }
         let kept = Arc::new(Kept::new(shards.len()));
