@@ -94,7 +94,7 @@ impl ReclaimState {
         }
         // What an earlier run left dead counts before anything new is taken. Where a file has gone the next fold hears of it.
         let dead = earlier.iter().filter_map(|segment| Some((*segment, books.get(segment)?.dead_bytes())));
-        shared.kept.folded(shard, 0, dead.filter(|(_, bytes)| *bytes > 0).collect());
+        shared.kept.found(shard, dead.filter(|(_, bytes)| *bytes > 0).collect());
         earlier.retain(|segment| !books.contains_key(segment));
         self.emptied.extend(earlier);
         match named {
