@@ -91,6 +91,17 @@ impl Store {
         }
     }
 
+    /// Waits until what folds have found to be dead is given back on this core's shards, as far as that can be now: a store that is
+    /// closed leaves the rest to a later start.
+    pub async fn give_back_all(&self) {
+        let begun = ring::now();
+        let is_busy =
+            |shard: ShardId| self.core.shared.shard(shard).counts.rounds.load(Ordering::Acquire) > 0;
+        while self.own_shards().any(is_busy) && ring::now() - begun <= DRAIN_PATIENCE {
+            ring::sleep(DRAIN_INTERVAL).await;
+        }
+    }
+
     /// How often the machine's clock was set by more than a minute since the start.
     #[must_use]
     pub fn clock_steps(&self) -> u64 {

@@ -101,6 +101,9 @@ pub(crate) fn copy_forward(
                 Err(fault) => return Err(fault),
             }
         };
+        if shared.is_closing() {
+            break;
+        }
         if !lives {
             continue;
         }

@@ -190,6 +190,10 @@ impl Opened {
                 grace: Box::new(grace::grace_blocking),
                 pause: Box::new(std::thread::sleep),
                 punch_pause: crate::body::reclaim::PUNCH_PAUSE,
+                is_closing: Box::new({
+                    let shared = Arc::clone(&shared);
+                    move || shared.is_closing()
+                }),
             });
             let companions = start_companions(&config, &shared, id, &supply, reclaimer, &mut threads)?;
             homes.push((id, companions.files.clone()));
@@ -455,6 +459,7 @@ fn start_companions(
         space,
         folds,
         retiring: Arc::default(),
+        found: Arc::default(),
         supply: supply.clone(),
         space_low_bytes: 2 * config.ballast_bytes,
         reclaim: Arc::new(Mutex::new(ReclaimState {

@@ -157,7 +157,10 @@ impl ReclaimState {
     fn remove_packed(&mut self, shared: &Shared, shard: ShardId) -> Result<(), Fault> {
         let mut kept = Vec::new();
         for segment in std::mem::take(&mut self.emptied) {
-            if self.reclaimer.remove_packed(shard, segment)? {
+            // Each waits for readers; the next start finds them empty again.
+            if shared.is_closing() {
+                kept.push(segment);
+            } else if self.reclaimer.remove_packed(shard, segment)? {
                 lock(&self.gone).push(segment);
                 shared.kept.removed(shard, segment);
             } else {

@@ -85,6 +85,8 @@ pub(crate) struct ShardCounts {
     pub(crate) fold_is_stuck: AtomicBool,
     /// What an earlier run left to nobody is still being given back.
     pub(crate) sweeping: AtomicBool,
+    /// Rounds that give back what folds have found: one that runs and one that waits at most.
+    pub(crate) rounds: AtomicUsize,
     /// The folding thread takes page faults.
     pub(crate) fold_cold: AtomicBool,
     /// The owner's thread takes page faults.
