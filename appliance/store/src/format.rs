@@ -272,6 +272,7 @@ mod tests {
         assert!(!lock.was_cut_off(), "there was none");
         assert!(matches!(DataLock::take(&data), Err(OpenError::Locked { .. })));
         lock.end();
+        drop(lock);
         let mut lock = take();
         assert!(!lock.was_cut_off());
         // What a kill leaves: the holder's text, and nobody who holds the lock.
@@ -281,6 +282,7 @@ mod tests {
         let lock = take();
         assert!(lock.was_cut_off(), "a holder that gave up changes nothing");
         lock.end();
+        drop(lock);
         assert!(!take().was_cut_off());
         std::fs::remove_dir_all(&data).expect("removed");
     }
