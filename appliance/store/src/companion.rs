@@ -1,6 +1,7 @@
 //! The companion threads of a shard: one folds, one does file work that others wait for (segments, opens), one gives
 //! space back, which waits for readers and takes its time.
-//! Invariant: work of one thread runs in the order given; a reactor never waits for any of them.
+//! Invariant: work of one thread runs in the order given; a reactor never waits for any of them. Of rounds that give space back one
+//! runs and one waits at most.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -64,6 +65,8 @@ pub(crate) struct Companions {
     pub(crate) supply: SegmentSupply,
     /// Free bytes below which only deletes are taken.
     pub(crate) space_low_bytes: u64,
+    /// What folds have found that the space thread has not taken yet.
+    pub(crate) found: Arc<Mutex<Option<FoldReport>>>,
     pub(crate) reclaim: Arc<Mutex<ReclaimState>>,
 }
 
@@ -103,40 +106,66 @@ impl Companions {
         }));
     }
 
-    /// Gives log segments back once every view that could point into them is gone and no stream reads them.
+    /// Gives log segments back once every view that could point into them is gone and no stream reads them. Not behind what
+    /// the space thread has to do: writers may wait for them.
     pub(crate) fn retire(&self, segments: Vec<u64>) {
-        lock(&self.retiring).extend(segments);
+        // Taken before the grace: what a later call adds has its own grace ahead of it.
+        let mut taken = {
+            let mut retiring = lock(&self.retiring);
+            retiring.extend(segments);
+            std::mem::take(&mut *retiring)
+        };
+        taken.sort_unstable();
+        taken.dedup();
+        let (files, this) = (self.files.clone(), self.clone());
+        grace::after_grace(move || files.run(Box::new(move || this.retired(taken))));
+    }
+
+    /// `segments` are in no view any more.
+    fn retired(&self, segments: Vec<u64>) {
+        let (busy, free): (Vec<u64>, Vec<u64>) = segments
+            .into_iter()
+            .partition(|segment| self.shared.pins.is_pinned(PinKey::log(self.shard, *segment)));
+        lock(&self.retiring).extend(busy);
+        self.supply.retire(&free);
+        let result = self.supply.refill();
+        tell(&self.shared, self.shard, Message::SegmentsReady(result));
+    }
+
+    /// Gives the space of dead bodies back, as this fold and those before it have found it.
+    pub(crate) fn reclaim(&self, report: FoldReport) {
+        let mut found = lock(&self.found);
+        if let Some(waiting) = &mut *found {
+            // The work that is queued takes it: a slow disk has one round ahead of it, and that one knows what is newest.
+            return waiting.follow(report);
+        }
+        *found = Some(report);
+        drop(found);
+        self.shared.shard(self.shard).counts.rounds.fetch_add(1, Ordering::AcqRel);
         let this = self.clone();
         self.space.run(Box::new(move || {
-            // Taken before the grace: what a later call adds has its own grace ahead of it.
-            let mut taken = std::mem::take(&mut *lock(&this.retiring));
-            taken.sort_unstable();
-            taken.dedup();
-            grace::grace_blocking();
-            let (busy, free): (Vec<u64>, Vec<u64>) = taken
-                .into_iter()
-                .partition(|segment| this.shared.pins.is_pinned(PinKey::log(this.shard, *segment)));
-            lock(&this.retiring).extend(busy);
-            this.supply.retire(&free);
-            let result = this.supply.refill();
-            tell(&this.shared, this.shard, Message::SegmentsReady(result));
+            // The lock goes with this line: the owner takes it, and does not wait for a round.
+            let report = lock(&this.found).take();
+            if let Some(report) = report {
+                this.give_back(report);
+            }
+            this.shared.shard(this.shard).counts.rounds.fetch_sub(1, Ordering::AcqRel);
         }));
     }
 
-    /// Gives the space of dead bodies back.
-    pub(crate) fn reclaim(&self, report: FoldReport) {
-        let this = self.clone();
-        self.space.run(Box::new(move || {
-            let punched = lock(&this.reclaim).run(&this.shared, this.shard, report);
-            match punched {
-                Ok(extents) if extents.is_empty() => {}
-                Ok(extents) => tell(&this.shared, this.shard, Message::Punched(extents)),
-                // The index is lost, which the shard has said by now.
-                Err(_) if this.shared.shard(this.shard).check_readable().is_err() => {}
-                // Space that cannot be given back now is tried again after the next fold; nothing is wrong with the data.
-                Err(fault) => crate::report(&format!("{}: giving space back failed: {fault}", this.shard)),
-            }
-        }));
+    fn give_back(&self, report: FoldReport) {
+        if self.shared.is_closing() {
+            return;
+        }
+        let punched = lock(&self.reclaim).run(&self.shared, self.shard, report);
+        match punched {
+            Ok(extents) if extents.is_empty() => {}
+            Ok(extents) => tell(&self.shared, self.shard, Message::Punched(extents)),
+            // The index is lost, which the shard has said by now.
+            Err(_) if self.shared.shard(self.shard).check_readable().is_err() => {}
+            // Space that cannot be given back now is tried again after the next fold; nothing is wrong with the data.
+            Err(fault) => crate::report(&format!("{}: giving space back failed: {fault}", self.shard)),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct ShardStatus {
     pub shard: ShardId,
     /// The last durable batch.
     pub durable_lsn: Lsn,
-    /// The last batch in the index.
+    /// The last durable batch up to which nothing waits for a fold: the index holds what it and those before it have put.
     pub applied_lsn: Lsn,
     /// Arena bytes of the overlays.
     pub overlay_bytes: u64,
@@ -87,6 +87,17 @@ impl Store {
             if done || ring::now() - begun > DRAIN_PATIENCE {
                 break;
             }
+            ring::sleep(DRAIN_INTERVAL).await;
+        }
+    }
+
+    /// Waits until what folds have found to be dead is given back on this core's shards, as far as that can be now: a store that is
+    /// closed leaves the rest to a later start.
+    pub async fn give_back_all(&self) {
+        let begun = ring::now();
+        let is_busy =
+            |shard: ShardId| self.core.shared.shard(shard).counts.rounds.load(Ordering::Acquire) > 0;
+        while self.own_shards().any(is_busy) && ring::now() - begun <= DRAIN_PATIENCE {
             ring::sleep(DRAIN_INTERVAL).await;
         }
     }

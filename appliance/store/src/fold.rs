@@ -57,6 +57,17 @@ pub(crate) struct FoldReport {
     pub(crate) died_large_bytes: u64,
 }
 
+impl FoldReport {
+    /// Takes the place of this one, which nobody has acted on: what is sparse now counts, and what was empty still is.
+    pub(crate) fn follow(&mut self, later: FoldReport) {
+        let earlier = std::mem::replace(self, later);
+        self.empty_packed.extend(earlier.empty_packed);
+        self.empty_packed.sort_unstable();
+        self.empty_packed.dedup();
+        self.died_large_bytes += earlier.died_large_bytes;
+    }
+}
+
 /// A packed segment in which little lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sparse {
@@ -485,4 +496,30 @@ pub(crate) fn packed_usage(index: &Index) -> Result<BTreeMap<u64, Books>, Fault>
         books.insert(segment, decode_usage(index.check(key, value)?)?);
     }
     Ok(books)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Lsn;
+
+    #[test]
+    fn of_two_reports_the_later_says_what_is_sparse_and_both_what_is_to_be_given_back() {
+        let report = |lsn, empty_packed, sparse: &[u64], died_large_bytes| FoldReport {
+            checkpoint: Checkpoint { lsn: Lsn(lsn), ..Checkpoint::START },
+            entries: 1,
+            micros: 1,
+            empty_packed,
+            sparse_packed: sparse
+                .iter()
+                .map(|segment| Sparse { segment: *segment, live_bytes: 1, is_passing: true })
+                .collect(),
+            died_large_bytes,
+        };
+        let mut waiting = report(7, vec![1, 4], &[5, 6], 100);
+        waiting.follow(report(9, vec![4, 5], &[6, 7], 20));
+        assert_eq!((waiting.checkpoint.lsn, waiting.died_large_bytes), (Lsn(9), 120));
+        assert_eq!(waiting.empty_packed, [1, 4, 5]);
+        assert_eq!(waiting.sparse_packed.iter().map(|one| one.segment).collect::<Vec<_>>(), [6, 7]);
+    }
 }

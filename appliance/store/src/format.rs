@@ -30,6 +30,8 @@ const COMPLETE_NAME: &str = "COMPLETE";
 const FORMAT_TEMPORARY: &str = "FORMAT.new";
 /// FORMAT is shorter than this.
 const FORMAT_BYTES_MAX: usize = 4096;
+/// Of what a lock says of its holder: a process id and the end of a line are less.
+const HOLDER_BYTES_MAX: u64 = 64;
 
 /// Why a data directory cannot be opened.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ impl DataLock {
     pub fn take(data: &Path) -> Result<DataLock, OpenError> {
         let path = data.join("lock");
         let io = |action, error: std::io::Error| OpenError::Fault(Fault::io(action, &path, 0, &error));
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -108,14 +110,13 @@ impl DataLock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 // The id helps; without it the message still says what is wrong.
-                let _read: std::io::Result<usize> = file.read_to_string(&mut holder);
+                let _read: std::io::Result<usize> = file.take(HOLDER_BYTES_MAX).read_to_string(&mut holder);
                 return Err(OpenError::Locked { path: data.to_path_buf(), holder: holder.trim().to_owned() });
             }
             Err(TryLockError::Error(error)) => return Err(io("lock", error)),
         }
         let mut former = Vec::new();
-        // A process id is short; whatever else lies there says no more.
-        (&mut file).take(64).read_to_end(&mut former).map_err(|error| io("read", error))?;
+        (&file).take(HOLDER_BYTES_MAX).read_to_end(&mut former).map_err(|error| io("read", error))?;
         let holder = format!("{}\n", std::process::id());
         write_whole(&file, holder.as_bytes());
         Ok(DataLock { file, former, is_ended: AtomicBool::new(false) })
@@ -271,6 +272,7 @@ mod tests {
         assert!(!lock.was_cut_off(), "there was none");
         assert!(matches!(DataLock::take(&data), Err(OpenError::Locked { .. })));
         lock.end();
+        drop(lock);
         let mut lock = take();
         assert!(!lock.was_cut_off());
         // What a kill leaves: the holder's text, and nobody who holds the lock.
@@ -280,7 +282,27 @@ mod tests {
         let lock = take();
         assert!(lock.was_cut_off(), "a holder that gave up changes nothing");
         lock.end();
+        drop(lock);
         assert!(!take().was_cut_off());
+        std::fs::remove_dir_all(&data).expect("removed");
+    }
+
+    #[test]
+    fn of_a_lock_that_holds_what_is_not_ours_little_is_read() {
+        let data = std::env::temp_dir().join(format!("zerocloud-lock-long-{}", std::process::id()));
+        std::fs::create_dir_all(&data).expect("made");
+        std::fs::write(data.join("lock"), vec![b'1'; 1 << 20]).expect("written");
+        let other = File::open(data.join("lock")).expect("opens");
+        other.try_lock().expect("nobody holds it");
+        match DataLock::take(&data) {
+            Err(OpenError::Locked { holder, .. }) => assert_eq!(holder.len() as u64, HOLDER_BYTES_MAX),
+            _ => panic!("somebody else holds it"),
+        }
+        drop(other);
+        let lock = DataLock::take(&data).expect("nobody holds it");
+        assert_eq!(lock.former.len() as u64, HOLDER_BYTES_MAX);
+        assert!(lock.was_cut_off());
+        lock.end();
         std::fs::remove_dir_all(&data).expect("removed");
     }
 

@@ -43,7 +43,7 @@ impl Owner {
             || short_of_log
             || old;
         // Without entries a fold only moves the checkpoint, which gives log segments back.
-        let behind = self.shard().counts.applied_lsn.load(Ordering::Relaxed) < self.last_checkpoint.lsn.0;
+        let behind = self.folded_lsn < self.last_checkpoint.lsn;
         if !due || (entries == 0 && !(short_of_log && behind)) {
             return;
         }
@@ -107,7 +107,8 @@ impl Owner {
         counts.folds.fetch_add(1, Ordering::Relaxed);
         counts.folded_entries.fetch_add(report.entries, Ordering::Relaxed);
         counts.fold_micros.fetch_add(report.micros, Ordering::Relaxed);
-        counts.applied_lsn.store(report.checkpoint.lsn.0, Ordering::Relaxed);
+        counts.applied_lsn.fetch_max(report.checkpoint.lsn.0, Ordering::Relaxed);
+        self.folded_lsn = report.checkpoint.lsn;
         self.frozen = None;
         self.log_bytes_frozen = 0;
         self.shard().overlays.replace(Overlays { active: Arc::clone(self.overlay.overlay()), frozen: None });

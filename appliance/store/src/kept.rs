@@ -21,10 +21,12 @@ pub struct Kept {
 struct OfShard {
     dying_small_bytes: AtomicU64,
     dying_large_bytes: AtomicU64,
-    /// What is dead in each packed segment.
-    segments: Mutex<BTreeMap<u64, u64>>,
-    /// The sum of those, and what a shard that stopped will never give back.
-    settled_bytes: AtomicU64,
+    /// What is dead in each packed segment; nothing before it was said for the first time.
+    segments: Mutex<Option<BTreeMap<u64, u64>>>,
+    /// The sum of those, changed under their lock.
+    segments_bytes: AtomicU64,
+    /// The shard takes no more writes: what is dying stays until the next start, but for what a fold under way still books.
+    is_stopped: AtomicBool,
     is_wanted: AtomicBool,
 }
 
@@ -61,16 +63,19 @@ impl Kept {
     /// Bytes of bodies whose records are gone, and which the next fold, or what follows it, takes care of.
     #[must_use]
     pub fn dying_bytes(&self) -> u64 {
-        let dying = |shard: &OfShard| {
-            shard.dying_small_bytes.load(Ordering::Acquire) + shard.dying_large_bytes.load(Ordering::Acquire)
-        };
+        let dying = |shard: &OfShard| if shard.is_stopped() { 0 } else { shard.dying_bytes() };
         self.shards.iter().map(dying).sum()
     }
 
-    /// Bytes of dead bodies in packed segments in which others live, or which somebody reads.
+    /// Bytes of dead bodies in packed segments in which others live, or which somebody reads, and of those that a shard that
+    /// stopped keeps.
     #[must_use]
     pub fn settled_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.settled_bytes.load(Ordering::Acquire)).sum()
+        let settled = |shard: &OfShard| {
+            let kept_bytes = if shard.is_stopped() { shard.dying_bytes() } else { 0 };
+            kept_bytes + shard.segments_bytes.load(Ordering::Acquire)
+        };
+        self.shards.iter().map(settled).sum()
     }
 
     /// Has every shard fold what is older than a second, so that what died is given back.
@@ -93,11 +98,20 @@ impl Kept {
         shard.dying_large_bytes.fetch_add(died.large_bytes, Ordering::AcqRel);
     }
 
+    /// A start found so much dead in each segment. A fold that was sooner knows better.
+    pub(crate) fn found(&self, shard: ShardId, segments: BTreeMap<u64, u64>) {
+        let shard = self.of(shard);
+        let mut known = lock(&shard.segments);
+        if known.is_none() {
+            shard.say(&mut known, segments);
+        }
+    }
+
     /// A fold has booked the small bodies that died before it: so much is dead in each segment now.
     pub(crate) fn folded(&self, shard: ShardId, small_bytes: u64, segments: BTreeMap<u64, u64>) {
         let shard = self.of(shard);
-        shard.settled_bytes.store(segments.values().sum(), Ordering::Release);
-        *lock(&shard.segments) = segments;
+        shard.say(&mut lock(&shard.segments), segments);
+        // Only now: what is counted twice in between is not missed.
         subtract(&shard.dying_small_bytes, small_bytes);
     }
 
@@ -109,18 +123,16 @@ impl Kept {
     /// The file of a packed segment is gone.
     pub(crate) fn removed(&self, shard: ShardId, segment: u64) {
         let shard = self.of(shard);
-        let mut segments = lock(&shard.segments);
-        if let Some(bytes) = segments.remove(&segment) {
-            subtract(&shard.settled_bytes, bytes);
+        let mut known = lock(&shard.segments);
+        if let Some(mut segments) = known.take() {
+            segments.remove(&segment);
+            shard.say(&mut known, segments);
         }
     }
 
-    /// The shard takes no more writes: what was dying stays until the next start.
+    /// The shard takes no more writes: what is dying stays until the next start.
     pub(crate) fn stopped(&self, shard: ShardId) {
-        let shard = self.of(shard);
-        let dying = shard.dying_small_bytes.swap(0, Ordering::AcqRel)
-            + shard.dying_large_bytes.swap(0, Ordering::AcqRel);
-        shard.settled_bytes.fetch_add(dying, Ordering::AcqRel);
+        self.of(shard).is_stopped.store(true, Ordering::Release);
     }
 
     fn of(&self, shard: ShardId) -> &OfShard {
@@ -128,8 +140,78 @@ impl Kept {
     }
 }
 
-/// Not below nothing: what was dying when a shard stopped has been moved.
+impl OfShard {
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
+    }
+
+    fn dying_bytes(&self) -> u64 {
+        self.dying_small_bytes.load(Ordering::Acquire) + self.dying_large_bytes.load(Ordering::Acquire)
+    }
+
+    /// `known` is locked, so that the sum is always that of the segments that were said last.
+    fn say(&self, known: &mut Option<BTreeMap<u64, u64>>, segments: BTreeMap<u64, u64>) {
+        self.segments_bytes.store(segments.values().sum(), Ordering::Release);
+        *known = Some(segments);
+    }
+}
+
+/// Not below nothing: a figure that wrapped would leave no room for anything.
 fn subtract(figure: &AtomicU64, bytes: u64) {
     let lower = |now: u64| Some(now.saturating_sub(bytes));
     let _was: Result<u64, u64> = figure.fetch_update(Ordering::AcqRel, Ordering::Acquire, lower);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARD: ShardId = ShardId(0);
+
+    #[test]
+    fn what_was_dying_when_a_shard_stopped_stays_counted_beside_what_a_fold_still_books() {
+        let kept = Kept::new(2);
+        kept.died(SHARD, Died { small_bytes: 50, large_bytes: 700 });
+        kept.died(ShardId(1), Died { small_bytes: 1, large_bytes: 0 });
+        assert_eq!((kept.dying_bytes(), kept.settled_bytes()), (751, 0));
+        kept.stopped(SHARD);
+        assert_eq!((kept.dying_bytes(), kept.settled_bytes()), (1, 750));
+        // It was under way: it has seen the death of some.
+        kept.folded(SHARD, 20, BTreeMap::from([(3, 20), (4, 5)]));
+        assert_eq!((kept.dying_bytes(), kept.settled_bytes()), (1, 30 + 700 + 25));
+        kept.punched(SHARD, 600);
+        kept.removed(SHARD, 3);
+        assert_eq!((kept.dying_bytes(), kept.settled_bytes()), (1, 30 + 100 + 5));
+    }
+
+    #[test]
+    fn a_segment_that_goes_while_a_fold_speaks_is_taken_off_once() {
+        let kept = Kept::new(1);
+        let both = std::sync::Barrier::new(2);
+        for _ in 0..ROUNDS {
+            kept.folded(SHARD, 0, BTreeMap::from([(1, 10), (2, 5)]));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    both.wait();
+                    kept.removed(SHARD, 1);
+                });
+                both.wait();
+                // It has heard that the first one goes.
+                kept.folded(SHARD, 0, BTreeMap::from([(2, 5)]));
+            });
+            assert_eq!(kept.settled_bytes(), 5);
+        }
+    }
+
+    #[test]
+    fn what_a_start_finds_counts_unless_a_fold_has_spoken() {
+        let kept = Kept::new(1);
+        kept.found(SHARD, BTreeMap::from([(1, 10)]));
+        assert_eq!(kept.settled_bytes(), 10);
+        kept.folded(SHARD, 0, BTreeMap::from([(1, 12), (2, 3)]));
+        kept.found(SHARD, BTreeMap::from([(1, 10)]));
+        assert_eq!(kept.settled_bytes(), 15);
+    }
+
+    const ROUNDS: u32 = if cfg!(miri) { 20 } else { 2_000 };
 }

@@ -146,7 +146,9 @@ impl Opened {
             let durable = recovered.tail.lsn.0;
             let files = recovered.files.clone();
             let kinds = TableKinds { bodyless: config.bodyless, passing: config.passing };
-            shards.push(ShardShared::new(id, overlays, durable, index, files, kinds, sender));
+            let shard = ShardShared::new(id, overlays, durable, index, files, kinds, sender);
+            shard.counts.applied_lsn.store(recovery.applied.0, Ordering::Relaxed);
+            shards.push(shard);
             rest.push((id, writer, recovered, log_config, log_reference_low, mailbox));
         }
         let kept = Arc::new(Kept::new(shards.len()));
@@ -188,6 +190,10 @@ impl Opened {
                 grace: Box::new(grace::grace_blocking),
                 pause: Box::new(std::thread::sleep),
                 punch_pause: crate::body::reclaim::PUNCH_PAUSE,
+                is_closing: Box::new({
+                    let shared = Arc::clone(&shared);
+                    move || shared.is_closing()
+                }),
             });
             let companions = start_companions(&config, &shared, id, &supply, reclaimer, &mut threads)?;
             homes.push((id, companions.files.clone()));
@@ -453,6 +459,7 @@ fn start_companions(
         space,
         folds,
         retiring: Arc::default(),
+        found: Arc::default(),
         supply: supply.clone(),
         space_low_bytes: 2 * config.ballast_bytes,
         reclaim: Arc::new(Mutex::new(ReclaimState {

@@ -61,6 +61,8 @@ pub(crate) struct Owner {
     pub(crate) frozen: Option<Arc<Overlay>>,
     /// Where the frozen overlay ends, once its fold has begun.
     pub(crate) fold_checkpoint: Checkpoint,
+    /// Where the last fold of this run ended.
+    pub(crate) folded_lsn: Lsn,
     /// The frozen overlay ends with this batch; folding starts when it is durable.
     pub(crate) fold_after: Option<Lsn>,
     pub(crate) active_since: Option<Instant>,
@@ -145,6 +147,7 @@ impl Owner {
             companions: start.companions,
             frozen: None,
             fold_checkpoint: start.checkpoint,
+            folded_lsn: Lsn::ZERO,
             fold_after: None,
             active_since: has_entries.then(ring::now),
             log_bytes_since_freeze: start.replayed_bytes,
@@ -504,6 +507,10 @@ impl Owner {
         let entries = active.entry_count() + frozen.map_or(0, |frozen| frozen.entry_count());
         counts.overlay_bytes.store(bytes, Ordering::Relaxed);
         counts.overlay_entries.store(entries, Ordering::Relaxed);
+        if entries == 0 && frozen.is_none() {
+            // Batches without entries, as the proof of the last one, lead to no fold: nothing waits for any.
+            counts.applied_lsn.fetch_max(self.shard().durable_lsn.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         let log_bytes = self.log_bytes_since_freeze + self.log_bytes_frozen;
         counts.unfolded_log_bytes.store(log_bytes, Ordering::Relaxed);
         counts.queued.store(self.queue.len() + self.parked.len(), Ordering::Relaxed);

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crate::body::extent::span_bytes;
@@ -17,7 +18,7 @@ use crate::record::Record;
 use crate::shared::Shared;
 use crate::sweep::{Named, Sweep};
 use crate::tables::{DEAD, dead_extent};
-use crate::types::{Extent, ExtentId, ShardId};
+use crate::types::{Extent, ExtentId, Lsn, ShardId};
 
 /// Dead extents given back after one fold at most, so that one round stays short.
 const DEAD_COUNT_MAX: usize = 10_000;
@@ -94,7 +95,7 @@ impl ReclaimState {
         }
         // What an earlier run left dead counts before anything new is taken. Where a file has gone the next fold hears of it.
         let dead = earlier.iter().filter_map(|segment| Some((*segment, books.get(segment)?.dead_bytes())));
-        shared.kept.folded(shard, 0, dead.filter(|(_, bytes)| *bytes > 0).collect());
+        shared.kept.found(shard, dead.filter(|(_, bytes)| *bytes > 0).collect());
         earlier.retain(|segment| !books.contains_key(segment));
         self.emptied.extend(earlier);
         match named {
@@ -129,25 +130,33 @@ impl ReclaimState {
         self.emptied.sort_unstable();
         self.emptied.dedup();
         self.remove_packed(shared, shard)?;
-        self.forward(shared, shard, &report.sparse_packed);
+        self.forward(shared, shard, &report.sparse_packed, report.checkpoint.lsn);
         Ok(())
     }
 
     /// Copies forward what lives in sparse segments. One that cannot be read is no reason to leave the others alone.
-    fn forward(&mut self, shared: &Arc<Shared>, shard: ShardId, sparse: &[Sparse]) {
+    fn forward(&mut self, shared: &Arc<Shared>, shard: ShardId, sparse: &[Sparse], folded: Lsn) {
         self.forwarded.begin(sparse);
         for is_passing in [true, false] {
             let mut left = FORWARD_BYTES_MAX;
-            for one in self.forwarded.due(sparse, is_passing).into_iter().take(FORWARD_COUNT_MAX) {
+            let due = self.forwarded.due(sparse, is_passing, folded);
+            for one in due.into_iter().take(FORWARD_COUNT_MAX) {
                 if left == 0 || shared.is_closing() {
                     break;
                 }
-                let copied_bytes = copy_forward(shared, shard, one.segment, left).unwrap_or_else(|fault| {
-                    crate::report(&format!("{shard}: copying forward: {fault}"));
-                    0
-                });
+                let copied_bytes = match copy_forward(shared, shard, one.segment, left) {
+                    Ok(Some(copied_bytes)) => copied_bytes,
+                    // The owner has no time, or no more time: this one and the others are for a later fold.
+                    Ok(None) => return,
+                    Err(fault) => {
+                        crate::report(&format!("{shard}: copying forward: {fault}"));
+                        0
+                    }
+                };
                 left = left.saturating_sub(copied_bytes);
-                self.forwarded.note(one, copied_bytes);
+                // What was answered is durable, so the copies are in no later batch.
+                let lsn = Lsn(shared.shard(shard).durable_lsn.load(Ordering::Acquire));
+                self.forwarded.note(one, copied_bytes, lsn);
             }
         }
     }
@@ -157,7 +166,10 @@ impl ReclaimState {
     fn remove_packed(&mut self, shared: &Shared, shard: ShardId) -> Result<(), Fault> {
         let mut kept = Vec::new();
         for segment in std::mem::take(&mut self.emptied) {
-            if self.reclaimer.remove_packed(shard, segment)? {
+            // Each waits for readers; the next start finds them empty again.
+            if shared.is_closing() {
+                kept.push(segment);
+            } else if self.reclaimer.remove_packed(shard, segment)? {
                 lock(&self.gone).push(segment);
                 shared.kept.removed(shard, segment);
             } else {
@@ -177,30 +189,25 @@ pub(crate) struct Forwarded(BTreeMap<u64, Copied>);
 struct Copied {
     live_bytes: u64,
     copied_bytes: u64,
-    /// Folds that have ended since.
-    folds: u32,
+    /// No copy is in a later batch: a fold that ends before it may not have seen them all.
+    lsn: Lsn,
 }
 
-/// The copies of a round are in the next fold, or, where that was under way already, in the one after it.
-const FOLDS_AWAITED: u32 = 2;
-
 impl Forwarded {
-    /// A fold has ended that found these; what is no longer sparse, or no longer there, is forgotten.
+    /// A fold has found these; what is no longer sparse, or no longer there, is forgotten.
     fn begin(&mut self, sparse: &[Sparse]) {
         let found: BTreeSet<u64> = sparse.iter().map(|one| one.segment).collect();
-        self.0.retain(|segment, copied| {
-            copied.folds = copied.folds.saturating_add(1);
-            found.contains(segment)
-        });
+        self.0.retain(|segment, _| found.contains(segment));
     }
 
-    /// Those of a kind that are worth reading, the ones in which least lives first: they give back most for what is copied.
-    fn due(&self, sparse: &[Sparse], is_passing: bool) -> Vec<Sparse> {
+    /// Those of a kind that are worth reading after a fold that ended with `folded`, the ones in which least lives first: they give
+    /// back most for what is copied.
+    fn due(&self, sparse: &[Sparse], is_passing: bool, folded: Lsn) -> Vec<Sparse> {
         let is_due = |one: &&Sparse| match self.0.get(&one.segment) {
             None => true,
             // Nothing in it could move, as where a record has gone to another key with its body, or it could not be read.
             Some(Copied { copied_bytes: 0, live_bytes, .. }) => one.live_bytes <= live_bytes / 2,
-            Some(copied) => copied.folds >= FOLDS_AWAITED,
+            Some(copied) => folded >= copied.lsn,
         };
         let mut due: Vec<Sparse> =
             sparse.iter().filter(|one| one.is_passing == is_passing).filter(is_due).copied().collect();
@@ -208,8 +215,8 @@ impl Forwarded {
         due
     }
 
-    fn note(&mut self, one: Sparse, copied_bytes: u64) {
-        self.0.insert(one.segment, Copied { live_bytes: one.live_bytes, copied_bytes, folds: 0 });
+    fn note(&mut self, one: Sparse, copied_bytes: u64, lsn: Lsn) {
+        self.0.insert(one.segment, Copied { live_bytes: one.live_bytes, copied_bytes, lsn });
     }
 }
 
@@ -240,21 +247,29 @@ mod tests {
     fn the_emptiest_go_first_and_none_before_its_copies_are_folded() {
         let one = |segment, live_bytes| Sparse { segment, live_bytes, is_passing: true };
         let mut forwarded = Forwarded::default();
-        let mut due = |sparse: &[Sparse], copied: &[(usize, u64)]| {
+        // After a fold up to one batch, those that are due; what is copied then is in batches up to 10 later.
+        let mut due = |folded: u64, sparse: &[Sparse], copied: &[(usize, u64)]| {
             forwarded.begin(sparse);
-            let due: Vec<u64> = forwarded.due(sparse, true).iter().map(|one| one.segment).collect();
-            copied.iter().for_each(|(place, bytes)| forwarded.note(sparse[*place], *bytes));
+            let due: Vec<u64> =
+                forwarded.due(sparse, true, Lsn(folded)).iter().map(|one| one.segment).collect();
+            copied.iter().for_each(|(place, bytes)| forwarded.note(sparse[*place], *bytes, Lsn(folded + 10)));
             due
         };
         let ordinary = Sparse { is_passing: false, ..one(9, 1) };
         let first = [one(1, 10), one(2, 5), one(3, 7), ordinary];
-        assert_eq!(due(&first, &[(1, 4), (2, 0)]), [2, 3, 1], "of this kind, the emptiest first");
-        // A death in the second one changes nothing: its copies are under way.
-        assert_eq!(due(&[one(1, 10), one(2, 4), one(3, 7)], &[]), [1]);
-        assert_eq!(due(&[one(1, 10), one(2, 1), one(3, 7)], &[]), [2, 1], "a byte of it is left");
-        assert_eq!(due(&[one(3, 4)], &[]), [] as [u64; 0], "nothing could move, and about as much is left");
-        assert_eq!(due(&[one(3, 3)], &[]), [3]);
-        due(&[], &[]);
-        assert_eq!(due(&[one(2, 5)], &[]), [2], "forgotten once it was not sparse");
+        assert_eq!(due(20, &first, &[(1, 4), (2, 0)]), [2, 3, 1], "of this kind, the emptiest first");
+        // A death in the second one changes nothing: its copies are under way, however many folds were before them.
+        for folded in [20, 21, 29] {
+            assert_eq!(due(folded, &[one(1, 10), one(2, 4), one(3, 7)], &[]), [1]);
+        }
+        assert_eq!(due(30, &[one(1, 10), one(2, 1), one(3, 7)], &[]), [2, 1], "a byte of it is left");
+        assert_eq!(
+            due(40, &[one(3, 4)], &[]),
+            [] as [u64; 0],
+            "nothing could move, and about as much is left"
+        );
+        assert_eq!(due(50, &[one(3, 3)], &[]), [3]);
+        due(60, &[], &[]);
+        assert_eq!(due(70, &[one(2, 5)], &[]), [2], "forgotten once it was not sparse");
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Recovery {
     pub(crate) writer: OverlayWriter,
     pub(crate) overlays: Overlays,
     pub(crate) recovered: Recovered,
+    /// The last batch in the index.
+    pub(crate) applied: Lsn,
     pub(crate) log_config: LogConfig,
     pub(crate) log_reference_low: u64,
     /// The extents that its records name.
@@ -142,6 +144,7 @@ fn recover_shard(
         ..LogConfig::new(log_dir, format.directory, id)
     };
     let from: Option<Checkpoint> = applied(&index)?;
+    let applied = from.map_or(Lsn::ZERO, |checkpoint| checkpoint.lsn);
     let (mut writer, active) = overlay(config.limits.arena_hint_bytes, seed);
     let mut log_reference_low = u64::MAX;
     let recovered = recover(disk, &log_config, from, &mut |batch| {
@@ -152,7 +155,7 @@ fn recover_shard(
         named.doubt();
     }
     let overlays = Overlays { active, frozen: None };
-    Ok(Recovery { id, index, writer, overlays, recovered, log_config, log_reference_low, named })
+    Ok(Recovery { id, index, writer, overlays, recovered, applied, log_config, log_reference_low, named })
 }
 
 /// Where LMDB's files of a shard lie.

@@ -65,6 +65,7 @@ pub(crate) struct ShardCounts {
     pub(crate) folds: AtomicU64,
     pub(crate) folded_entries: AtomicU64,
     pub(crate) fold_micros: AtomicU64,
+    /// The last durable batch up to which nothing waits for a fold; it only grows.
     pub(crate) applied_lsn: AtomicU64,
     pub(crate) log_stalls: AtomicU64,
     /// The lowest batch with a prepare of a transaction that is not resolved here; the greatest number when there is none,
@@ -84,6 +85,8 @@ pub(crate) struct ShardCounts {
     pub(crate) fold_is_stuck: AtomicBool,
     /// What an earlier run left to nobody is still being given back.
     pub(crate) sweeping: AtomicBool,
+    /// Rounds that give back what folds have found: one that runs and one that waits at most.
+    pub(crate) rounds: AtomicUsize,
     /// The folding thread takes page faults.
     pub(crate) fold_cold: AtomicBool,
     /// The owner's thread takes page faults.

@@ -283,11 +283,9 @@ impl Store {
         shard: ShardId,
         operation: O,
     ) -> Result<Answer<O::Reply>, Fault> {
-        let (answer, reply) = oneshot::channel();
-        let job =
-            OperationJob { operation, reply: None, parked_since: None, waited: None, answer, prepare: None };
-        self.send(shard, Message::Job(Box::new(job)))?;
-        Ok(Answer(reply))
+        let (job, answer) = job(operation);
+        self.send(shard, Message::Job(job))?;
+        Ok(answer)
     }
 
     /// Runs every waiter whose time has come, on every shard, and those whose time comes by that, until none is left; over
@@ -465,6 +463,16 @@ impl<R> Answer<R> {
             Prepare::Prepared(reply) | Prepare::Refused(reply) => Ok(reply),
         }
     }
+
+    /// As `reply`, if it is there by now: for threads that are no reactor's.
+    pub(crate) fn try_reply(&mut self) -> Option<Result<R, Fault>> {
+        match self.0.try_recv() {
+            Ok(Ok(Prepare::Prepared(reply) | Prepare::Refused(reply))) => Some(Ok(reply)),
+            Ok(Err(fault)) => Some(Err(fault)),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(Fault::Closed)),
+        }
+    }
 }
 
 /// The fault that says more about what may have happened.
@@ -544,10 +552,12 @@ impl<O: Operation> Job for OperationJob<O> {
     }
 }
 
-/// A job for whose reply nobody waits.
-pub(crate) fn detached_job<O: Operation>(operation: O) -> Box<dyn Job> {
-    let (answer, _) = oneshot::channel();
-    Box::new(OperationJob { operation, reply: None, parked_since: None, waited: None, answer, prepare: None })
+/// A job for an owner, and its answer.
+pub(crate) fn job<O: Operation>(operation: O) -> (Box<dyn Job>, Answer<O::Reply>) {
+    let (answer, reply) = oneshot::channel();
+    let job =
+        OperationJob { operation, reply: None, parked_since: None, waited: None, answer, prepare: None };
+    (Box::new(job), Answer(reply))
 }
 
 /// Reads bodies that are still in a log, for this core.

@@ -180,7 +180,7 @@ impl Sweep {
         }
         if let Some(segment) = self.segments.pop() {
             let live = self.named.of_segment(self.shard, segment);
-            match reclaimer.sweep(self.shard, segment, live, &|| shared.is_closing()) {
+            match reclaimer.sweep(self.shard, segment, live) {
                 Ok(bytes) => self.given_back += bytes,
                 Err(Fault::Closed) => return Err(Fault::Closed),
                 Err(fault) => {

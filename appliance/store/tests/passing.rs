@@ -3,14 +3,16 @@
 mod harness;
 mod rig;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness::{TempDir, small_config};
 use rig::{Delete, PATIENCE, Put, TABLE, body_of, call, run};
 use store::disk::sim::SimDisk;
-use store::disk::{Disk as _, OpenMode};
+use store::disk::{Disk, DiskFile, OpenMode};
 use store::{Body, BodyOwner, BodyRef, NewBody, Outcome, ShardId, Store, StoreConfig, TableId, TableSet, Tx};
 
 const SHARD: ShardId = ShardId(0);
@@ -304,6 +306,81 @@ fn what_is_wanted_back_is_folded_early() {
             assert!(ring::now() - begun < PATIENCE, "nothing was folded");
             ring::sleep(Duration::from_millis(5)).await;
         }
+    })
+    .expect("opens");
+}
+
+/// A disk on which the removal of a packed segment takes as long as it is held.
+struct HeldDisk {
+    disk: SimDisk,
+    hold: Arc<AtomicBool>,
+    is_held: Arc<AtomicBool>,
+}
+
+impl Disk for HeldDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(path, mode)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        while path.starts_with("/data/shard-000/packed") && self.hold.load(Ordering::Acquire) {
+            self.is_held.store(true, Ordering::Release);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.disk.remove(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(path)
+    }
+}
+
+#[test]
+fn log_segments_do_not_wait_for_what_gives_space_back_and_folds_meanwhile_are_not_forgotten() {
+    let dir = TempDir::new("held");
+    let disk = SimDisk::new(8);
+    let (hold, is_held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let held = HeldDisk { disk: disk.clone(), hold: Arc::clone(&hold), is_held: Arc::clone(&is_held) };
+    let config = StoreConfig { disk: Arc::new(held), ..config(&disk, &dir.0) };
+    run(config, 1, false, true, |store| async move {
+        put(&store, 0..100, BODY).await;
+        store.fold_all().await;
+        hold.store(true, Ordering::Release);
+        store.submit(SHARD, Delete((0..100).map(key).collect())).await.expect("acknowledged");
+        store.fold_all().await;
+        until("a segment is removed", || is_held.load(Ordering::Acquire)).await;
+        // Each of these folds leaves something to be given back, and together they need many segments of the log.
+        for round in 0..12 {
+            put(&store, 200 + round * 60..260 + round * 60, 16_000).await;
+            store.fold_all().await;
+            let gone = (200 + round * 60..260 + round * 60).map(key).collect();
+            store.submit(SHARD, Delete(gone)).await.expect("acknowledged");
+            store.fold_all().await;
+        }
+        let log = || disk.list(Path::new("/data/shard-000/log")).expect("lists").len();
+        until("log segments are given back", || log() < 8).await;
+        assert!(store.kept().settled_bytes() > 12 * 60 * 16_000, "and packed segments are not, meanwhile");
+        hold.store(false, Ordering::Release);
+        settle(&store).await;
+        // The last one is open, or the newest.
+        let rest = 60 * (16_000 + HEAD);
+        until("all but the last segments go", || store.kept().settled_bytes() <= rest).await;
     })
     .expect("opens");
 }

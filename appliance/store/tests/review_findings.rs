@@ -455,3 +455,62 @@ fn two_parts_on_one_shard_are_refused() {
     })
     .expect("opens");
 }
+
+/// The last durable batch of shard 0, and the last one of those for which nothing waits for a fold.
+fn progress(store: &Store) -> (u64, u64) {
+    let status = store.status().swap_remove(0);
+    (status.durable_lsn.0, status.applied_lsn.0)
+}
+
+/// Waits until nothing waits for a fold, and shows that the shard never says less than before.
+async fn all_is_applied(store: &Store) {
+    let (begun, (_, mut last)) = (ring::now(), progress(store));
+    loop {
+        let (durable, applied) = progress(store);
+        assert!(applied >= last, "{applied} was {last} before");
+        if applied == durable {
+            return;
+        }
+        assert!(
+            ring::now() - begun < PATIENCE,
+            "{applied} of {durable} batches are applied, and nothing comes"
+        );
+        last = applied;
+        ring::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn a_shard_with_nothing_to_fold_says_that_all_is_applied_also_after_a_restart() {
+    let dir = TempDir::new("applied");
+    let mut config = small_config(&dir.0, 1);
+    // No fold comes by itself.
+    config.limits.fold_entries = 1_000_000;
+    config.limits.fold_age_max = Duration::from_secs(3_600);
+    // So the proof comes after the fold, however slow that is; one that is sooner shows less.
+    config.limits.proof_delay = Duration::from_secs(1);
+    let last = run(config.clone(), 1, true, true, |store| async move {
+        let (before, _) = progress(&store);
+        store.submit(ShardId(0), Put::plain(b"key", b"value")).await.expect("acknowledged");
+        let (put, applied) = progress(&store);
+        assert!(applied < put, "what waits for a fold does not count");
+        store.fold_all().await;
+        let begun = ring::now();
+        while progress(&store).0 < before + 2 {
+            assert!(ring::now() - begun < PATIENCE, "the last batch gets no proof");
+            ring::sleep(Duration::from_millis(5)).await;
+        }
+        all_is_applied(&store).await;
+        progress(&store).1
+    });
+    let last = last.expect("opens");
+    run(config, 1, true, true, |store| async move {
+        // Up to the fold at once, up to the proof behind it as soon as the shard runs.
+        assert!(progress(&store).1 + 1 >= last, "{:?} after {last}", progress(&store));
+        all_is_applied(&store).await;
+        store.submit(ShardId(0), Put::plain(b"key", b"again")).await.expect("acknowledged");
+        let (durable, applied) = progress(&store);
+        assert!(applied < durable && applied >= last, "{applied} of {durable}, {last} before the restart");
+    })
+    .expect("opens");
+}

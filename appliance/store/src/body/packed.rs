@@ -38,6 +38,8 @@ pub struct PackedWriter {
     open: Option<OpenPacked>,
     /// Segments begun since the last mark.
     begun: Vec<u64>,
+    /// The last one that was begun in vain. Its file stays, empty, so that the next run does not use the numbers again.
+    vain: Option<u64>,
 }
 
 /// A place in the writing.
@@ -72,6 +74,7 @@ impl PackedWriter {
             ahead_bytes: ALLOCATE_BYTES,
             open: None,
             begun: Vec::new(),
+            vain: None,
         })
     }
 
@@ -87,6 +90,7 @@ impl PackedWriter {
             ahead_bytes: 1,
             open: None,
             begun: Vec::new(),
+            vain: None,
         }
     }
 
@@ -116,13 +120,34 @@ impl PackedWriter {
     /// `mark` is the last one.
     pub fn undo(&mut self, mark: &PackedMark) {
         self.open = None;
-        let since = std::mem::take(&mut self.begun).into_iter().map(|segment| (segment, 0));
-        for (segment, keep_bytes) in mark.open.into_iter().chain(since) {
-            let key = FileKey { kind: SegmentKind::Packed, shard: self.shard, segment };
-            if let Ok(file) = self.files.open_to_write(key, false) {
-                drop(file.truncate(u64::from(keep_bytes)));
-            }
+        if let Some((segment, keep_bytes)) = mark.open {
+            self.cut(segment, keep_bytes);
         }
+        let vain: Vec<u64> = self.vain.take().into_iter().chain(std::mem::take(&mut self.begun)).collect();
+        for segment in vain.into_iter().rev() {
+            if !self.cut(segment, 0) {
+                continue;
+            }
+            if self.vain.is_none() {
+                self.vain = Some(segment);
+                continue;
+            }
+            // A fold that finds no room is tried every second, for as long as there is none: the files would heap up.
+            let key = self.key(segment);
+            self.files.forget(key);
+            // One that cannot be removed is empty, and goes with the next start.
+            let _removed: std::io::Result<()> = self.files.disk().remove(&self.files.path(key));
+        }
+    }
+
+    /// Whether there is such a file, which is no longer than that now.
+    fn cut(&self, segment: u64, keep_bytes: u32) -> bool {
+        let file = self.files.open_to_write(self.key(segment), false);
+        file.is_ok_and(|file| file.truncate(u64::from(keep_bytes)).is_ok())
+    }
+
+    fn key(&self, segment: u64) -> FileKey {
+        FileKey { kind: SegmentKind::Packed, shard: self.shard, segment }
     }
 
     /// The number of the next segment: before anything was appended, the first one of this run.
@@ -150,7 +175,7 @@ impl PackedWriter {
                 // One thread writes; the number is shared for the sake of the other writer alone.
                 let segment = self.next_segment.fetch_add(1, Ordering::Relaxed);
                 self.begun.push(segment);
-                let key = FileKey { kind: SegmentKind::Packed, shard: self.shard, segment };
+                let key = self.key(segment);
                 self.open.insert(OpenPacked::create(&self.files, key, self.segment_bytes, self.ahead_bytes)?)
             }
         };

@@ -34,6 +34,8 @@ pub struct ReclaimerParts {
     pub pause: Box<dyn Fn(Duration) + Send>,
     /// How long after each punch or slice: `PUNCH_PAUSE` unless configured otherwise.
     pub punch_pause: Duration,
+    /// Whether the process is stopping, which does not wait for what the next start can do.
+    pub is_closing: Box<dyn Fn() -> bool + Send>,
 }
 
 /// Gives space back. Blocks: it belongs to the companion.
@@ -50,7 +52,7 @@ pub struct Reclaimer {
 pub struct Reclaimed {
     /// Punched, or gone already: their entries may leave the `dead` table.
     pub done: Vec<Extent>,
-    /// Pinned, or in an open segment, or the disk refused: to be tried again.
+    /// Pinned, or in an open segment, or the disk refused, or the process stops: to be tried again.
     pub kept: Vec<Extent>,
     /// The first thing that the disk refused.
     pub fault: Option<Fault>,
@@ -118,6 +120,10 @@ impl Reclaimer {
         let mut removed = 0;
         let mut outcome = Ok(());
         for (shard, segment) in std::mem::take(&mut self.thinned) {
+            if (self.parts.is_closing)() {
+                self.thinned.insert((shard, segment));
+                continue;
+            }
             match self.remove_if_empty(shard, segment) {
                 Ok(Removal::Done) => removed += 1,
                 Ok(Removal::InUse) => {}
@@ -174,14 +180,8 @@ impl Reclaimer {
     }
 
     /// Gives back all room of a segment of an earlier run but that of `live`, which is sorted, and makes that durable. Gives
-    /// the number of bytes. Errors: `Fault::Io`; `Fault::Closed` when `is_closing` says so.
-    pub fn sweep(
-        &mut self,
-        shard: ShardId,
-        segment: u64,
-        live: &[Run],
-        is_closing: &dyn Fn() -> bool,
-    ) -> Result<u64, Fault> {
+    /// the number of bytes. Errors: `Fault::Io`; `Fault::Closed` when the process is stopping.
+    pub fn sweep(&mut self, shard: ShardId, segment: u64, live: &[Run]) -> Result<u64, Fault> {
         let key = extents_key(shard, segment);
         let file = match self.parts.files.open_to_write(key, false) {
             Ok(file) => file,
@@ -193,7 +193,7 @@ impl Reclaimer {
         let before = allocated(&*file, &path)?;
         let mut end = 0;
         for run in live {
-            if is_closing() {
+            if (self.parts.is_closing)() {
                 return Err(Fault::Closed);
             }
             let start = u64::from(run.offset);
@@ -228,8 +228,12 @@ impl Reclaimer {
     }
 
     /// Punches runs of one segment and makes that durable: a punch that a power failure undid would be nobody's to repeat.
-    /// What failed is put on the list. Errors: the first failure.
+    /// What failed, or what a process that stops leaves, is put on the list. Errors: the first failure.
     fn punch_runs(&mut self, runs: &[Run], refused: &mut Vec<Run>) -> Result<(), Fault> {
+        if (self.parts.is_closing)() {
+            refused.extend(runs);
+            return Ok(());
+        }
         let (shard, segment) = (runs[0].shard, runs[0].segment);
         let key = extents_key(shard, segment);
         let path = self.parts.files.path(key);
@@ -244,7 +248,11 @@ impl Reclaimer {
             }
         };
         let mut outcome = Ok(());
-        for run in runs {
+        for (place, run) in runs.iter().enumerate() {
+            if (self.parts.is_closing)() {
+                refused.extend(&runs[place..]);
+                break;
+            }
             let start = u64::from(run.offset);
             let punched = self.punch_range(&*file, &path, start, start + u64::from(run.length));
             if punched.is_err() {

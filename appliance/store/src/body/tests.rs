@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -97,6 +97,7 @@ pub(super) struct World {
     pub(super) pins: Pins,
     pub(super) companion: Arc<dyn Companion>,
     pub(super) segment_bytes: u32,
+    pub(super) closing: Arc<AtomicBool>,
 }
 
 impl World {
@@ -119,6 +120,7 @@ impl World {
             pins: Pins::new(),
             companion: Arc::new(Inline),
             segment_bytes,
+            closing: Arc::default(),
         }
     }
 
@@ -150,7 +152,13 @@ impl World {
             grace: Box::new(|| {}),
             pause: Box::new(|_| {}),
             punch_pause: Duration::ZERO,
+            is_closing: self.is_closing(),
         })
+    }
+
+    pub(super) fn is_closing(&self) -> Box<dyn Fn() -> bool + Send> {
+        let closing = Arc::clone(&self.closing);
+        Box::new(move || closing.load(Ordering::Relaxed))
     }
 
     pub(super) fn segments(&self) -> Vec<u64> {

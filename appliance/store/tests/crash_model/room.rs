@@ -20,6 +20,7 @@ pub async fn settle(store: &Store, model: &Rc<RefCell<Model>>) {
         assert!(store.submit(shard, operation).await.expect("a sound disk"));
     }
     store.fold_all().await;
+    store.give_back_all().await;
     while store.status().iter().any(|shard| shard.sweeping) {
         ring::sleep(Duration::from_millis(1)).await;
     }

@@ -1,7 +1,5 @@
 //! What the reclaimer, the scan and the ballast promise.
 
-use std::sync::atomic::AtomicBool;
-
 use super::*;
 use crate::disk::sim::{Injection, OperationKind};
 use crate::types::{BLOCK_BYTES, Extent};
@@ -94,6 +92,7 @@ fn pins_are_asked_after_grace() {
         }),
         pause: Box::new(|_| {}),
         punch_pause: Duration::ZERO,
+        is_closing: world.is_closing(),
     });
     assert_eq!(reclaimer.punch(&[extent]).kept, [extent]);
 }
@@ -298,9 +297,9 @@ fn a_start_after_a_crash_gives_back_what_was_reserved_and_keeps_what_is_sealed()
     let mut reclaimer = world.reclaimer();
     assert_eq!(reclaimer.look_at_segments(SHARD).expect("looks"), Some(3));
     let live: Vec<Run> = extents(&body).iter().map(Run::of).collect();
-    let given_back = reclaimer.sweep(SHARD, 1, &live, &|| false).expect("sweeps");
+    let given_back = reclaimer.sweep(SHARD, 1, &live).expect("sweeps");
     assert_eq!(given_back, (8 << 20) - (5 << 20) - 4096);
-    assert_eq!(reclaimer.sweep(SHARD, 2, &[], &|| false).expect("sweeps"), 8 << 20);
+    assert_eq!(reclaimer.sweep(SHARD, 2, &[]).expect("sweeps"), 8 << 20);
     assert_eq!(length(1), Some(5 * MIB + 4096));
     run(async {
         assert!(read(&world.reader(), &body, 0..u64::MAX).await.expect("reads") == bytes);
@@ -340,9 +339,11 @@ fn a_sweep_keeps_what_is_named_whatever_lies_around_it() {
     let world = World::on(&crashed, 32 << 20);
     let mut reclaimer = world.reclaimer();
     let live: Vec<Run> = kept.iter().flat_map(|(body, _)| extents(body)).map(Run::of).collect();
-    assert!(matches!(reclaimer.sweep(SHARD, 1, &live, &|| true), Err(Fault::Closed)));
+    world.closing.store(true, Ordering::Relaxed);
+    assert!(matches!(reclaimer.sweep(SHARD, 1, &live), Err(Fault::Closed)));
+    world.closing.store(false, Ordering::Relaxed);
     for turn in 0..2 {
-        let given_back = reclaimer.sweep(SHARD, 1, &live, &|| false).expect("sweeps");
+        let given_back = reclaimer.sweep(SHARD, 1, &live).expect("sweeps");
         assert_eq!(given_back > 0, turn == 0, "{given_back} bytes in turn {turn}");
     }
     let spans: u64 = live.iter().map(|run| u64::from(run.length)).sum();
@@ -355,7 +356,7 @@ fn a_sweep_keeps_what_is_named_whatever_lies_around_it() {
             assert!(read(&world.reader(), &body, 0..u64::MAX).await.expect("reads") == bytes);
         }
     });
-    assert_eq!(world.reclaimer().sweep(SHARD, 77, &[], &|| false).expect("no such segment"), 0);
+    assert_eq!(world.reclaimer().sweep(SHARD, 77, &[]).expect("no such segment"), 0);
 }
 
 #[test]
@@ -424,6 +425,36 @@ fn ballast_is_real_room_on_the_machines_disk() {
 }
 
 #[test]
+fn a_process_that_stops_does_not_wait_for_punches_and_keeps_what_is_left() {
+    let disk = SimDisk::new(1);
+    let world = World::on(&disk, 4 << 20);
+    let all = three_sealed(&world);
+    let closing = Arc::clone(&world.closing);
+    let mut reclaimer = Reclaimer::new(ReclaimerParts {
+        files: Arc::clone(&world.files),
+        pins: world.pins.clone(),
+        open: world.open.clone(),
+        orphans: world.orphans.clone(),
+        grace: Box::new(|| {}),
+        // It begins to stop behind the first punch.
+        pause: Box::new(move |_| closing.store(true, Ordering::Relaxed)),
+        punch_pause: Duration::ZERO,
+        is_closing: world.is_closing(),
+    });
+    let outcome = reclaimer.punch(&[all[0], all[2]]);
+    assert_eq!((outcome.done, outcome.kept), (vec![all[0]], vec![all[2]]));
+    assert!(outcome.fault.is_none());
+    assert_eq!(Watch::get(&world.watch.punches), 1);
+    // What was told to be done is so after a power failure.
+    let after = World::on(&disk.crash(1), 4 << 20);
+    assert_eq!(allocated(&after, 1), allocated(&world, 1));
+    world.closing.store(false, Ordering::Relaxed);
+    let outcome = reclaimer.punch(&all);
+    assert_eq!(outcome.done, all, "all of them again, as the next start has them");
+    assert_eq!(reclaimer.remove_empty().expect("looks"), 0, "it is the only one");
+}
+
+#[test]
 fn punches_are_paced() {
     let world = World::on(&SimDisk::new(1), 4 << 20);
     let all = three_sealed(&world);
@@ -440,6 +471,7 @@ fn punches_are_paced() {
             seen.store(true, std::sync::atomic::Ordering::Relaxed);
         }),
         punch_pause: reclaim::PUNCH_PAUSE,
+        is_closing: world.is_closing(),
     });
     reclaimer.punch(&all[..1]);
     assert!(paused.load(std::sync::atomic::Ordering::Relaxed));
