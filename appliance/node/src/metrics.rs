@@ -360,7 +360,12 @@ pub fn render_shards(shards: &[store::ShardStatus], text: &mut Text) {
             u64::from(s.trouble.is_none())
         }),
         ("zerocloud_shard_durable_lsn", "The last durable batch.", "counter", |s| s.durable_lsn.0),
-        ("zerocloud_shard_applied_lsn", "The last batch in the index.", "counter", |s| s.applied_lsn.0),
+        (
+            "zerocloud_shard_applied_lsn",
+            "The last durable batch up to which nothing waits for a fold.",
+            "counter",
+            |s| s.applied_lsn.0,
+        ),
         ("zerocloud_shard_overlay_bytes", "Bytes that are not folded yet.", "gauge", |s| s.overlay_bytes),
         ("zerocloud_shard_overlay_entries", "Entries that are not folded yet.", "gauge", |s| {
             s.overlay_entries

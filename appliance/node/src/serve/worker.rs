@@ -141,9 +141,14 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>, busy: Busy) 
     if let Some(store) = core.store_if_started() {
         store.drain().await;
         store.fold_all().await;
+        // What takes longer is the next start's.
+        let _in_time = ring::timeout(GIVE_BACK_PATIENCE, store.give_back_all()).await;
     }
     Ok(connection_count)
 }
+
+/// How long a core that ends waits until the space of what the last fold found dead is given back.
+const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits until requests can be answered, but not long: clients of a socket that is open while nobody serves wait for us rather
 /// than be refused, and then want to hear how long it takes.
