@@ -24,6 +24,8 @@ set -euo pipefail
 DATA=/var/lib/zerocloud
 DATA_DISK=/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1
 BLANK_BYTES=1048576
+# Where ext4, in blocks of 4 KiB, keeps the first copy of its head.
+COPY_PLACE=134217728
 
 id='' deb='' image='' ssh_keys='' name=zerocloud storage=local-lvm files=local root_gib=16 data_gib=100 cores=4 memory_mib=4096
 bridge=vmbr0 dry_run=''
@@ -96,11 +98,13 @@ package_update: true
 packages: [qemu-guest-agent]
 bootcmd:
   # At every start, before anything is mounted. Only a blank disk is formatted: no signature anywhere on it (code 2), and nothing but zeros at
-  # its beginning, which is neither so of a file system with a damaged head nor of a disk that cannot be read.
+  # its beginning and where ext4 keeps the first copy of its head, which is neither so of a file system that lost its head nor of a disk that
+  # cannot be read.
   - |
     [ -e $DATA_DISK ] || udevadm settle
     blkid -p $DATA_DISK
-    if [ \$? -eq 2 ] && cmp -s -n $BLANK_BYTES $DATA_DISK /dev/zero; then mkfs.ext4 -q -L zerocloud $DATA_DISK; fi
+    if [ \$? -eq 2 ] && cmp -s -n $BLANK_BYTES $DATA_DISK /dev/zero &&
+      cmp -s -i $COPY_PLACE:0 -n $BLANK_BYTES $DATA_DISK /dev/zero; then mkfs.ext4 -q -L zerocloud $DATA_DISK; fi
 write_files:
   # Without its disk the machine starts, so that somebody can look, but not the appliance: it would begin anew on the root disk.
   - path: /etc/systemd/system/zerocloud.service.d/data-disk.conf

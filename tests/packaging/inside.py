@@ -447,6 +447,10 @@ def what_root_calls_leaves_nothing_of_roots() -> str:
     said = run("zerocloud", "serve", "--config", str(CONFIGURATION), code=78)
     assert "belongs to user" in said, said
     checked = run("zerocloud", "verify", "--data", str(DATA))
+    # A copy where only root comes, as README has it made.
+    run("cp", "-a", str(DATA), "/root/copy")
+    run("zerocloud", "verify", "--data", "/root/copy")
+    run("rm", "-r", "/root/copy")
     assert run("find", str(DATA), "!", "-user", "zerocloud") == ""
     assert run("find", str(DATA), "-type", "f", "-perm", "/077", "!", "-name", "*.pem") == "", "others may read them"
     run("systemctl", "start", SERVICE)

@@ -2,7 +2,7 @@
 //! Invariant: no file in another user's data directory is made by root.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Gid, Uid};
 
@@ -28,6 +28,19 @@ pub fn become_owner(data: &Path) -> Result<bool, Failure> {
             ))
         })?;
     Ok(true)
+}
+
+/// As `become_owner`, wherever the directory lies: what leads to it may be closed to its owner, as for a copy in root's home. Gives
+/// the path by which it is reached from now on.
+pub fn become_owner_within(data: &Path) -> Result<PathBuf, Failure> {
+    let is_other = std::fs::metadata(data).is_ok_and(|metadata| metadata.uid() != 0);
+    if !rustix::process::geteuid().is_root() || !is_other {
+        return Ok(data.to_owned());
+    }
+    std::env::set_current_dir(data)
+        .map_err(|error| Failure::storage(format!("{}: cannot be entered: {error}", data.display())))?;
+    become_owner(data)?;
+    Ok(PathBuf::from("."))
 }
 
 /// Refuses root where another user has stored already. The node itself does not become that user: it may need root's rights for its

@@ -40,7 +40,7 @@ pub struct ShownCertificate {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stamp([Option<FileStamp>; 2]);
 
-/// Device, inode, bytes, and the time of the last change in seconds and nanoseconds.
+/// Device, inode, bytes, and the time of the last change, of owner and mode too, in seconds and nanoseconds.
 type FileStamp = (u64, u64, u64, i64, i64);
 
 impl Stamp {
@@ -48,7 +48,7 @@ impl Stamp {
     pub fn of(files: &TlsFiles) -> Stamp {
         Stamp([&files.cert, &files.key].map(|path| {
             let found = std::fs::metadata(path).ok()?;
-            Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+            Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
         }))
     }
 }
@@ -208,6 +208,10 @@ mod tests {
         assert_eq!(looks(1), [false], "the key may still be the former one");
         replace(&files.key, "two");
         assert_eq!(looks(4), [false, true, false, false]);
+        // A key that its owner could not read comes to be readable.
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o640)).expect("chmod");
+        assert_eq!(looks(3), [false, true, false]);
         std::fs::remove_file(&files.key).expect("removed");
         assert_eq!(looks(3), [false, true, false]);
     }

@@ -32,9 +32,9 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::configuration(format!("{shown}: not a data directory yet; nothing to verify")));
     }
     // Reading needs recovery first, which may write: the log's next segment, for one.
-    owner::become_owner(&data)?;
+    let reached = owner::become_owner_within(&data)?;
     private_file::keep_private();
-    let settings = StoreConfig::new(data.clone(), 1, disk);
+    let settings = StoreConfig::new(reached, 1, disk);
     let shows_progress = std::io::stderr().is_terminal() && !args.json;
     let mut progress = |what: &str| {
         if shows_progress {

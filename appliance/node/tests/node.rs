@@ -84,6 +84,18 @@ fn a_start_says_whether_the_run_before_was_cut() {
     let node = Node::start(&data, &[]);
     assert!(says(&node, "\nzerocloud_started_after_cut 0\n"));
     assert!(!node.stop().contains("did not end by itself"));
+    // A start that is refused when the directory is its own already says nothing of a run.
+    let set_mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(data.join("credentials"), permissions).expect("chmod");
+    };
+    set_mode(0o644);
+    let refused = run(zerocloud().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data));
+    assert_eq!(refused.status.code(), Some(78), "{}", text(&refused.stderr));
+    set_mode(0o600);
+    let node = Node::start(&data, &[]);
+    assert!(says(&node, "\nzerocloud_started_after_cut 0\n"));
+    node.stop();
 }
 
 #[test]

@@ -91,15 +91,19 @@ impl Store {
         }
     }
 
-    /// Waits until what folds have found to be dead is given back on this core's shards, as far as that can be now: a store that is
-    /// closed leaves the rest to a later start.
+    /// Waits until what folds have found to be dead is given back on this core's shards, as far as that can be now, for as long as it
+    /// takes: a store that is closed leaves the rest to a later start.
     pub async fn give_back_all(&self) {
-        let begun = ring::now();
         let is_busy =
             |shard: ShardId| self.core.shared.shard(shard).counts.rounds.load(Ordering::Acquire) > 0;
-        while self.own_shards().any(is_busy) && ring::now() - begun <= DRAIN_PATIENCE {
+        while self.own_shards().any(is_busy) {
             ring::sleep(DRAIN_INTERVAL).await;
         }
+    }
+
+    /// The process is about to end: from now on no shard copies bodies forward, which would only make new writes.
+    pub fn end_copying(&self) {
+        self.core.shared.copying_is_over.store(true, Ordering::Relaxed);
     }
 
     /// How often the machine's clock was set by more than a minute since the start.

@@ -157,7 +157,9 @@ impl Folder {
     fn try_fold(&mut self, order: &FoldOrder) -> Result<FoldReport, Fault> {
         let mut committed = [self.packed.mark(), self.passing.mark()];
         let result = self.fold_all(order, &mut committed);
-        if result.is_err() {
+        // A commit that failed otherwise may have happened, and then names what would go here; the shard takes no writes after it, and
+        // what no fold booked goes with the next start.
+        if matches!(result, Err(Fault::Full)) {
             self.packed.undo(&committed[0]);
             self.passing.undo(&committed[1]);
         }

@@ -94,7 +94,7 @@ pub(crate) fn copy_forward(
 ) -> Result<Option<u64>, Fault> {
     let index = shared.shard(shard).index();
     let mut scan = PackedScan::open(&shared.files, shard, segment)?;
-    let is_closing = || shared.is_closing();
+    let is_closing = || shared.copying_is_over();
     let mut window = Window::new(&shared.shard(shard).mailbox, &is_closing, MOVE_PATIENCE);
     let mut round_bytes = 0_u64;
     let mut batch = Vec::new();

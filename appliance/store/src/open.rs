@@ -160,6 +160,7 @@ impl Opened {
             files,
             pins: Pins::new(),
             closing: AtomicBool::new(false),
+            copying_is_over: AtomicBool::new(false),
             clock_steps: StepWatch::new(),
         });
         let open_segments = OpenSegments::new();

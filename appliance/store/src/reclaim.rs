@@ -141,7 +141,7 @@ impl ReclaimState {
             let mut left = FORWARD_BYTES_MAX;
             let due = self.forwarded.due(sparse, is_passing, folded);
             for one in due.into_iter().take(FORWARD_COUNT_MAX) {
-                if left == 0 || shared.is_closing() {
+                if left == 0 || shared.copying_is_over() {
                     break;
                 }
                 let copied_bytes = match copy_forward(shared, shard, one.segment, left) {

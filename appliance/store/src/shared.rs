@@ -258,6 +258,8 @@ pub(crate) struct Shared {
     pub(crate) pins: Pins,
     /// The process is stopping: what can wait for the next start waits.
     pub(crate) closing: AtomicBool,
+    /// No body is copied forward any more.
+    pub(crate) copying_is_over: AtomicBool,
     pub(crate) clock_steps: StepWatch,
     /// What passing tables keep of the disk.
     pub(crate) kept: Arc<Kept>,
@@ -266,6 +268,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more should be copied forward.
+    pub(crate) fn copying_is_over(&self) -> bool {
+        self.is_closing() || self.copying_is_over.load(Ordering::Relaxed)
     }
 
     /// Which shard owns what.

@@ -129,7 +129,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let shared = Shared::new(&config, disk_bytes(&config));
     let (sender, events) = channel();
     let failed = |error| Failure::storage(format!("cannot watch signals: {error}"));
-    signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone(), lock.clone())
+    signals::watch(sender.clone(), status.clone(), log.clone(), config.data.clone(), Arc::downgrade(&lock))
         .map_err(failed)?;
     manager::keep_informed(status.clone(), log.clone()).map_err(|error| {
         Failure::storage(format!("cannot start the thread that tells the service manager: {error}"))

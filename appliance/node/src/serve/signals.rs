@@ -2,8 +2,8 @@
 //! Invariant: a second request to stop ends the process at once, whatever the main thread is doing. That is safe at any
 //! moment: what was acknowledged is on stable storage.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,7 +20,7 @@ pub fn watch(
     status: Arc<Status>,
     log: Log,
     data: std::path::PathBuf,
-    lock: Arc<DataLock>,
+    lock: Weak<DataLock>,
 ) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -36,8 +36,8 @@ pub fn watch(
                 log.info("stopped at once", &[("signal", &signal), ("phase", &status.phase().name())]);
                 Endpoint::remove(&data);
                 let is_in_order = is_recovering && stops == 1;
-                if is_in_order {
-                    lock.end();
+                if is_in_order && let Some(lock) = lock.upgrade() {
+                    lock.give_up();
                 }
                 log.flush();
                 std::process::exit(if is_in_order { 0 } else { 128 + signal });

@@ -139,10 +139,13 @@ async fn run(start: WorkerStart, commands: ring::Receiver<Command>, busy: Busy) 
     // What they do is given up: shards drain with nobody left who asks for more.
     drop(ticks.take());
     if let Some(store) = core.store_if_started() {
+        store.end_copying();
         store.drain().await;
         store.fold_all().await;
         // What takes longer is the next start's.
         let _in_time = ring::timeout(GIVE_BACK_PATIENCE, store.give_back_all()).await;
+        // It says in the log what is given back.
+        store.drain().await;
     }
     Ok(connection_count)
 }
